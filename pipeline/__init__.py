@@ -1,0 +1,1 @@
+"""Configuration, the pipeline definition, its runners and the command line."""

@@ -1,0 +1,1 @@
+"""The three canonical tables: contract, reading, generation and import."""

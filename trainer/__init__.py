@@ -1,0 +1,1 @@
+"""Everything TensorFlow: features, towers, interests, losses, retrieval and export."""
