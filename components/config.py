@@ -1,0 +1,114 @@
+"""Typed configuration of the components."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from core.config import BaseConfig
+from tables.config import DataConfig
+
+
+class SplitConfig(BaseConfig):
+    """How target engagements are divided into train, validation and eval."""
+
+    strategy: Literal["time", "leave_last_two_out"] = "time"
+    eval_days: float = Field(1.0, gt=0.0, description="time split: length of the eval period")
+    validation_days: float = Field(1.0, gt=0.0, description="time split: period before eval")
+
+
+class ExampleGenConfig(BaseConfig):
+    """How the tables become training examples."""
+
+    data: DataConfig
+    split: SplitConfig = SplitConfig()
+    history_max_items: int = Field(50, ge=1)
+    history_min_items: int = Field(0, ge=0, description="targets with less history are not used")
+    follows_max_topics: int = Field(50, ge=1)
+    positive_actions: tuple[str, ...] = Field(
+        ("*",), description="shell patterns of actions that make a target"
+    )
+    negative_actions: tuple[str, ...] = Field(
+        (), description="shell patterns of actions that never make a target"
+    )
+    repeat_targets: Literal["drop", "keep"] = Field(
+        "drop", description="targets whose item the user engaged with before"
+    )
+    time_unit: Literal["seconds", "order"] = Field(
+        "seconds", description="order: timestamps are positions, no epoch checks"
+    )
+    max_bad_share: float = Field(0.01, ge=0.0, le=1.0, description="dead letters per row that stop the run")
+    max_events_per_user: int = Field(10_000, ge=1, description="newest events kept per user")
+    bucket_rows: int = Field(200_000, ge=1, description="rows one worker joins at a time")
+
+
+class GateConfig(BaseConfig):
+    """When the data gate stops a run."""
+
+    min_train_examples: int = Field(100, ge=1)
+    min_eval_examples: int = Field(10, ge=1)
+    min_items: int = Field(10, ge=1)
+    fail_on_anomalies: bool = True
+    ignored_anomalies: tuple[str, ...] = Field((), description="feature names whose anomalies pass")
+
+
+class IndexConfig(BaseConfig):
+    """Which index is built and how good it must be."""
+
+    kind: Literal["auto", "exact", "scann"] = "auto"
+    scann_min_items: int = Field(20_000, ge=16, description="auto: exact search below this size")
+    recall_target: float = Field(0.95, gt=0.0, le=1.0, description="recall@100 against exact search")
+    recall_queries: int = Field(500, ge=1, description="query embeddings the recall is measured on")
+    batch_size: int = Field(4096, ge=1)
+
+
+class ThresholdConfig(BaseConfig):
+    """Bounds of one metric."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> ThresholdConfig:
+        if self.min is None and self.max is None:
+            raise ValueError("a threshold needs min or max")
+        return self
+
+
+class EvaluatorConfig(BaseConfig):
+    """What is measured and when a retriever is blessed."""
+
+    ks: tuple[int, ...] = (10, 50, 100)
+    max_examples: int = Field(20_000, ge=1, description="eval examples used, a seeded sample")
+    batch_size: int = Field(512, ge=1)
+    thresholds: dict[str, ThresholdConfig] = Field(
+        default={"recall@100": ThresholdConfig(min=0.01)},
+        description="metric name -> bounds, at least one",
+    )
+    max_drop_share: float = Field(
+        0.05, ge=0.0, description="relative loss of the primary metric against the baseline allowed"
+    )
+    max_slice_drop_share: float = Field(
+        0.25, ge=0.0, description="the same for each slice of at least slice_min_examples"
+    )
+    slice_min_examples: int = Field(200, ge=1)
+    primary_metric: str = "recall@100"
+    must_beat_floors: tuple[str, ...] = Field(
+        ("popularity",), description="floors whose primary metric must be beaten"
+    )
+    seed: int = 1
+
+    @model_validator(mode="after")
+    def _checks(self) -> EvaluatorConfig:
+        if not self.thresholds:
+            raise ValueError("an evaluator without thresholds can never bless: give at least one")
+        if not self.ks or min(self.ks) < 1:
+            raise ValueError("ks needs at least one value, each 1 or more")
+        return self
+
+
+class PusherConfig(BaseConfig):
+    """Retention of published bundles."""
+
+    keep_versions: int = Field(5, ge=2, description="newest versions kept; pinned ones always stay")

@@ -1,0 +1,25 @@
+"""Where the input tables are and which part of them a run reads."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from core.config import BaseConfig
+
+
+class DataConfig(BaseConfig):
+    """Location, layout and window of the three canonical tables."""
+
+    root: str = Field(description="folder that holds engagements, items and follows")
+    layout: Literal["auto", "single", "spans"] = "auto"
+    run_date: dt.date | None = Field(None, description="last span of the window (spans layout)")
+    window_days: int = Field(14, ge=1, description="spans of engagements read up to run_date")
+
+    @model_validator(mode="after")
+    def _run_date_goes_with_spans(self) -> DataConfig:
+        if self.layout == "spans" and self.run_date is None:
+            raise ValueError("layout 'spans' needs run_date (YYYY-MM-DD)")
+        return self

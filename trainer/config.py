@@ -1,0 +1,85 @@
+"""Typed configuration of features, models, training and retrieval.
+
+Free of TensorFlow, so that a wrong value is refused before anything heavy loads.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from core.config import BaseConfig
+
+
+class TransformConfig(BaseConfig):
+    """What the transform graph does to the raw features."""
+
+    history_max_items: int = Field(50, ge=1, description="history items kept, newest first")
+    follows_max_topics: int = Field(20, ge=1, description="followed topics kept")
+    item_topics_max: int = Field(10, ge=1, description="topics kept per item")
+    item_oov_buckets: int = Field(16, ge=1, description="hash buckets for unknown items")
+    topic_oov_buckets: int = Field(4, ge=1, description="hash buckets for unknown topics")
+    age_buckets: int = Field(32, ge=2, description="buckets of log2(1 + age)")
+
+
+class ModelConfig(BaseConfig):
+    """The retrieval model: towers, interest extractor, conditions, association."""
+
+    name: Literal["two_tower", "dcm", "cr", "dcm_cr"] = "dcm_cr"
+    embedding_dim: int = Field(64, ge=2)
+    hidden_units: tuple[int, ...] = Field((128,), description="user tower MLP, hidden layers")
+    normalize: bool = Field(True, description="L2-normalise user and item embeddings")
+    num_interests: int = Field(4, ge=1, description="K, implicit slots")
+    routing_iterations: int = Field(3, ge=1, description="T of the routing, paper Eq. 1-2")
+    explicit_slots: int = Field(5, ge=1, description="K_ex, followed topics asked per request")
+    condition: Literal["source_interest", "item_interest"] = "source_interest"
+    null_condition: bool = Field(
+        True, description="train the explicit tower on examples without a source as well"
+    )
+    explicit_loss_weight: float = Field(0.5, ge=0.0)
+    association: Literal["best_slot", "argmax"] = Field(
+        "best_slot", description="argmax: paper Eq. 8-9; best_slot: negatives use their best slot"
+    )
+    history_dropout: float = Field(0.3, ge=0.0, lt=1.0)
+    input_dropout: float = Field(0.15, ge=0.0, lt=1.0)
+    item_id_dropout: float = Field(
+        0.05, ge=0.0, lt=1.0, description="share of item ids replaced by an unknown id in training"
+    )
+
+
+class TrainerConfig(BaseConfig):
+    """Optimisation, negatives, stopping and warm start."""
+
+    batch_size: int = Field(256, ge=1)
+    epochs: int = Field(12, ge=1)
+    steps_per_epoch: int | None = Field(None, ge=1, description="None: the whole training split")
+    learning_rate: float = Field(3e-3, gt=0.0)
+    temperature: float = Field(0.1, gt=0.0)
+    uniform_negatives: int = Field(1024, ge=0, description="uniform negatives shared by the batch")
+    in_batch_negatives: bool = Field(False, description="the other targets of the batch")
+    logq_correction: bool = Field(True, description="subtract log p(item) from in-batch logits")
+    early_stopping_patience: int = Field(3, ge=1, description="epochs without a better validation")
+    early_stopping_metric_k: int = Field(50, ge=1, description="k of the validation recall@k")
+    validation_max_examples: int = Field(5000, ge=1)
+    shuffle_buffer_examples: int = Field(100_000, ge=1)
+    warm_start: bool = Field(True, description="start from the baseline bundle where there is one")
+    seed: int = 1
+
+    @model_validator(mode="after")
+    def _some_negatives(self) -> TrainerConfig:
+        if not self.uniform_negatives and not self.in_batch_negatives:
+            raise ValueError("set uniform_negatives above 0 or in_batch_negatives to true")
+        return self
+
+
+class RetrievalConfig(BaseConfig):
+    """How many candidates, from which slots, and how they are merged."""
+
+    num_results: int = Field(100, ge=1, description="N, merged items per request")
+    explicit_share: float = Field(
+        0.2, ge=0.0, le=1.0, description="share of N for followed topics, when there are any"
+    )
+    merge: Literal["round_robin", "score"] = "round_robin"
+    topic_filter: bool = Field(True, description="explicit slots return items of their topic only")
+    exclude_seen: bool = Field(True, description="history items are never returned")
