@@ -1,0 +1,1 @@
+"""Curated TFMD schemas of the raw examples."""

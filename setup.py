@@ -1,0 +1,41 @@
+"""Installs Tessera: packages, schemas and the `tessera` command.
+
+The exact versions of everything it runs on are in `requirements.txt`.
+"""
+
+from setuptools import find_packages, setup
+
+PACKAGES = ("core", "tables", "trainer", "components", "pipeline", "schemas", "serving")
+
+setup(
+    name="tessera-retrieval",
+    version="0.1.0",
+    description="Multi-embedding retrieval for recommender systems as a TFX pipeline",
+    python_requires="==3.10.*",
+    packages=find_packages(include=[p for name in PACKAGES for p in (name, f"{name}.*")]),
+    package_data={
+        "schemas": ["*.pbtxt", "*.md"],
+        "pipeline": ["report/*.j2", "report/*.css"],
+    },
+    entry_points={"console_scripts": ["tessera = pipeline.__main__:main"]},
+    install_requires=[
+        "apache-beam",
+        "click",
+        "dill",
+        "jinja2",
+        "kfp",
+        "matplotlib",
+        "psutil",
+        "pydantic>=2",
+        "PyYAML",
+        "rich",
+        "scann",
+        "scipy",
+        "setuptools<82",
+        "tensorboard",
+        "tensorflow==2.16.*",
+        "tensorflow-recommenders",
+        "tf-keras==2.16.*",
+        "tfx==1.16.*",
+    ],
+)
