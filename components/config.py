@@ -38,7 +38,9 @@ class ExampleGenConfig(BaseConfig):
     time_unit: Literal["seconds", "order"] = Field(
         "seconds", description="order: timestamps are positions, no epoch checks"
     )
-    max_bad_share: float = Field(0.01, ge=0.0, le=1.0, description="dead letters per row that stop the run")
+    max_bad_share: float = Field(
+        0.01, ge=0.0, le=1.0, description="dead letters per row that stop the run"
+    )
     max_events_per_user: int = Field(10_000, ge=1, description="newest events kept per user")
     bucket_rows: int = Field(200_000, ge=1, description="rows one worker joins at a time")
 
@@ -58,7 +60,9 @@ class IndexConfig(BaseConfig):
 
     kind: Literal["auto", "exact", "scann"] = "auto"
     scann_min_items: int = Field(20_000, ge=16, description="auto: exact search below this size")
-    recall_target: float = Field(0.95, gt=0.0, le=1.0, description="recall@100 against exact search")
+    recall_target: float = Field(
+        0.95, gt=0.0, le=1.0, description="recall@100 against exact search"
+    )
     recall_queries: int = Field(500, ge=1, description="query embeddings the recall is measured on")
     batch_size: int = Field(4096, ge=1)
 

@@ -1,1 +1,1 @@
-"""What every Tessera package shares: errors, configuration base, digests, staged writes, progress."""
+"""What every package shares: errors, configuration base, digests, staged writes, progress."""

@@ -55,9 +55,13 @@ class BeamConfig(BaseConfig):
 class RunConfig(BaseConfig):
     """Everything one run of the pipeline needs."""
 
-    name: str = Field("tessera", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="pipeline and model name")
+    name: str = Field(
+        "tessera", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="pipeline and model name"
+    )
     work_dir: str = Field("runs/default", description="artifacts, metadata, logs and reports")
-    serving_dir: str = Field("runs/default/serving", description="pushed bundles: <serving_dir>/<name>/<version>")
+    serving_dir: str = Field(
+        "runs/default/serving", description="pushed bundles: <serving_dir>/<name>/<version>"
+    )
     data: DataConfig
     examples: ExamplesConfig = ExamplesConfig()
     gate: GateConfig = GateConfig()
@@ -121,7 +125,9 @@ def _load_tree(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected `key: value` pairs at the top, got {type(tree).__name__}")
+        raise ConfigError(
+            f"{path}: expected `key: value` pairs at the top, got {type(tree).__name__}"
+        )
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
@@ -134,7 +140,8 @@ def _substitute(text: str, path: Path) -> str:
         found = os.environ.get(name, default)
         if found is None:
             raise ConfigError(
-                f"{path}: environment variable {name} is not set; set it or write ${{{name}:-default}}"
+                f"{path}: environment variable {name} is not set; "
+                f"set it or write ${{{name}:-default}}"
             )
         return found
 
@@ -174,7 +181,9 @@ def _explain(error: ValidationError, path: str | Path) -> str:
         location = [str(part) for part in problem["loc"]]
         key = ".".join(location) or "(top level)"
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(
+                location[-1], _known_keys(location[:-1]), n=1, cutoff=0.5
+            )
             hint = f"; did you mean {'.'.join([*location[:-1], near[0]])!r}?" if near else ""
             lines.append(f"  {key}: unknown key{hint}")
         elif problem["type"] == "missing":
