@@ -1,0 +1,72 @@
+"""The command line: `tessera`, also `python -m pipeline`."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+from core.errors import TesseraError
+from pipeline import environment
+
+#: command -> (module, attribute, one-line help); modules load when they are called.
+_COMMANDS = {
+    "run": ("pipeline.commands.run", "run", "Run the whole pipeline on this machine."),
+    "recommend": ("pipeline.commands.recommend", "recommend", "Ask a pushed bundle."),
+    "data": ("pipeline.commands.data", "data", "Generate, import and check input tables."),
+    "schema": ("pipeline.commands.schema", "schema", "Propose a schema from examples."),
+    "versions": ("pipeline.commands.versions", "versions", "List and pin pushed versions."),
+    "doctor": ("pipeline.commands.doctor", "doctor", "Tell what is wrong with this machine."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Loads a command's module when it is used, so that `--help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = _COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = getattr(import_module(entry[0]), entry[1])
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tessera-retrieval", prog_name="tessera")
+def tessera() -> None:
+    """Multi-embedding retrieval for recommender systems, from tables to a pushed bundle."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 failed or not blessed, 2 wrong input."""
+    environment.prepare()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        tessera.main(args=arguments, prog_name="tessera", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        click.echo("stopped by the user", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except TesseraError as error:
+        click.echo(f"tessera: {error}", err=True)
+        if "-v" in arguments or "--verbose" in arguments:
+            traceback.print_exc()
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""`tessera run`: the whole pipeline on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from core.errors import TesseraError
+from pipeline.config import RunConfig, load_config
+
+_SHOWN_METRICS = ("recall@10", "recall@50", "recall@100", "ndcg@10", "mrr", "coverage")
+
+
+@click.command()
+@click.option("--conf", type=click.Path(path_type=Path), required=True, help="YAML configuration.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one key, for example trainer.epochs=3; may be given again.",
+)
+@click.option("--dry-run", is_flag=True, help="Check configuration and inputs, run nothing.")
+@click.option("--no-cache", is_flag=True, help="Run every component anew.")
+@click.option("--json", "as_json", is_flag=True, help="Print report.json on stdout.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the full log on the terminal.")
+def run(
+    conf: Path,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    no_cache: bool,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Run the pipeline: tables in, a validated and versioned retriever out.
+
+    Ends with the metric table, the bundle's path and the report's path.
+    """
+    config = load_config(conf, overrides)
+    if dry_run:
+        _dry_run(config)
+        return
+    from pipeline.local_runner import run_local
+
+    result = run_local(config, use_cache=not no_cache, verbose=verbose)
+    if as_json:
+        click.echo(json.dumps(result.report, indent=2))
+    else:
+        _print_result(result.report, result.run_dir)
+    if result.error is not None:
+        _print_error(result.error, result.run_dir, verbose)
+    raise click.exceptions.Exit(result.exit_code)
+
+
+def _dry_run(config: RunConfig) -> None:
+    from tables.layout import find_tables
+
+    found = find_tables(config.data)
+    console = Console(soft_wrap=True)
+    console.print(f"[bold]{config.name}[/]: configuration and inputs are in order")
+    for name, files in found.files.items():
+        size = sum(Path(file).stat().st_size for file in files)
+        console.print(f"  {name:<12} {len(files)} file(s), {size / 1e6:,.1f} MB")
+    console.print(f"  model        {config.model.name}, work_dir {config.work_dir}")
+    from pipeline.dag import build_components
+    from pipeline.local_runner import local_paths
+
+    nodes = build_components(config, local_paths(config, Path(config.work_dir).resolve()))
+    console.print("  " + " → ".join(node.id for node in nodes))
+
+
+def _print_result(report: dict[str, Any], run_dir: Path) -> None:
+    console = Console(soft_wrap=True)
+    metrics = report.get("metrics") or {}
+    if metrics:
+        console.print(_metric_table(report))
+    if report.get("pushed_version"):
+        console.print(f"bundle  {report['bundle']}", highlight=False)
+    elif metrics:
+        console.print(
+            "[yellow]not pushed[/]: " + (report.get("not_pushed_reason") or "not blessed")
+        )
+    console.print(f"report  {run_dir / 'report.html'}", highlight=False)
+
+
+def _metric_table(report: dict[str, Any]) -> Table:
+    table = Table(
+        title=f"{report['config']['model']['name']} beside the floors", title_justify="left"
+    )
+    table.add_column("")
+    for metric in _SHOWN_METRICS:
+        table.add_column(metric, justify="right")
+    rows = {"model": report["metrics"], **(report.get("baselines") or {})}
+    for name, metrics in rows.items():
+        values = [metrics.get(metric) for metric in _SHOWN_METRICS]
+        style = "bold" if name == "model" else ""
+        table.add_row(name, *("" if v is None else f"{v:.4f}" for v in values), style=style)
+    return table
+
+
+def _print_error(error: Exception, run_dir: Path, verbose: bool) -> None:
+    known = isinstance(error, TesseraError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
+    shown = text if verbose or known else text[:600]
+    click.echo(f"tessera: {shown}\nfull log: {run_dir / 'run.log'}", err=True)

@@ -1,0 +1,210 @@
+"""The pipeline, once: a pure function from configuration to TFX components.
+
+Runners add root, metadata, image and schedule (`pipeline.local_runner`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from tfx.components import (
+    ExampleValidator,
+    ImportSchemaGen,
+    StatisticsGen,
+    Trainer,
+    Transform,
+)
+from tfx.components.trainer.executor import GenericExecutor
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.proto import trainer_pb2, transform_pb2
+
+from components.baseline_resolver.component import BaselineResolver
+from components.config import ExampleGenConfig
+from components.data_gate.component import DataGate
+from components.evaluator.component import RetrievalEvaluator
+from components.example_gen.component import RetrievalExampleGen
+from components.index_builder.component import IndexBuilder
+from components.pusher.component import Pusher
+from core.digest import code_digest, json_digest
+from pipeline.config import RunConfig
+from trainer import features
+
+#: Top-level packages whose code decides what each component does.
+_DATA_CODE = ("core", "tables", "components")
+_MODEL_CODE = ("core", "trainer")
+_SERVING_CODE = ("core", "trainer", "components")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Places that depend on the runner, not on the configuration.
+
+    Attributes:
+      data_root: folder of the input tables.
+      serving_dir: folder of pushed bundles.
+      schema_file: curated schema of the raw examples; its name should change with
+        its content, because TFX caches by path.
+      checkpoint_dir: folder for training checkpoints that outlive a killed run.
+      dead_letter_dir: folder for dead letters of a run that was stopped.
+    """
+
+    data_root: str
+    serving_dir: str
+    schema_file: str
+    checkpoint_dir: str
+    dead_letter_dir: str
+
+
+def example_gen_config(config: RunConfig, data_root: str) -> ExampleGenConfig:
+    """Returns the configuration of `RetrievalExampleGen`."""
+    return ExampleGenConfig(
+        data=config.data.model_copy(update={"root": data_root}),
+        history_max_items=config.transform.history_max_items,
+        follows_max_topics=config.transform.follows_max_topics,
+        **config.examples.model_dump(),
+    )
+
+
+def training_digest(config: RunConfig) -> str:
+    """Returns the digest of everything but the data that decides the trained model."""
+    parts = ("examples", "transform", "model", "trainer", "index", "retrieval")
+    dumped = config.model_dump(mode="json")
+    code = code_digest((*_DATA_CODE, *_MODEL_CODE))
+    return json_digest({"config": {part: dumped[part] for part in parts}, "code": code})
+
+
+def build_components(config: RunConfig, paths: Paths) -> list[BaseNode]:
+    """Builds the whole chain, ExampleGen to Pusher.
+
+    Args:
+      config: the validated configuration.
+      paths: places that the runner chose.
+
+    Returns:
+      Components in execution order.
+    """
+    data_nodes, example_gen, schema_gen, gate = _data_nodes(config, paths)
+    transform = Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        preprocessing_fn="trainer.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(
+            analyze=[features.TRAIN_SPLIT, features.CORPUS_SPLIT], transform=list(features.SPLITS)
+        ),
+        custom_config={
+            "transform": config.transform.canonical_json(),
+            "code_digest": code_digest(_MODEL_CODE),
+        },
+        disable_statistics=True,
+    )
+    # TFX alone never stops on anomalies: nothing is transformed before the gate passed.
+    transform.add_upstream_node(gate)
+    model_nodes = _model_nodes(config, paths, example_gen, transform, schema_gen)
+    return [*data_nodes, transform, *model_nodes]
+
+
+def _data_nodes(
+    config: RunConfig, paths: Paths
+) -> tuple[list[BaseNode], BaseNode, BaseNode, BaseNode]:
+    """Tables to checked examples."""
+    run_date = config.data.run_date
+    example_gen = RetrievalExampleGen(
+        data_root=paths.data_root,
+        run_date=run_date.isoformat() if run_date else "",
+        config_json=example_gen_config(config, paths.data_root).canonical_json(),
+        dead_letter_dir=paths.dead_letter_dir,
+        code_digest=code_digest(_DATA_CODE),
+    )
+    statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
+    schema_gen = ImportSchemaGen(schema_file=paths.schema_file)
+    validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema_gen.outputs["schema"],
+        exclude_splits=[features.CORPUS_SPLIT],
+    )
+    gate = DataGate(
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema_gen.outputs["schema"],
+        anomalies=validator.outputs["anomalies"],
+        report=example_gen.outputs["report"],
+        config_json=config.gate.canonical_json(),
+        code_digest=code_digest(_DATA_CODE),
+    )
+    nodes = [example_gen, statistics_gen, schema_gen, validator, gate]
+    return nodes, example_gen, schema_gen, gate
+
+
+def _model_nodes(
+    config: RunConfig,
+    paths: Paths,
+    example_gen: BaseNode,
+    transform: BaseNode,
+    schema_gen: BaseNode,
+) -> list[BaseNode]:
+    """Transformed examples to a pushed bundle."""
+    examples = example_gen.outputs["examples"]
+    run_date = config.data.run_date.isoformat() if config.data.run_date else ""
+    resolver = BaselineResolver(
+        examples=examples,
+        serving_dir=paths.serving_dir,
+        name=config.name,
+        training_digest=training_digest(config),
+        span=run_date,
+        code_digest=code_digest(_SERVING_CODE),
+    )
+    trainer = Trainer(
+        run_fn="trainer.run_fn.run_fn",
+        custom_executor_spec=ExecutorClassSpec(GenericExecutor),
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema_gen.outputs["schema"],
+        base_model=resolver.outputs["model"],
+        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
+        eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),
+        custom_config={
+            "model": config.model.canonical_json(),
+            "trainer": config.trainer.canonical_json(),
+            "checkpoint_dir": paths.checkpoint_dir,
+            "code_digest": code_digest(_MODEL_CODE),
+        },
+    )
+    index_builder = IndexBuilder(
+        model=trainer.outputs["model"],
+        examples=examples,
+        config_json=config.index.canonical_json(),
+        retrieval_json=config.retrieval.canonical_json(),
+        code_digest=code_digest(_SERVING_CODE),
+    )
+    evaluator = RetrievalEvaluator(
+        examples=examples,
+        index=index_builder.outputs["index"],
+        baseline=resolver.outputs["baseline"],
+        config_json=config.evaluator.canonical_json(),
+        code_digest=code_digest(_SERVING_CODE),
+    )
+    pusher = Pusher(
+        index=index_builder.outputs["index"],
+        model=trainer.outputs["model"],
+        examples=examples,
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        baseline=resolver.outputs["baseline"],
+        serving_dir=paths.serving_dir,
+        name=config.name,
+        config_json=config.pusher.canonical_json(),
+        manifest_json=json.dumps(
+            {
+                "config_digest": json_digest(config.model_dump(mode="json")),
+                "code_digest": code_digest((*_DATA_CODE, "trainer")),
+                "training_digest": training_digest(config),
+                "span": run_date,
+                "data_root": paths.data_root,
+                "time_unit": config.examples.time_unit,
+            },
+            sort_keys=True,
+        ),
+        code_digest=code_digest(_SERVING_CODE),
+    )
+    return [resolver, trainer, index_builder, evaluator, pusher]

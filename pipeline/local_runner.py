@@ -1,0 +1,176 @@
+"""Runs the pipeline on this machine: LocalDagRunner, Beam's FnApiRunner, SQLite metadata."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import shutil
+import time
+import traceback
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.digest import file_sha256
+from core.errors import ConfigError, TesseraError
+from pipeline.config import RunConfig
+from pipeline.console import RunLog, run_output
+
+_LOGGER = logging.getLogger("tessera.run")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+      run_id: sortable id, also the name of the run's folder.
+      run_dir: folder with `report.json`, `report.html` and `run.log`.
+      report: content of `report.json`.
+      error: what stopped the run, None when every component completed.
+    """
+
+    run_id: str
+    run_dir: Path
+    report: dict[str, Any]
+    error: Exception | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 pushed or already pushed, 1 failed or not blessed, 2 data or configuration wrong."""
+        if isinstance(self.error, TesseraError):
+            return self.error.exit_code
+        return 1 if self.error is not None or not self.report.get("blessed") else 0
+
+
+def run_local(config: RunConfig, *, use_cache: bool = True, verbose: bool = False) -> RunResult:
+    """Runs every component once and writes the run's report.
+
+    Args:
+      config: the validated configuration.
+      use_cache: reuse outputs of components whose inputs, parameters and code are unchanged.
+      verbose: show all log records on the terminal too.
+
+    Returns:
+      The result; errors of components are in it, not raised.
+    """
+    work_dir = Path(config.work_dir).resolve()
+    run_id = f"{dt.datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+    run_dir = work_dir / "runs" / run_id
+    _make_work_dir(run_dir)
+    since_ms = int(time.time() * 1000)
+    error: Exception | None = None
+    with run_output(run_dir / "run.log", verbose) as run_log:
+        run_log.console.print(f"[bold]{config.name}[/] run {run_id}", highlight=False)
+        try:
+            _run_pipeline(config, work_dir, use_cache)
+            _require_every_node(work_dir, since_ms, run_log)
+        except Exception as caught:
+            error = _root_cause(caught)
+            _LOGGER.error("run failed in %s\n%s", run_log.current, traceback.format_exc())
+        report = _write_report(config, work_dir, run_dir, run_id, since_ms, run_log, error)
+    return RunResult(run_id=run_id, run_dir=run_dir, report=report, error=error)
+
+
+def _make_work_dir(run_dir: Path) -> None:
+    try:
+        run_dir.mkdir(parents=True)
+    except OSError as error:
+        raise ConfigError(
+            f"work_dir: {run_dir.parent.parent} cannot be written ({error.strerror}); "
+            "choose another with --set work_dir=DIR"
+        ) from error
+
+
+def _run_pipeline(config: RunConfig, work_dir: Path, use_cache: bool) -> None:
+    # TFX takes seconds to import: only once the configuration is known to be good.
+    from tfx.orchestration import metadata
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.pipeline import Pipeline
+
+    from pipeline.dag import build_components
+
+    pipeline = Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(work_dir / "artifacts"),
+        components=build_components(config, local_paths(config, work_dir)),
+        enable_cache=use_cache,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(
+            str(work_dir / "metadata.db")
+        ),
+        beam_pipeline_args=list(config.beam.args),
+    )
+    LocalDagRunner().run(pipeline)
+
+
+def local_paths(config: RunConfig, work_dir: Path) -> Any:
+    """Returns the `pipeline.dag.Paths` of a local run; stages the curated schema."""
+    from pipeline.dag import Paths, training_digest
+
+    schema_dir = Path(config.schema_dir) if config.schema_dir else _package_schema_dir()
+    source = schema_dir / "examples.pbtxt"
+    if not source.is_file():
+        raise ConfigError(f"schema_dir: {source} not found")
+    # TFX caches an imported schema by its path: put the content's digest there.
+    staged = work_dir / "schemas" / file_sha256(source)[:16] / "schema.pbtxt"
+    staged.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, staged)
+    span = config.data.run_date.isoformat() if config.data.run_date else "single"
+    return Paths(
+        data_root=str(Path(config.data.root).expanduser().resolve()),
+        serving_dir=str(Path(config.serving_dir).expanduser().resolve()),
+        schema_file=str(staged),
+        checkpoint_dir=str(work_dir / "checkpoints" / f"{span}-{training_digest(config)}"),
+        dead_letter_dir=str(work_dir / "dead_letters" / span),
+    )
+
+
+def _package_schema_dir() -> Path:
+    import schemas
+
+    return Path(schemas.__file__).resolve().parent
+
+
+def _require_every_node(work_dir: Path, since_ms: int, run_log: RunLog) -> None:
+    """LocalDagRunner returns normally when a node was skipped; that is an error here."""
+    from pipeline.lineage import read_run
+
+    nodes = read_run(work_dir / "metadata.db", since_ms)
+    missing = [name for name in run_log.nodes if name not in nodes or not nodes[name].done]
+    if missing or not nodes:
+        raise TesseraError(
+            f"component(s) without a completed execution: {', '.join(missing) or 'all'}; "
+            "see the run's log"
+        )
+
+
+def _root_cause(error: Exception) -> Exception:
+    """Returns the first Tessera error in the chain of causes, else the error itself."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TesseraError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error
+
+
+def _write_report(
+    config: RunConfig,
+    work_dir: Path,
+    run_dir: Path,
+    run_id: str,
+    since_ms: int,
+    run_log: RunLog,
+    error: Exception | None,
+) -> dict[str, Any]:
+    from pipeline.lineage import read_run
+    from pipeline.report.inputs import report_inputs
+    from pipeline.report.collect import collect_report
+    from pipeline.report.render import write_report
+
+    nodes = read_run(work_dir / "metadata.db", since_ms)
+    timings = {name: node.seconds for name, node in run_log.nodes.items()}
+    report = collect_report(report_inputs(config, run_id, nodes, timings, error))
+    write_report(report, run_dir)
+    return report
