@@ -1,0 +1,57 @@
+# Every target sets up what it needs: a fresh clone and Python 3.10 are enough.
+SHELL := /bin/bash
+PYTHON ?= python3.10
+VENV ?= .venv
+BIN := $(VENV)/bin
+export TF_USE_LEGACY_KERAS := 1
+export TF_CPP_MIN_LOG_LEVEL := 3
+export PYTHONWARNINGS := ignore
+
+.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen lock clean
+
+help:  ## Show the targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+
+setup: $(VENV)/.runtime  ## Install the locked run-time packages and the `tessera` command.
+
+setup-dev: $(VENV)/.dev  ## The same plus test, lint and type tools.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null || \
+	  { echo "Tessera needs Python 3.10: install it or say make PYTHON=/path/to/python3.10" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(BIN)/python requirements.txt setup.py
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+demo: setup  ## Run the main job on generated data and print one user's recommendations.
+	@PATH="$(abspath $(BIN)):$$PATH" bash scripts/demo.sh
+
+test: setup-dev  ## Lint, types, import contract, unit tests and the end-to-end run.
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -m "not data"
+
+test-fast: setup-dev  ## Unit tests only.
+	$(BIN)/python -m pytest -m "not slow and not data"
+
+lint: setup-dev  ## ruff, mypy and the import contract.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench-example-gen: setup-dev  ## Rows/s, CPU and memory of ExampleGen and Transform beside Polars.
+	$(BIN)/python -m benchmarks.example_gen
+
+lock: setup-dev  ## Resolve requirements*.in anew.
+	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes requirements-dev.in -o requirements-dev.txt
+
+clean:  ## Remove the virtual environment and the demo's output.
+	rm -rf $(VENV) runs/demo data/demo

@@ -1,0 +1,26 @@
+"""Published bundles: their manifest, their version numbers and their verification.
+
+Shared by the pusher, the baseline resolver and the command line. Free of TensorFlow.
+"""
+
+from components.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, read_manifest
+from components.bundle.pins import Pins, read_pins, write_pins
+from components.bundle.verify import Bundle, open_bundle, resolve_version_dir, verify
+from components.bundle.versions import BundleVersion, latest_version, list_versions
+
+__all__ = [
+    "MANIFEST_NAME",
+    "Bundle",
+    "BundleVersion",
+    "FileEntry",
+    "Manifest",
+    "Pins",
+    "latest_version",
+    "list_versions",
+    "open_bundle",
+    "read_manifest",
+    "read_pins",
+    "resolve_version_dir",
+    "verify",
+    "write_pins",
+]

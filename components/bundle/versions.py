@@ -1,0 +1,101 @@
+"""Version folders of one model: `<serving_dir>/<name>/<version>/`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.bundle.manifest import Manifest, read_manifest
+from core.errors import BundleError
+from core.files import write_json
+
+LAST_VERSION_NAME = "last_version.json"
+_VERSION = re.compile(r"[1-9][0-9]*")
+
+
+@dataclass(frozen=True)
+class BundleVersion:
+    """One published version."""
+
+    version: int
+    path: Path
+    manifest: Manifest
+
+
+def version_number(name: str) -> int | None:
+    """Returns the version of a folder name, or None when it is not a plain integer."""
+    return int(name) if _VERSION.fullmatch(name) else None
+
+
+def list_versions(model_dir: str | Path) -> list[BundleVersion]:
+    """Returns the published versions, smallest first.
+
+    Only plain-integer folders whose manifest is valid and names that version
+    count. File contents are not read; see `components.bundle.verify`.
+    """
+    return scan(model_dir)[0]
+
+
+def latest_version(model_dir: str | Path) -> BundleVersion | None:
+    """Returns the newest published version, or None."""
+    versions = list_versions(model_dir)
+    return versions[-1] if versions else None
+
+
+def scan(model_dir: str | Path) -> tuple[list[BundleVersion], dict[int, str]]:
+    """Returns the published versions and, of integer folders that are none, the reasons."""
+    found, broken = [], {}
+    for name in _names(model_dir):
+        number = version_number(name)
+        if number is None:
+            continue
+        path = Path(model_dir) / name
+        try:
+            manifest = read_manifest(path)
+            if manifest.version != number:
+                raise BundleError(f"{path}: its manifest says version {manifest.version}")
+        except BundleError as error:
+            broken[number] = str(error)
+        else:
+            found.append(BundleVersion(number, path, manifest))
+    return sorted(found, key=lambda bundle: bundle.version), broken
+
+
+def next_version(model_dir: str | Path) -> int:
+    """Returns a number above every folder there is and every number ever given.
+
+    Folders whose name is digits count even when they are no valid bundle
+    (`007` is 7): a server would take them for versions.
+    """
+    folders = [int(name) for name in _names(model_dir) if name.isascii() and name.isdigit()]
+    return max([*folders, read_last_version(model_dir)], default=0) + 1
+
+
+def read_last_version(model_dir: str | Path) -> int:
+    """Returns the largest number ever given, 0 when none was."""
+    path = Path(model_dir) / LAST_VERSION_NAME
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["version"])
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"{path}: cannot be read ({error}); write {{\"version\": N}} with the largest "
+            "version ever published"
+        ) from error
+
+
+def write_last_version(model_dir: str | Path, version: int) -> None:
+    """Records that `version` was given, so that it is never given again."""
+    write_json(Path(model_dir) / LAST_VERSION_NAME, {"version": version})
+
+
+def _names(model_dir: str | Path) -> list[str]:
+    try:
+        with os.scandir(model_dir) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []

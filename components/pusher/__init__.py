@@ -1,0 +1,1 @@
+"""Publishes a blessed retriever as a new, immutable version of a bundle."""

@@ -1,0 +1,118 @@
+"""TFX executor of the Pusher."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+
+from components.config import PusherConfig
+from components.pusher.push import ManifestFields, PushRequest, PushResult, push
+from core.errors import PushError
+from core.files import read_json, write_json
+
+_log = logging.getLogger("tessera")
+
+
+class Executor(base_executor.BaseExecutor):
+    """Publishes the index when its blessing says so."""
+
+    def Do(  # noqa: N802 (TFX's name)
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See base class."""
+        request = PushRequest(
+            index_dir=Path(artifact_utils.get_single_uri(input_dict["index"])),
+            model_dir=_optional_uri(input_dict, "model"),
+            evaluation_dir=_optional_uri(input_dict, "evaluation"),
+            serving_dir=Path(exec_properties["serving_dir"]),
+            name=exec_properties["name"],
+            fields=manifest_fields(exec_properties["manifest_json"], input_dict),
+            config=PusherConfig.from_json(exec_properties["config_json"]),
+        )
+        result = push(request, is_blessed(input_dict["blessing"]))
+        _record(result, artifact_utils.get_single_instance(output_dict["pushed"]))
+        removed = f", removed {', '.join(map(str, result.removed))}" if result.removed else ""
+        _log.info("%s%s", result.reason, removed)
+
+
+def is_blessed(blessings: list[types.Artifact]) -> bool:
+    """Returns whether every blessing says yes, in its property and in its file.
+
+    Raises:
+      PushError: there is none, or property and file disagree.
+    """
+    if not blessings:
+        raise PushError("no blessing was given: run the evaluator before the pusher")
+    for blessing in blessings:
+        by_property = blessing.get_int_custom_property("blessed") == 1
+        by_file = (Path(blessing.uri) / "BLESSED").exists()
+        if by_property != by_file:
+            raise PushError(
+                f"{blessing.uri}: property `blessed` is {int(by_property)} but the file BLESSED "
+                f"{'exists' if by_file else 'does not exist'}; run the evaluator again"
+            )
+        if not by_property:
+            return False
+    return True
+
+
+def manifest_fields(
+    manifest_json: str, input_dict: dict[str, list[types.Artifact]]
+) -> ManifestFields:
+    """Completes the given fields from the report and the examples that were trained on."""
+    fields = ManifestFields.from_json(manifest_json)
+    found: dict[str, Any] = {}
+    for key in ("examples", "report"):
+        for artifact in input_dict.get(key, []):
+            found |= _properties(artifact)
+    for artifact in input_dict.get("report", []):
+        report = Path(artifact.uri) / "data_report.json"
+        if report.exists() and not found.get("data_fingerprint"):
+            found["data_fingerprint"] = str(read_json(report).get("fingerprint", ""))
+    update = {key: value for key, value in found.items() if getattr(fields, key) in (None, "")}
+    return fields.model_copy(update=update)
+
+
+def _properties(artifact: types.Artifact) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if artifact.has_custom_property("span"):
+        found["span"] = int(artifact.get_custom_property("span"))
+    for key, field in (
+        ("run_date", "run_date"),
+        ("input_fingerprint", "data_fingerprint"),
+        ("fingerprint", "data_fingerprint"),
+    ):
+        if artifact.has_custom_property(key):
+            found[field] = str(artifact.get_custom_property(key))
+    return {key: value for key, value in found.items() if value != ""}
+
+
+def _optional_uri(input_dict: dict[str, list[types.Artifact]], key: str) -> Path | None:
+    artifacts = input_dict.get(key) or []
+    return Path(artifacts[0].uri) if artifacts else None
+
+
+def _record(result: PushResult, pushed: types.Artifact) -> None:
+    destination = "" if result.destination is None else str(result.destination)
+    pushed.set_int_custom_property("pushed", int(result.pushed))
+    pushed.set_int_custom_property("pushed_version", result.version or 0)
+    pushed.set_string_custom_property("pushed_destination", destination)
+    pushed.set_string_custom_property("reason", result.reason)
+    write_json(
+        Path(pushed.uri) / "pushed.json",
+        {
+            "pushed": result.pushed,
+            "version": result.version,
+            "destination": destination,
+            "reason": result.reason,
+            "removed_versions": list(result.removed),
+        },
+    )

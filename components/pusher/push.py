@@ -1,0 +1,155 @@
+"""Publishing, free of TFX: paths and configuration in, a version folder out."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from components.bundle.manifest import Manifest, tessera_version
+from components.bundle.versions import latest_version, next_version, write_last_version
+from components.config import PusherConfig
+from components.pusher.content import EVALUATION, Content, collect_content
+from components.pusher.lock import push_lock
+from components.pusher.retention import expired_versions, remove_version
+from components.pusher.staging import copy_content, publish, remove_leftovers, staging_folder
+from core.config import BaseConfig
+from core.errors import BundleError, PushError
+from core.files import read_json
+
+_log = logging.getLogger("tessera")
+
+
+class ManifestFields(BaseConfig):
+    """What the pipeline knows of a run and the manifest records."""
+
+    run_id: str = ""
+    training_digest: str = ""
+    config_digest: str = ""
+    code_digest: str = ""
+    span: int | None = None
+    run_date: str = ""
+    data_fingerprint: str = ""
+    data_root: str = ""
+    time_unit: str = "seconds"
+    primary_metric: str = "recall@100"
+    config: dict[str, Any] = Field({}, description="run configuration, for information")
+
+
+@dataclass(frozen=True)
+class PushRequest:
+    """What to publish and where."""
+
+    index_dir: Path
+    model_dir: Path | None
+    evaluation_dir: Path | None
+    serving_dir: Path
+    name: str
+    fields: ManifestFields = field(default_factory=ManifestFields)
+    config: PusherConfig = field(default_factory=PusherConfig)
+    lock_wait_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """What became of a push."""
+
+    pushed: bool
+    version: int | None
+    destination: Path | None
+    reason: str
+    removed: tuple[int, ...] = ()
+
+
+def push(
+    request: PushRequest, blessed: bool, now: Callable[[], dt.datetime] | None = None
+) -> PushResult:
+    """Publishes a blessed retriever as `<serving_dir>/<name>/<version>/`.
+
+    Nothing of the serving folder is touched when the retriever is not blessed.
+    When the newest version has the same content, that one is reported.
+
+    Args:
+      request: sources, destination and what the manifest records.
+      blessed: what the evaluator decided.
+      now: the clock, UTC.
+
+    Raises:
+      PushError: publishing failed; no new version is visible.
+    """
+    if not blessed:
+        return PushResult(False, None, None, "not blessed: nothing was published")
+    model_dir = request.serving_dir / request.name
+    try:
+        content = collect_content(request.index_dir, request.model_dir, request.evaluation_dir)
+        model_dir.mkdir(parents=True, exist_ok=True)
+        with push_lock(model_dir, request.lock_wait_s):
+            remove_leftovers(model_dir)
+            return _push_locked(request, content, model_dir, now or _utc_now)
+    except (OSError, BundleError) as error:
+        raise PushError(
+            f"publishing to {model_dir} failed: {error}; no new version is visible, "
+            "the versions published before are untouched"
+        ) from error
+
+
+def _push_locked(
+    request: PushRequest, content: Content, model_dir: Path, now: Callable[[], dt.datetime]
+) -> PushResult:
+    parent = latest_version(model_dir)
+    if parent is not None and parent.manifest.content_digest == content.digest:
+        reason = f"version {parent.version} already has this content: nothing to publish"
+        return PushResult(True, parent.version, parent.path, reason)
+    version = next_version(model_dir)
+    manifest = Manifest(
+        **request.fields.model_dump(),
+        name=request.name,
+        version=version,
+        created_at=now().isoformat(timespec="seconds"),
+        tessera_version=tessera_version(),
+        content_digest=content.digest,
+        metrics=_metrics(request.evaluation_dir),
+        parent_version=None if parent is None else parent.version,
+        files=content.files,
+    )
+    with staging_folder(model_dir) as staging:
+        copy_content(content, staging)
+        write_last_version(model_dir, version)
+        publish(staging, manifest, model_dir / str(version))
+    removed = _retain(model_dir, request.config.keep_versions)
+    reason = f"published version {version}: {len(content.files)} files, {_size(manifest)}"
+    return PushResult(True, version, model_dir / str(version), reason, removed)
+
+
+def _retain(model_dir: Path, keep_versions: int) -> tuple[int, ...]:
+    """Removes expired versions; the push has succeeded, so trouble here only warns."""
+    removed = []
+    try:
+        for path in expired_versions(model_dir, keep_versions):
+            remove_version(path)
+            removed.append(int(path.name))
+    except (OSError, BundleError) as error:
+        _log.warning("old versions in %s were not all removed: %s", model_dir, error)
+    return tuple(removed)
+
+
+def _metrics(evaluation_dir: Path | None) -> dict[str, float | None]:
+    if evaluation_dir is None or not (evaluation_dir / EVALUATION).exists():
+        return {}
+    values = read_json(evaluation_dir / EVALUATION).get("model", {})
+    numbers = {k: v for k, v in values.items() if v is None or isinstance(v, (int, float))}
+    return {k: v if v is not None and math.isfinite(v) else None for k, v in numbers.items()}
+
+
+def _size(manifest: Manifest) -> str:
+    return f"{manifest.total_bytes / 1e6:.1f} MB"
+
+
+def _utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.timezone.utc)
