@@ -1,0 +1,220 @@
+"""The served module: raw features in, merged items with their reasons out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from core.errors import ExportError
+from trainer import features
+from trainer.config import RetrievalConfig
+from trainer.retrieval import merge
+from trainer.retrieval.budgets import EXPLICIT, slot_budgets
+from trainer.retrieval.search import ExactSearch, ScannSearch, Searcher
+from trainer.retrieval.topic_filter import TopicFilter
+
+#: Seen items that a slot over-fetches for, at most; longer histories may shorten the list.
+SEEN_MAX_ITEMS = 1024
+
+USER_SIGNATURE = {
+    features.TIMESTAMP: tf.TensorSpec([None], tf.int64, name=features.TIMESTAMP),
+    features.HISTORY_ITEM_ID: tf.TensorSpec([None, None], tf.string, name=features.HISTORY_ITEM_ID),
+    features.HISTORY_TIMESTAMP: tf.TensorSpec(
+        [None, None], tf.int64, name=features.HISTORY_TIMESTAMP
+    ),
+    features.HISTORY_ACTION: tf.TensorSpec([None, None], tf.string, name=features.HISTORY_ACTION),
+    features.FOLLOWED_TOPIC: tf.TensorSpec([None, None], tf.string, name=features.FOLLOWED_TOPIC),
+}
+ITEM_SIGNATURE = {
+    features.ITEM_ID: tf.TensorSpec([None], tf.string, name=features.ITEM_ID),
+    features.ITEM_TOPICS: tf.TensorSpec([None, None], tf.string, name=features.ITEM_TOPICS),
+}
+
+
+class Retriever(tf.Module):
+    """Embeds a user, searches per slot and merges, all in one graph.
+
+    Every batch size works, 0 as well; unknown items and topics are answered
+    from what else is known of the user.
+    """
+
+    def __init__(
+        self,
+        embedding_model: Any,
+        item_ids: Sequence[bytes],
+        item_topics: Sequence[Sequence[bytes]],
+        item_embeddings: np.ndarray,
+        config: RetrievalConfig,
+        searcher: Callable[[tf.Variable], Searcher] = ExactSearch,
+    ) -> None:
+        """Loads the catalogue into variables.
+
+        Args:
+          embedding_model: has `embed_user` and `embed_items` (trainer.export).
+          item_ids: distinct ids, in the order of `item_embeddings`.
+          item_topics: topics of each item.
+          item_embeddings: `[items, dim]` float32, finite.
+          config: number of results, shares and merge rule.
+          searcher: makes the searcher from the item variable.
+        """
+        super().__init__(name="retriever")
+        if len(item_ids) != len(item_embeddings) or len(item_ids) != len(item_topics):
+            raise ExportError(
+                f"the retriever got {len(item_ids)} ids, {len(item_topics)} topic lists and "
+                f"{len(item_embeddings)} vectors: they must be the same items in the same order"
+            )
+        self.embedding_model = embedding_model
+        self.config = config
+        self.item_ids = tf.Variable(np.asarray(item_ids, object), dtype=tf.string, trainable=False)
+        self.item_embeddings = tf.Variable(np.asarray(item_embeddings, np.float32), trainable=False)
+        self.row_table = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(
+                tf.constant(np.asarray(item_ids, object), tf.string),
+                tf.range(len(item_ids), dtype=tf.int32),
+            ),
+            default_value=-1,
+        )
+        self.searcher = searcher(self.item_embeddings)
+        self.topic_filter = (
+            TopicFilter(self.item_embeddings, item_topics) if config.topic_filter else None
+        )
+
+    @tf.function(input_signature=[USER_SIGNATURE])
+    def _retrieve(self, user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        slots = self.embedding_model.embed_user(**user)
+        finite = tf.reduce_all(tf.math.is_finite(slots["embeddings"]), axis=2)
+        valid = slots["slot_valid"] & finite  # [batch, slots]
+        seen = self._seen_rows(user[features.HISTORY_ITEM_ID])
+        rows, scores = self._candidates(slots, valid, seen)
+        rows = _without_seen(rows, seen)
+        merged = self._merge(rows, scores, slots, valid)
+        picked = tf.maximum(merged.slot, 0)
+        pads = merged.row < 0
+        ids = tf.gather(self.item_ids, tf.maximum(merged.row, 0))
+        topic = tf.gather(slots["slot_topic"], picked, batch_dims=1)
+        kind = tf.gather(slots["slot_kind"], picked, batch_dims=1)
+        return {
+            "item_id": tf.where(pads, tf.zeros_like(ids), ids),
+            "score": merged.score,
+            "slot": merged.slot,
+            "slot_kind": tf.where(pads, -tf.ones_like(kind), kind),
+            "slot_topic": tf.where(pads, tf.zeros_like(topic), topic),
+            "found_by": merged.found_by,
+            "count": merged.count,
+            "history_slot": slots["history_slot"],
+            "slot_mass": slots["mass"],
+            "slot_valid": valid,
+        }
+
+    def retrieve(self, **user: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns each user's merged items.
+
+        Args:
+          **user: the raw features of `features.USER_FEATURES`: `timestamp`
+            `[batch]` int64; `history_item_id`, `history_action` `[batch, history]`
+            string, newest first, '' pads; `history_timestamp` int64, 0 pads;
+            `followed_topic` `[batch, follows]` string, '' pads.
+
+        Returns:
+          `item_id`, `score`, `slot`, `slot_kind`, `slot_topic`, `found_by`, each
+          `[batch, num_results]` ('' / 0 / -1 pads; see `merge.Merged`); `count`
+          `[batch]`; `history_slot` `[batch, history]`; `slot_mass` and
+          `slot_valid`, `[batch, slots]`.
+        """
+        return self._retrieve(user)
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns the signatures of the SavedModel, `retrieve` being the default."""
+
+        @tf.function(input_signature=[USER_SIGNATURE])
+        def embed_user(user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return dict(self.embedding_model.embed_user(**user))
+
+        @tf.function(input_signature=[ITEM_SIGNATURE])
+        def embed_items(items: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return dict(self.embedding_model.embed_items(**items))
+
+        retrieve = self._retrieve.get_concrete_function()
+        return {
+            "serving_default": retrieve,
+            "retrieve": retrieve,
+            "embed_user": embed_user.get_concrete_function(),
+            "embed_items": embed_items.get_concrete_function(),
+        }
+
+    def _seen_rows(self, history_item_id: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, history + 1]` rows of seen items, rising; -1 where none."""
+        rows = self.row_table.lookup(history_item_id)
+        if not self.config.exclude_seen:
+            rows = -tf.ones_like(rows)
+        return tf.sort(tf.pad(rows, [[0, 0], [0, 1]], constant_values=-1), axis=1)
+
+    def _candidates(
+        self, slots: dict[str, tf.Tensor], valid: tf.Tensor, seen: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Searches every valid slot; returns rows and scores `[batch, slots, candidates]`."""
+        seen_count = tf.reduce_sum(tf.cast(seen >= 0, tf.int32), axis=1)
+        most_seen = tf.reduce_max(tf.concat([[0], seen_count], axis=0))  # of an empty batch: 0
+        depth = self.config.num_results + tf.minimum(most_seen, SEEN_MAX_ITEMS)
+        shape = tf.concat([tf.shape(valid), [depth]], axis=0)
+        rows = tf.fill(shape, -1)
+        scores = tf.fill(shape, tf.constant(-np.inf, tf.float32))
+        explicit = tf.equal(slots["slot_kind"], EXPLICIT)
+        free = valid & ~explicit if self.topic_filter is not None else valid
+        where = tf.where(free)
+        found = self.searcher.search(tf.gather_nd(slots["embeddings"], where), depth)
+        rows = tf.tensor_scatter_nd_update(rows, where, found[0])
+        scores = tf.tensor_scatter_nd_update(scores, where, found[1])
+        if self.topic_filter is not None:
+            where = tf.where(valid & explicit)
+            found = self.topic_filter.search(
+                tf.gather_nd(slots["embeddings"], where),
+                tf.gather_nd(slots["slot_topic"], where),
+                depth,
+            )
+            rows = tf.tensor_scatter_nd_update(rows, where, found[0])
+            scores = tf.tensor_scatter_nd_update(scores, where, found[1])
+        return rows, scores
+
+    def _merge(
+        self, rows: tf.Tensor, scores: tf.Tensor, slots: dict[str, tf.Tensor], valid: tf.Tensor
+    ) -> merge.Merged:
+        if self.config.merge == "score":
+            return merge.best_score(rows, scores, self.config.num_results)
+        budgets = slot_budgets(
+            slots["mass"],
+            valid,
+            slots["slot_kind"],
+            self.config.num_results,
+            self.config.explicit_share,
+        )
+        return merge.round_robin(rows, scores, budgets, self.config.num_results)
+
+
+def _without_seen(rows: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
+    """Replaces candidates that the user has seen by -1.
+
+    Args:
+      rows: `[batch, slots, candidates]` int32.
+      seen: `[batch, seen]` int32, rising, at least one column.
+    """
+    shape = tf.shape(rows)
+    flat = tf.reshape(rows, [shape[0], shape[1] * shape[2]])
+    place = tf.searchsorted(seen, flat)
+    place = tf.minimum(place, tf.shape(seen)[1] - 1)
+    known = tf.equal(tf.gather(seen, place, batch_dims=1), flat)
+    return tf.reshape(tf.where(known, -tf.ones_like(flat), flat), shape)
+
+
+def save_retriever(retriever: Retriever, path: str) -> None:
+    """Writes a SavedModel that needs nothing of this project.
+
+    ScaNN's ops, where the retriever searches with them, must be registered by
+    whoever loads it (`search.load_scann_ops`).
+    """
+    scann = isinstance(retriever.searcher, ScannSearch)
+    options = tf.saved_model.SaveOptions(namespace_whitelist=["Scann"] if scann else [])
+    tf.saved_model.save(retriever, path, signatures=retriever.signatures(), options=options)

@@ -1,0 +1,191 @@
+"""Nearest items by dot product: exact, or with ScaNN's TensorFlow ops."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+#: Elements of the largest score matrix held at once (64 MiB of float32).
+CHUNK_ELEMENTS = 1 << 24
+
+
+class Searcher(Protocol):
+    """Finds the best items for each query."""
+
+    def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns item rows and scores, best first.
+
+        Args:
+          queries: `[queries, dim]` float32, finite.
+          k: scalar int32, may exceed the number of items.
+
+        Returns:
+          `(rows, scores)`, both `[queries, k]`: int32 with -1 pads, float32 with
+          -inf pads.
+        """
+
+
+def pad_columns(rows: tf.Tensor, scores: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Widens `[queries, found]` results to `[queries, k]` with rows -1 and scores -inf."""
+    missing = tf.maximum(k - tf.shape(rows)[1], 0)
+    padding = [[0, 0], [0, missing]]
+    return (
+        tf.pad(rows, padding, constant_values=-1),
+        tf.pad(scores, padding, constant_values=-np.inf),
+    )
+
+
+class ExactSearch(tf.Module):
+    """Matrix product and top k, in chunks of queries so that memory is bounded."""
+
+    def __init__(self, embeddings: tf.Variable, chunk_elements: int = CHUNK_ELEMENTS) -> None:
+        """Keeps a reference to the items.
+
+        Args:
+          embeddings: `[items, dim]` float32 variable.
+          chunk_elements: scores held at once.
+        """
+        super().__init__(name="exact_search")
+        self.embeddings = embeddings
+        self._items = int(embeddings.shape[0])
+        self._chunk = max(1, chunk_elements // max(1, self._items))
+
+    def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Searcher.search`; equal scores keep the order of the items."""
+        count = tf.shape(queries)[0]
+        # One chunk at least: an empty batch then has results of the right shape.
+        chunks = tf.maximum((count + self._chunk - 1) // self._chunk, 1)
+        found = tf.minimum(k, self._items)
+
+        def body(
+            i: tf.Tensor, rows: tf.TensorArray, scores: tf.TensorArray
+        ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
+            part = queries[i * self._chunk : (i + 1) * self._chunk]
+            best, index = tf.math.top_k(tf.matmul(part, self.embeddings, transpose_b=True), found)
+            return i + 1, rows.write(i, index), scores.write(i, best)
+
+        _, rows, scores = tf.while_loop(
+            lambda i, *_: i < chunks,
+            body,
+            (
+                tf.constant(0),
+                tf.TensorArray(tf.int32, chunks, element_shape=[None, None], infer_shape=False),
+                tf.TensorArray(tf.float32, chunks, element_shape=[None, None], infer_shape=False),
+            ),
+            parallel_iterations=1,
+        )
+        return pad_columns(rows.concat(), scores.concat(), k)
+
+
+class ScannParameters(NamedTuple):
+    """What a ScaNN index is built and searched with."""
+
+    num_leaves: int
+    leaves_to_search: int
+    reorder: int
+    anisotropic_threshold: float = 0.2
+    dimensions_per_block: int = 2
+
+
+def load_scann_ops() -> Any:
+    """Registers ScaNN's ops (needed before a SavedModel with them is loaded)."""
+    from scann.scann_ops.py import scann_ops
+
+    return scann_ops
+
+
+def configure_scann(builder: Any, parameters: ScannParameters) -> Any:
+    """Applies parameters to a ScaNN builder, native or TensorFlow.
+
+    `random_init=False` (k-means++) makes the index bit-identical from run to
+    run, which the default is not.
+    """
+    return (
+        builder.tree(
+            num_leaves=parameters.num_leaves,
+            num_leaves_to_search=parameters.leaves_to_search,
+            training_sample_size=250_000,
+            random_init=False,
+        )
+        .score_ah(
+            parameters.dimensions_per_block,
+            anisotropic_quantization_threshold=parameters.anisotropic_threshold,
+        )
+        .reorder(parameters.reorder)
+    )
+
+
+class ScannSearch(tf.Module):
+    """ScaNN index whose state lives in variables, so that it is saved with the model.
+
+    The searcher resource gets an explicit `shared_name` that is made from the
+    index's content: without one, two indexes in one process may answer for each
+    other, and a session holds one copy per signature.
+    """
+
+    def __init__(self, tensors: list[tf.Tensor], content: str, parameters: ScannParameters) -> None:
+        """Keeps the index.
+
+        Args:
+          tensors: what ScaNN's `scann_to_tensors` returned.
+          content: digest of the vectors and of how the index was built.
+          parameters: searched with these; `num_leaves` must be the built one.
+        """
+        super().__init__(name="scann_search")
+        config, partitioner, tokens, codebook, hashed, int8, multipliers, norms, dataset = tensors
+        in_op_order = (
+            dataset, config, partitioner, tokens, codebook, hashed, int8, multipliers, norms
+        )  # fmt: skip
+        self.state = [_variable(tensor) for tensor in in_op_order]
+        self._shared_name = f"scann-{content}"
+        self._parameters = parameters
+
+    @classmethod
+    def build(cls, embeddings: np.ndarray, parameters: ScannParameters) -> ScannSearch:
+        """Builds an index over `[items, dim]` float32 vectors (dot product)."""
+        ops = load_scann_ops()
+        digest = hashlib.sha256(np.ascontiguousarray(embeddings).tobytes())
+        digest.update(repr((embeddings.shape, parameters)).encode())
+        content = digest.hexdigest()[:32]
+        builder = configure_scann(ops.builder(embeddings, 100, "dot_product"), parameters)
+        handle = builder.build(shared_name=f"scann-build-{content}").searcher_handle
+        return cls(ops.scann_to_tensors(handle), content, parameters)
+
+    def with_parameters(self, leaves_to_search: int, reorder: int) -> ScannSearch:
+        """Returns the same index (shared state) searched with other parameters."""
+        other = object.__new__(ScannSearch)
+        tf.Module.__init__(other, name="scann_search")
+        other.state = self.state
+        other._shared_name = self._shared_name
+        other._parameters = self._parameters._replace(
+            leaves_to_search=leaves_to_search, reorder=reorder
+        )
+        return other
+
+    def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Searcher.search`."""
+        ops = load_scann_ops()
+        handle = ops.tensors_to_scann(*self.state, shared_name=self._shared_name)
+        count = tf.shape(queries)[0]
+        # ScaNN wants one query at least; the row added for an empty batch is cut off again.
+        asked = tf.pad(queries, [[0, tf.cast(tf.equal(count, 0), tf.int32)], [0, 0]])
+        rows, scores = ops.scann_search_batched(
+            handle,
+            asked,
+            k,
+            tf.maximum(self._parameters.reorder, k),
+            self._parameters.leaves_to_search,
+            False,
+        )
+        # Rows with too few points are padded by ScaNN with item 0 and a NaN score.
+        missing = tf.math.is_nan(scores)
+        rows = tf.where(missing, -tf.ones_like(rows), rows)
+        scores = tf.where(missing, tf.fill(tf.shape(scores), -np.inf), scores)
+        return pad_columns(rows[:count], scores[:count], k)
+
+
+def _variable(value: tf.Tensor) -> tf.Variable:
+    return tf.Variable(value, trainable=False, shape=tf.TensorShape(None))
