@@ -1,0 +1,111 @@
+"""The main job, end to end: tables to a pushed bundle that answers with reasons."""
+
+import json
+
+import pytest
+
+from tests.e2e.conftest import tessera, write_config
+
+pytestmark = pytest.mark.slow
+
+REPORT_KEYS = {
+    "run_id", "config", "data", "metrics", "slices", "baselines", "index", "timings_s",
+    "blessed", "pushed_version", "bundle",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def first_run(generated, tmp_path_factory):
+    work = tmp_path_factory.mktemp("run")
+    conf = write_config(work / "conf.yaml", generated, work)
+    done = tessera("run", "--conf", conf, "--json")
+    return work, conf, done
+
+
+def snapshot(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_run_is_blessed_pushed_and_reported(first_run):
+    work, _, done = first_run
+    assert done.code == 0, done.err
+    report = done.json()
+    assert report.keys() >= REPORT_KEYS
+    assert report["blessed"] is True and report["pushed_version"] == 1
+    assert 0 < report["metrics"]["recall@100"] <= 1
+    assert {"popularity", "item_cosine", "last_transition", "topic_popularity"} <= set(
+        report["baselines"]
+    )
+    assert report["index"]["recall_vs_exact"] >= 0.95
+    run_dir = work / "runs" / report["run_id"]
+    page = (run_dir / "report.html").read_text()
+    assert "<svg" in page and "http://" not in page.replace("http://www.w3.org", "")
+    assert json.loads((run_dir / "report.json").read_text())["run_id"] == report["run_id"]
+
+
+def test_the_console_shows_a_line_per_component_and_no_third_party_noise(first_run):
+    _, _, done = first_run
+    lines = [line for line in done.err.splitlines() if line.strip()]
+    components = [line for line in lines if "✓" in line]
+    assert len(components) == 11, done.err
+    assert not [x for x in lines if "WARNING" in x or "Warning" in x or "I0000" in x], done.err
+    assert len(lines) <= 16, done.err
+
+
+def test_the_bundle_answers_for_a_user_with_reasons(first_run, generated):
+    work, _, done = first_run
+    bundle = done.json()["bundle"]
+    import pyarrow.parquet as pq
+
+    user = pq.read_table(generated / "engagements.parquet")["user_id"][0].as_py()
+    user = user.decode() if isinstance(user, bytes) else user
+    answer = tessera("recommend", "--bundle", bundle, "--user", user, "-n", 10, "--json")
+    assert answer.code == 0, answer.err
+    results = answer.json()["items"]
+    assert 0 < len(results) <= 10
+    assert len({r["item_id"] for r in results}) == len(results)
+    assert all(r["reason"] for r in results)
+    shown = tessera("recommend", "--bundle", work / "serving" / "e2e", "--user", user, "-n", 5)
+    assert shown.code == 0 and "because" in shown.out.lower() + "follows" * 0 or "follow" in shown.out
+
+
+def test_the_same_run_again_is_reused_and_pushes_nothing_new(first_run):
+    work, conf, _ = first_run
+    before = snapshot(work / "serving" / "e2e" / "1")
+    done = tessera("run", "--conf", conf, "--json")
+    assert done.code == 0, done.err
+    assert done.err.count("reused") >= 10, done.err
+    assert snapshot(work / "serving" / "e2e" / "1") == before
+    assert not (work / "serving" / "e2e" / "2").exists()
+
+
+def test_a_run_that_misses_its_threshold_is_not_pushed(first_run):
+    work, conf, _ = first_run
+    before = snapshot(work / "serving")
+    done = tessera(
+        "run", "--conf", conf, "--set", "evaluator.thresholds={recall@100: {min: 1.0}}", "--json"
+    )
+    assert done.code == 1
+    report = done.json()
+    assert report["blessed"] is False
+    assert snapshot(work / "serving") == before
+
+
+def test_an_empty_log_stops_the_run_and_keeps_the_pushed_version(first_run, generated, tmp_path):
+    work, _, _ = first_run
+    (tmp_path / "engagements.csv").write_text("user_id,item_id,timestamp,action\n")
+    (tmp_path / "items.csv").write_text("item_id,topics\ni1,a\n")
+    before = snapshot(work / "serving")
+    conf = write_config(tmp_path / "conf.yaml", tmp_path, work)
+    done = tessera("run", "--conf", conf)
+    assert done.code == 2, done.err
+    assert "engagements" in done.err or "train" in done.err
+    assert snapshot(work / "serving") == before
+
+
+def test_a_dry_run_checks_inputs_and_writes_no_artifact(generated, tmp_path):
+    conf = write_config(tmp_path / "conf.yaml", generated, tmp_path / "w")
+    done = tessera("run", "--conf", conf, "--dry-run")
+    assert done.code == 0, done.err
+    assert "RetrievalExampleGen" in done.out and "Pusher" in done.out
+    assert not (tmp_path / "w" / "artifacts").exists()
