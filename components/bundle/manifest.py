@@ -54,7 +54,7 @@ class Manifest(BaseConfig):
     data_fingerprint: str = ""
     data_root: str = Field("", description="folder of the tables the model was trained on")
     time_unit: str = Field("seconds", description="seconds, or order (positions without a clock)")
-    metrics: dict[str, float | None] = {}
+    metrics: dict[str, float | None] = Field({}, description="of the evaluated model")
     primary_metric: str = ""
     parent_version: int | None = Field(None, description="the version that was newest before")
     config: dict[str, Any] = Field({}, description="run configuration, for information")

@@ -72,9 +72,7 @@ def check_file(path: Path, entry: FileEntry) -> None:
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
     if size != entry.bytes:
-        raise BundleError(
-            f"{path}: {size} bytes, the manifest says {entry.bytes}; {_MEND}"
-        )
+        raise BundleError(f"{path}: {size} bytes, the manifest says {entry.bytes}; {_MEND}")
     if digest != entry.sha256:
         raise BundleError(
             f"{path}: its content does not match the manifest (sha256 {digest[:12]}..., "

@@ -83,7 +83,7 @@ def read_last_version(model_dir: str | Path) -> int:
         return 0
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
-            f"{path}: cannot be read ({error}); write {{\"version\": N}} with the largest "
+            f'{path}: cannot be read ({error}); write {{"version": N}} with the largest '
             "version ever published"
         ) from error
 

@@ -31,7 +31,9 @@ class Content:
         return content_digest({n: entry for n, entry in self.files.items() if n != EVALUATION})
 
 
-def collect_content(index_dir: Path, model_dir: Path | None, evaluation_dir: Path | None) -> Content:
+def collect_content(
+    index_dir: Path, model_dir: Path | None, evaluation_dir: Path | None
+) -> Content:
     """Lists and digests the files of a bundle.
 
     The stock-ops SavedModel (`retriever/`) goes to the top, where TensorFlow

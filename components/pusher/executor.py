@@ -21,7 +21,7 @@ _log = logging.getLogger("tessera")
 class Executor(base_executor.BaseExecutor):
     """Publishes the index when its blessing says so."""
 
-    def Do(  # noqa: N802 (TFX's name)
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
@@ -84,7 +84,7 @@ def manifest_fields(
 def _properties(artifact: types.Artifact) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if artifact.has_custom_property("span"):
-        found["span"] = int(artifact.get_custom_property("span"))
+        found["span"] = artifact.get_int_custom_property("span")
     for key, field in (
         ("run_date", "run_date"),
         ("input_fingerprint", "data_fingerprint"),
