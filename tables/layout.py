@@ -1,12 +1,27 @@
-"""Where the files of the three tables lie."""
+"""Where the files of the three tables lie, and whether what a run needs is there.
+
+One-shot: `<root>/{engagements,items,follows}.{csv,csv.gz,parquet}`. Scheduled:
+`<root>/<table>/span=YYYY-MM-DD/*`, where a window is the last days up to a run
+date that the caller must give: never "the latest".
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import logging
+import time
 from typing import Literal, NamedTuple
 
+from core.errors import DataError
 from tables.config import DataConfig
-from tables.contract import ReadSettings, Table
+from tables.contract import ReadSettings, Table, last_second_of
+from tables.headers import header_problems
+from tables.sources import clear_errors
+from tables.spans import find_single, find_spans, has_single, has_spans
+
+_LOG = logging.getLogger("tessera")
+_CHUNK_BYTES = 1 << 20
 
 
 class TableFile(NamedTuple):
@@ -23,6 +38,7 @@ class TableSet(NamedTuple):
 
     Attributes:
       layout: `single` (one-shot) or `spans`.
+      root: folder of the tables.
       files: files of the window, sorted by table, span and path.
       window: first and last day, None in the one-shot layout.
       run_date: last day of the window, or what the configuration says.
@@ -40,22 +56,97 @@ class TableSet(NamedTuple):
 
 
 def find_tables(config: DataConfig) -> TableSet:
-    """Finds the files of the window; raises DataError when any is missing."""
-    raise NotImplementedError
+    """Finds the files of the window.
+
+    Raises:
+      DataError: a table or a span is missing, two files hold the same table, the
+        layout cannot be told, or a folder cannot be read.
+    """
+    layout = config.layout if config.layout != "auto" else _detect(config.root)
+    if layout == "single":
+        found = find_single(config.root)
+        window = None
+    else:
+        if config.run_date is None:
+            raise DataError(
+                f"{config.root}: tables in spans need a run date; set data.run_date (YYYY-MM-DD), "
+                "the latest span is never assumed"
+            )
+        first = config.run_date - dt.timedelta(days=config.window_days - 1)
+        window = (first, config.run_date)
+        found = find_spans(config.root, first, config.run_date)
+    files = tuple(
+        TableFile(*parts) for parts in sorted(found, key=lambda f: (f[0], str(f[2]), f[1]))
+    )
+    if not any(f.table == "follows" for f in files):
+        _LOG.info("%s: no follows table; every user follows nothing", config.root)
+    return TableSet(layout, config.root, files, window, config.run_date)
+
+
+def _detect(root: str) -> Literal["single", "spans"]:
+    single, spans = has_single(root), has_spans(root)
+    if single and spans:
+        raise DataError(
+            f"{root}: holds both single files and span= folders; set data.layout to single or spans"
+        )
+    if not single and not spans:
+        raise DataError(
+            f"{root}: no tables found; expected engagements.csv, .csv.gz or .parquet (one-shot) "
+            "or engagements/span=YYYY-MM-DD/ (scheduled)"
+        )
+    return "single" if single else "spans"
 
 
 def check_headers(tables: TableSet) -> None:
-    """Checks the headers of all files; raises one DataError that lists every problem."""
-    raise NotImplementedError
+    """Checks the headers and column types of all files of all tables.
+
+    Raises:
+      DataError: one message that lists every problem as `file:line: text`.
+    """
+    problems: list[str] = []
+    ignored: dict[str, set[str]] = {}
+    for file in tables.files:
+        try:
+            found, unused = header_problems(file.path, file.table)
+        except DataError as error:
+            found, unused = [str(error)], []
+        problems += found
+        ignored.setdefault(file.table, set()).update(unused)
+    if problems:
+        raise DataError("the tables break the data contract:\n  " + "\n  ".join(problems))
+    for table, names in ignored.items():
+        if names:
+            _LOG.info("%s: columns not used: %s", table, ", ".join(sorted(names)))
 
 
 def fingerprint(tables: TableSet) -> str:
-    """Returns a hex digest of the contents, independent of names, order and times of files."""
-    raise NotImplementedError
+    """Returns a hex digest of the contents.
+
+    Names, order and times of files do not matter, so the same span delivered
+    twice has the same fingerprint.
+    """
+    parts = []
+    for file in tables.files:
+        digest = hashlib.blake2b(digest_size=16)
+        with clear_errors(file.path, "read"), open(file.path, "rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        parts.append(f"{file.table}/{file.span or ''}/{digest.hexdigest()}")
+    return hashlib.blake2b("\n".join(sorted(parts)).encode(), digest_size=16).hexdigest()
 
 
 def read_settings(
     tables: TableSet, time_unit: Literal["seconds", "order"], now: int | None = None
 ) -> ReadSettings:
-    """Returns the row checks of a run: nothing later than its run date, or than now."""
-    raise NotImplementedError
+    """Returns the row checks of a run.
+
+    Args:
+      tables: its run date, when there is one, ends in UTC the time that rows may have.
+      time_unit: `order` switches the epoch checks off.
+      now: seconds since 1970 that replace the clock where there is no run date.
+    """
+    if time_unit == "order":
+        return ReadSettings(time_unit="order")
+    if tables.run_date is not None:
+        return ReadSettings(max_timestamp=last_second_of(tables.run_date))
+    return ReadSettings(max_timestamp=int(time.time()) if now is None else now)

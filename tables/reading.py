@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 
-from tables.contract import DeadLetter, ReadSettings, Table
+from core.errors import DataError
+from tables.contract import COLUMNS, DeadLetter, ReadSettings, Table
+from tables.headers import csv_header, csv_problems, parquet_problems
+from tables.rows import check_rows, short_text
+from tables.sources import clear_errors, decompressed, is_parquet, opened
+from tables.utf8 import Utf8Guard
+
+_LOG = logging.getLogger("tessera")
+_WRONG_WIDTH = "wrong number of columns"
+
+Checked = tuple[pa.RecordBatch, list[DeadLetter]]
 
 
 def read_table(
@@ -17,7 +31,7 @@ def read_table(
     settings: ReadSettings,
     *,
     name: str | None = None,
-) -> Iterator[tuple[pa.RecordBatch, list[DeadLetter]]]:
+) -> Iterator[Checked]:
     """Yields (batch of good rows of `SCHEMAS[table]`, dead letters) in file order.
 
     Args:
@@ -31,4 +45,126 @@ def read_table(
     Raises:
       DataError: missing column, wrong type, corrupt or unreadable file.
     """
-    raise NotImplementedError
+    if name is None:
+        name = str(source) if isinstance(source, (str, Path)) else getattr(source, "name", "")
+    name = str(name) or f"<{table}>"
+    with opened(source, name) as stream:
+        if is_parquet(name):
+            yield from _guarded(_read_parquet(stream, table, settings, name), name, "Parquet")
+        else:
+            yield from _guarded(_read_csv(stream, table, settings, name), name, "CSV")
+
+
+def _guarded(batches: Iterator[Checked], name: str, kind: str) -> Iterator[Checked]:
+    """Turns faults of reading, and only those, into `DataError`."""
+    while True:
+        with clear_errors(name, f"read as {kind}"):
+            try:
+                item = next(batches)
+            except StopIteration:
+                return
+        yield item
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def _read_parquet(
+    stream: BinaryIO, table: Table, settings: ReadSettings, name: str
+) -> Iterator[Checked]:
+    file = pq.ParquetFile(stream)
+    schema = file.schema_arrow
+    _refuse(parquet_problems(schema, table, name))
+    wanted = [column.name for column in COLUMNS[table] if column.name in schema.names]
+    before = 0
+    for batch in file.iter_batches(batch_size=settings.batch_rows, columns=wanted):
+        raw = dict(zip(batch.schema.names, batch.columns, strict=True))
+        checked = check_rows(raw, batch.num_rows, table, settings, sentinel=False)
+        numbers = before + 1 + checked.bad
+        before += batch.num_rows
+        yield checked.batch, _letters(name, numbers, checked.reasons, checked.texts)
+
+
+class _Numbers:
+    """Knows the record number of each good row although bad ones were skipped."""
+
+    def __init__(self) -> None:
+        self._next = 2  # the header is record 1
+        self._skipped: list[int] = []
+
+    def skip(self, number: int) -> None:
+        self._skipped.append(number)
+
+    def take(self, rows: int) -> np.ndarray:
+        """Returns int64 `[rows]` record numbers of the next good rows."""
+        skipped = np.asarray(self._skipped, np.int64)
+        plain = self._next + np.arange(rows)
+        # A good row moves back by one for each bad row before it.
+        numbers = plain + np.searchsorted(skipped - np.arange(len(skipped)), plain, side="right")
+        if rows:
+            last = int(numbers[-1])
+            passed = int(np.searchsorted(skipped, last))
+            self._next, self._skipped = last + 1, self._skipped[passed:]
+        return numbers
+
+
+def _read_csv(
+    stream: BinaryIO, table: Table, settings: ReadSettings, name: str
+) -> Iterator[Checked]:
+    names, line = csv_header(stream)
+    _refuse(csv_problems(names, line, table, name))
+    guard = Utf8Guard(decompressed(stream))
+    numbers, ragged = _Numbers(), list[DeadLetter]()
+
+    def skip_row(row: pacsv.InvalidRow) -> str:
+        numbers.skip(row.number)
+        ragged.append(DeadLetter(name, row.number, _WRONG_WIDTH, short_text(row.text)))
+        return "skip"
+
+    wanted = [column.name for column in COLUMNS[table] if column.name in names]
+    for batch in _csv_batches(guard, wanted, skip_row, settings.block_bytes, name):
+        raw = dict(zip(batch.schema.names, batch.columns, strict=True))
+        checked = check_rows(raw, batch.num_rows, table, settings, sentinel=guard.replaced)
+        rows = numbers.take(batch.num_rows)[checked.bad]
+        letters = [*ragged, *_letters(name, rows, checked.reasons, checked.texts)]
+        ragged.clear()
+        yield checked.batch, letters
+    if ragged:
+        yield check_rows({}, 0, table, settings, sentinel=False).batch, ragged
+    if guard.quotes % 2:
+        _LOG.warning('%s: odd number of quotes ("); an unclosed one hides rows', name)
+
+
+def _csv_batches(
+    guard: Utf8Guard, wanted: list[str], skip_row: object, block_bytes: int, name: str
+) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from pacsv.open_csv(
+            guard,
+            # One thread: only then are the numbers of bad rows known.
+            read_options=pacsv.ReadOptions(use_threads=False, block_size=block_bytes),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip_row),
+            convert_options=pacsv.ConvertOptions(
+                check_utf8=False,
+                include_columns=wanted,
+                column_types={column: pa.binary() for column in wanted},
+                strings_can_be_null=False,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if "straddling" in str(error):
+            raise DataError(
+                f"{name}: a row is longer than {block_bytes} bytes; "
+                'most likely a quote (") is not closed'
+            ) from error
+        raise
+
+
+def _letters(
+    name: str, numbers: np.ndarray, reasons: list[str], texts: list[str]
+) -> list[DeadLetter]:
+    rows = zip(numbers.tolist(), reasons, texts, strict=True)
+    return [DeadLetter(name, number, reason, text) for number, reason, text in rows]
