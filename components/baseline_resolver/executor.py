@@ -12,6 +12,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from components.baseline_resolver.resolve import resolve, write_outputs
+from components.bundle.span import span_of
+from core.errors import DataError
 
 _log = logging.getLogger("tessera")
 
@@ -51,8 +53,14 @@ def effective_span(span: int, input_dict: Mapping[str, Sequence[types.Artifact]]
     Args:
       span: the component's parameter; -1 means that of the examples.
       input_dict: the component's inputs.
+
+    Raises:
+      DataError: the examples carry no span.
     """
     if int(span) != SPAN_OF_EXAMPLES:
         return int(span)
     examples = artifact_utils.get_single_instance(list(input_dict["examples"]))
-    return int(examples.get_int_custom_property("span"))
+    found = span_of(examples)
+    if found is None:
+        raise DataError(f"{examples.uri}: the examples carry no span; run the ingestion again")
+    return found

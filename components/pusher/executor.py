@@ -10,6 +10,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from components.bundle.span import span_of
 from components.config import PusherConfig
 from components.pusher.push import ManifestFields, PushRequest, PushResult, push
 from core.errors import PushError
@@ -82,9 +83,8 @@ def manifest_fields(
 
 
 def _properties(artifact: types.Artifact) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if artifact.has_custom_property("span"):
-        found["span"] = artifact.get_int_custom_property("span")
+    span = span_of(artifact)
+    found: dict[str, Any] = {} if span is None else {"span": span}
     for key, field in (
         ("run_date", "run_date"),
         ("input_fingerprint", "data_fingerprint"),
