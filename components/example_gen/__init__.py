@@ -1,0 +1,1 @@
+"""Tables to training examples: validate, join by user, split, write Parquet."""
