@@ -5,7 +5,6 @@ Runners add root, metadata, image and schedule (`pipeline.local_runner`).
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from tfx.components import (
@@ -27,6 +26,7 @@ from components.evaluator.component import RetrievalEvaluator
 from components.example_gen.component import RetrievalExampleGen
 from components.index_builder.component import IndexBuilder
 from components.pusher.component import Pusher
+from components.pusher.push import ManifestFields
 from core.digest import code_digest, json_digest
 from pipeline.config import RunConfig
 from trainer import features
@@ -145,13 +145,11 @@ def _model_nodes(
 ) -> list[BaseNode]:
     """Transformed examples to a pushed bundle."""
     examples = example_gen.outputs["examples"]
-    run_date = config.data.run_date.isoformat() if config.data.run_date else ""
     resolver = BaselineResolver(
         examples=examples,
         serving_dir=paths.serving_dir,
         name=config.name,
         training_digest=training_digest(config),
-        span=run_date,
         code_digest=code_digest(_SERVING_CODE),
     )
     trainer = Trainer(
@@ -188,23 +186,27 @@ def _model_nodes(
         index=index_builder.outputs["index"],
         model=trainer.outputs["model"],
         examples=examples,
+        report=example_gen.outputs["report"],
         evaluation=evaluator.outputs["evaluation"],
         blessing=evaluator.outputs["blessing"],
-        baseline=resolver.outputs["baseline"],
         serving_dir=paths.serving_dir,
         name=config.name,
         config_json=config.pusher.canonical_json(),
-        manifest_json=json.dumps(
-            {
-                "config_digest": json_digest(config.model_dump(mode="json")),
-                "code_digest": code_digest((*_DATA_CODE, "trainer")),
-                "training_digest": training_digest(config),
-                "span": run_date,
-                "data_root": paths.data_root,
-                "time_unit": config.examples.time_unit,
-            },
-            sort_keys=True,
-        ),
+        manifest_json=_manifest_fields(config, paths.data_root).canonical_json(),
         code_digest=code_digest(_SERVING_CODE),
     )
     return [resolver, trainer, index_builder, evaluator, pusher]
+
+
+def _manifest_fields(config: RunConfig, data_root: str) -> ManifestFields:
+    dumped = config.model_dump(mode="json")
+    return ManifestFields(
+        training_digest=training_digest(config),
+        config_digest=json_digest(dumped),
+        code_digest=code_digest((*_DATA_CODE, "trainer")),
+        run_date=config.data.run_date.isoformat() if config.data.run_date else "",
+        data_root=data_root,
+        time_unit=config.examples.time_unit,
+        primary_metric=config.evaluator.primary_metric,
+        config=dumped,
+    )

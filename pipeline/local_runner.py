@@ -165,8 +165,8 @@ def _write_report(
     error: Exception | None,
 ) -> dict[str, Any]:
     from pipeline.lineage import read_run
-    from pipeline.report.inputs import report_inputs
     from pipeline.report.collect import collect_report
+    from pipeline.report.inputs import report_inputs
     from pipeline.report.render import write_report
 
     nodes = read_run(work_dir / "metadata.db", since_ms)
