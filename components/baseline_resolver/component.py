@@ -13,7 +13,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.artifacts import Bundle
 from components.baseline_resolver.driver import Driver
-from components.baseline_resolver.executor import SPAN_OF_EXAMPLES, Executor
+from components.baseline_resolver.executor import Executor
 
 
 class BaselineResolverSpec(ComponentSpec):
@@ -23,7 +23,7 @@ class BaselineResolverSpec(ComponentSpec):
         "serving_dir": ExecutionParameter(type=str),
         "name": ExecutionParameter(type=str),
         "training_digest": ExecutionParameter(type=str),
-        "span": ExecutionParameter(type=int),
+        "span": ExecutionParameter(type=str),
         "code_digest": ExecutionParameter(type=str),
     }
     INPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
@@ -51,17 +51,17 @@ class BaselineResolver(base_component.BaseComponent):
         name: str,
         training_digest: str,
         code_digest: str,
-        span: int = SPAN_OF_EXAMPLES,
+        span: str = "",
     ) -> None:
         """Builds the node.
 
         Args:
-          examples: the run's examples; carry the span.
+          examples: the run's examples, so that this runs after them.
           serving_dir: where bundles are published.
           name: name of the model.
-          training_digest: digest of what this run trains; bundles of the same are no baseline.
+          training_digest: configuration and code of this run, without the data.
           code_digest: digest of the code, part of the cache key.
-          span: days since 1970-01-01 of the last span; -1 takes it from `examples`.
+          span: last day of the data, `YYYY-MM-DD`; '' for data without spans.
         """
         spec = BaselineResolverSpec(
             examples=examples,

@@ -7,6 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.bundle.manifest import Manifest
+from components.bundle.span import span_date
 from components.bundle.verify import verify
 from components.bundle.versions import BundleVersion, scan
 from core.errors import BundleError
@@ -23,32 +25,50 @@ MARKER = "NO_BASELINE"
 
 @dataclass(frozen=True)
 class Baseline:
-    """The outcome of a resolution."""
+    """The outcome of a resolution.
+
+    Attributes:
+      found: the version to compare with, None when there is none.
+      warm_start: whether training may start from it.
+      reason: in words.
+    """
 
     found: BundleVersion | None
+    warm_start: bool
     reason: str
 
 
-def candidates(model_dir: Path, training_digest: str, span: int) -> list[BundleVersion]:
-    """Returns the versions of earlier spans and other trainings, newest first.
+def candidates(model_dir: Path, training_digest: str, span: int | None) -> list[BundleVersion]:
+    """Returns the versions that may be the baseline, newest first.
 
-    A re-run of a span never sees what an earlier run of the same span published,
+    With spans, those of earlier spans. Without, those that were trained in
+    another way. Either way a re-run does not see what its first run published,
     so it resolves the same baseline and is answered from the cache.
+
+    Args:
+      model_dir: `<serving_dir>/<name>`.
+      training_digest: configuration and code of this run, without the data.
+      span: last day of this run's data, days since 1970-01-01; None: no spans.
     """
     versions, broken = scan(model_dir)
     for number, reason in sorted(broken.items()):
         _log.warning("version %d is skipped as baseline: %s", number, reason)
-    return [
-        bundle
-        for bundle in reversed(versions)
-        if bundle.manifest.training_digest != training_digest
-        and bundle.manifest.span is not None
-        and bundle.manifest.span < span
-    ]
+    return [v for v in reversed(versions) if _eligible(v.manifest, training_digest, span)]
 
 
-def resolve(model_dir: Path, training_digest: str, span: int) -> Baseline:
-    """Returns the newest candidate whose files all match its manifest."""
+def _eligible(manifest: Manifest, training_digest: str, span: int | None) -> bool:
+    if span is None:
+        return manifest.span is None and manifest.training_digest != training_digest
+    return manifest.span is not None and manifest.span < span
+
+
+def resolve(model_dir: Path, training_digest: str, span: int | None) -> Baseline:
+    """Returns the newest candidate whose files all match its manifest.
+
+    Training starts from it only where there are spans: on the same data, another
+    configuration should start from nothing to be comparable. See `candidates`
+    for the arguments.
+    """
     eligible = candidates(model_dir, training_digest, span)
     for bundle in eligible:
         try:
@@ -56,10 +76,13 @@ def resolve(model_dir: Path, training_digest: str, span: int) -> Baseline:
         except BundleError as error:
             _log.warning("version %d is skipped as baseline: %s", bundle.version, error)
             continue
-        return Baseline(bundle, f"baseline is version {bundle.version} of {bundle.path.parent}")
+        day = f", span {bundle.manifest.run_date}" if bundle.manifest.run_date else ""
+        reason = f"baseline is version {bundle.version}{day}"
+        return Baseline(bundle, span is not None, reason)
     if eligible:
-        return Baseline(None, f"no baseline: all {len(eligible)} candidates are damaged")
-    return Baseline(None, f"no baseline: {model_dir} holds no version of a span before {span}")
+        return Baseline(None, False, f"no baseline: all {len(eligible)} candidates are damaged")
+    kind = "of another training" if span is None else f"of a span before {span_date(span)}"
+    return Baseline(None, False, f"no baseline: {model_dir} holds no version {kind}")
 
 
 def write_outputs(baseline: Baseline, baseline_dir: Path, model_dir: Path) -> None:
@@ -78,6 +101,7 @@ def write_outputs(baseline: Baseline, baseline_dir: Path, model_dir: Path) -> No
             "found": found is not None,
             "version": None if found is None else found.version,
             "path": None if found is None else str(found.path),
+            "warm_start": baseline.warm_start,
             "reason": baseline.reason,
         },
     )
@@ -85,15 +109,13 @@ def write_outputs(baseline: Baseline, baseline_dir: Path, model_dir: Path) -> No
         if target.exists():
             shutil.rmtree(target)
     (model_dir / MARKER).unlink(missing_ok=True)
-    if found is None:
-        model_dir.mkdir(parents=True, exist_ok=True)
-        (model_dir / MARKER).write_text(baseline.reason + "\n")
-        return
-    _copy(found.path, baseline_dir / BUNDLE_FOLDER)
-    if (found.path / WARM_START).is_dir():
-        _copy(found.path / WARM_START, model_dir / MODEL_FOLDER / WARM_START)
-    else:
-        (model_dir / MARKER).write_text(f"version {found.version} has no {WARM_START} files\n")
+    if found is not None:
+        _copy(found.path, baseline_dir / BUNDLE_FOLDER)
+        if baseline.warm_start and (found.path / WARM_START).is_dir():
+            _copy(found.path / WARM_START, model_dir / MODEL_FOLDER / WARM_START)
+            return
+    model_dir.mkdir(parents=True, exist_ok=True)
+    (model_dir / MARKER).write_text(f"nothing to start from; {baseline.reason}\n")
 
 
 def _copy(source: Path, target: Path) -> None:

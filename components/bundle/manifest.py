@@ -45,18 +45,21 @@ class Manifest(BaseConfig):
     created_at: str = Field(description="UTC, ISO 8601")
     tessera_version: str
     run_id: str = ""
-    training_digest: str = Field("", description="configuration and code that made the model")
+    training_digest: str = Field("", description="configuration and code, without the data")
     config_digest: str = Field("", description="the whole run configuration")
     code_digest: str = Field("", description="sources of the project")
     content_digest: str = Field(description="index and model; equal content has equal digests")
-    span: int | None = Field(None, description="days since 1970-01-01 of the last span")
-    run_date: str = ""
+    span: int | None = Field(
+        None, description="days since 1970-01-01 of the data's last day; None: data without spans"
+    )
+    run_date: str = Field("", description="YYYY-MM-DD, the span as a date")
     data_fingerprint: str = ""
     data_root: str = Field("", description="folder of the tables the model was trained on")
     time_unit: str = Field("seconds", description="seconds, or order (positions without a clock)")
     metrics: dict[str, float | None] = Field({}, description="of the evaluated model")
     primary_metric: str = ""
     parent_version: int | None = Field(None, description="the version that was newest before")
+    baseline_version: int | None = Field(None, description="what it was compared with")
     config: dict[str, Any] = Field({}, description="run configuration, for information")
     files: dict[str, FileEntry]
     manifest_digest: str = ""

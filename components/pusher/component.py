@@ -7,7 +7,14 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.artifacts import Blessing, DataReport, Evaluation, PushedBundle, RetrievalIndex
+from components.artifacts import (
+    Blessing,
+    Bundle,
+    DataReport,
+    Evaluation,
+    PushedBundle,
+    RetrievalIndex,
+)
 from components.pusher.driver import Driver
 from components.pusher.executor import Executor
 
@@ -29,6 +36,7 @@ class PusherSpec(ComponentSpec):
         "blessing": ChannelParameter(type=Blessing),
         "examples": ChannelParameter(type=standard_artifacts.Examples, optional=True),
         "report": ChannelParameter(type=DataReport, optional=True),
+        "baseline": ChannelParameter(type=Bundle, optional=True),
     }
     OUTPUTS = {"pushed": ChannelParameter(type=PushedBundle)}
 
@@ -57,6 +65,7 @@ class Pusher(base_component.BaseComponent):
         code_digest: str,
         examples: types.BaseChannel | None = None,
         report: types.BaseChannel | None = None,
+        baseline: types.BaseChannel | None = None,
     ) -> None:
         """Builds the node.
 
@@ -70,10 +79,11 @@ class Pusher(base_component.BaseComponent):
           config_json: a `components.config.PusherConfig`.
           manifest_json: a `components.pusher.push.ManifestFields`.
           code_digest: digest of the code, part of the cache key.
-          examples: optional; its `span` goes into the manifest.
-          report: optional; data fingerprint and run date go into the manifest.
+          examples: optional; span and data fingerprint go into the manifest.
+          report: optional; the same, where the examples do not carry them.
+          baseline: optional; its version goes into the manifest.
         """
-        optional = {"examples": examples, "report": report}
+        optional = {"examples": examples, "report": report, "baseline": baseline}
         spec = PusherSpec(
             index=index,
             model=model,

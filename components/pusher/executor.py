@@ -10,7 +10,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.bundle.span import span_of
+from components.bundle.span import parse_span, span_of
 from components.config import PusherConfig
 from components.pusher.push import ManifestFields, PushRequest, PushResult, push
 from core.errors import PushError
@@ -68,31 +68,31 @@ def is_blessed(blessings: list[types.Artifact]) -> bool:
 def manifest_fields(
     manifest_json: str, input_dict: dict[str, list[types.Artifact]]
 ) -> ManifestFields:
-    """Completes the given fields from the report and the examples that were trained on."""
+    """Completes the given fields from the artifacts that the model was made from."""
     fields = ManifestFields.from_json(manifest_json)
     found: dict[str, Any] = {}
     for key in ("examples", "report"):
         for artifact in input_dict.get(key, []):
             found |= _properties(artifact)
-    for artifact in input_dict.get("report", []):
-        report = Path(artifact.uri) / "data_report.json"
-        if report.exists() and not found.get("data_fingerprint"):
-            found["data_fingerprint"] = str(read_json(report).get("fingerprint", ""))
+    for artifact in input_dict.get("baseline", []):
+        if artifact.get_int_custom_property("found"):
+            found["baseline_version"] = artifact.get_int_custom_property("version")
     update = {key: value for key, value in found.items() if getattr(fields, key) in (None, "")}
     return fields.model_copy(update=update)
 
 
 def _properties(artifact: types.Artifact) -> dict[str, Any]:
     span = span_of(artifact)
+    if span is None and artifact.has_custom_property("run_date"):
+        span = parse_span(artifact.get_string_custom_property("run_date"))
     found: dict[str, Any] = {} if span is None else {"span": span}
-    for key, field in (
-        ("run_date", "run_date"),
-        ("input_fingerprint", "data_fingerprint"),
-        ("fingerprint", "data_fingerprint"),
-    ):
+    for key in ("input_fingerprint", "fingerprint"):
         if artifact.has_custom_property(key):
-            found[field] = str(artifact.get_custom_property(key))
-    return {key: value for key, value in found.items() if value != ""}
+            found["data_fingerprint"] = artifact.get_string_custom_property(key)
+    report = Path(artifact.uri) / "data_report.json"
+    if "data_fingerprint" not in found and report.exists():
+        found["data_fingerprint"] = str(read_json(report).get("fingerprint", ""))
+    return found
 
 
 def _optional_uri(input_dict: dict[str, list[types.Artifact]], key: str) -> Path | None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from components.bundle.manifest import Manifest, tessera_version
+from components.bundle.span import parse_span, span_date
 from components.bundle.versions import latest_version, next_version, write_last_version
 from components.config import PusherConfig
 from components.pusher.content import EVALUATION, Content, collect_content
@@ -33,13 +34,18 @@ class ManifestFields(BaseConfig):
     training_digest: str = ""
     config_digest: str = ""
     code_digest: str = ""
-    span: int | None = None
-    run_date: str = ""
+    span: int | None = Field(None, description="given as YYYY-MM-DD or as days since 1970-01-01")
     data_fingerprint: str = ""
     data_root: str = ""
     time_unit: str = "seconds"
     primary_metric: str = "recall@100"
+    baseline_version: int | None = None
     config: dict[str, Any] = Field({}, description="run configuration, for information")
+
+    @field_validator("span", mode="before")
+    @classmethod
+    def _any_form_of_span(cls, value: Any) -> int | None:
+        return parse_span(value)
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ def _push_locked(
     version = next_version(model_dir)
     manifest = Manifest(
         **request.fields.model_dump(),
+        run_date=span_date(request.fields.span),
         name=request.name,
         version=version,
         created_at=now().isoformat(timespec="seconds"),

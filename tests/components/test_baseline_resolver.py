@@ -31,14 +31,27 @@ def test_a_rerun_of_a_span_sees_the_same_baseline_as_its_first_run(model_dir, tm
     assert resolve(model_dir, "digest-103", 103).found == before
 
 
-def test_a_bundle_of_the_same_training_is_no_baseline(model_dir):
-    assert resolve(model_dir, "digest-102", 103).found.version == 2
+def test_the_same_configuration_on_an_earlier_span_is_a_baseline(model_dir):
+    assert resolve(model_dir, "digest-102", 103).found.version == 3
+
+
+def test_without_spans_another_training_is_compared_with_but_not_started_from(tmp_path):
+    for content, digest in (("one", "a"), ("two", "b")):
+        push(make_request(tmp_path, content, training_digest=digest), blessed=True)
+    model_dir = tmp_path / "serving/demo"
+    assert resolve(model_dir, "b", None).found.version == 1
+    baseline = resolve(model_dir, "c", None)
+    assert (baseline.found.version, baseline.warm_start) == (2, False)
+    write_outputs(baseline, tmp_path / "baseline", tmp_path / "base_model")
+    assert verify(tmp_path / "baseline/bundle").version == 2
+    assert (tmp_path / "base_model/NO_BASELINE").exists()
+    assert not (tmp_path / "base_model/Format-Serving").exists()
 
 
 def test_the_first_run_has_none(tmp_path, model_dir):
     assert resolve(tmp_path / "nowhere", "x", 1).found is None
     baseline = resolve(model_dir, "x", 100)
-    assert baseline.found is None and "before 100" in baseline.reason
+    assert baseline.found is None and "before 1970-04-11" in baseline.reason
 
 
 @pytest.mark.parametrize("victim", ["items.parquet", "manifest.json"])
@@ -71,7 +84,7 @@ def test_without_a_baseline_markers_are_written(tmp_path):
     baseline = resolve(tmp_path / "nowhere", "x", 1)
     write_outputs(baseline, tmp_path / "baseline", tmp_path / "base_model")
     assert json.loads((tmp_path / "baseline/baseline.json").read_text())["found"] is False
-    assert (tmp_path / "base_model/NO_BASELINE").read_text().startswith("no baseline")
+    assert (tmp_path / "base_model/NO_BASELINE").read_text().startswith("nothing to start from")
     assert not (tmp_path / "base_model/Format-Serving").exists()
 
 

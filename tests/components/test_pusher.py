@@ -31,7 +31,7 @@ from tests.components.bundle_fixtures import (
 
 
 def test_a_blessed_retriever_becomes_version_1_with_every_file_in_its_place(tmp_path):
-    result = push(make_request(tmp_path, span=20098, run_date="2025-01-10"), blessed=True)
+    result = push(make_request(tmp_path, span="2025-01-10"), blessed=True)
     assert (result.pushed, result.version) == (True, 1)
     version_dir = tmp_path / "serving/demo/1"
     assert result.destination == version_dir

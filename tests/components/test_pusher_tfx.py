@@ -28,7 +28,7 @@ def _importer(name, artifact_type, uri, properties=None, **custom) -> base_node.
     ).with_id(name)
 
 
-def _run(root, blessed, span=20098, content="one"):
+def _run(root, blessed, span="2025-01-10", content="one"):
     request = make_request(root, content)
     blessing = write_tree(
         root / f"blessing-{blessed}", {"BLESSED" if blessed else "NOT_BLESSED": b"x"}
@@ -40,8 +40,8 @@ def _run(root, blessed, span=20098, content="one"):
         "model": _importer("model", standard_artifacts.Model, request.model_dir),
         "evaluation": _importer("evaluation", Evaluation, request.evaluation_dir),
         "blessing": _importer("blessing", Blessing, blessing, blessed=int(blessed)),
-        "report": _importer("report", DataReport, report, run_date="2025-01-10"),
-        "examples": _importer("examples", standard_artifacts.Examples, examples, {"span": span}),
+        "report": _importer("report", DataReport, report, note="x"),
+        "examples": _importer("examples", standard_artifacts.Examples, examples, {"span": 20098}),
     }
     channels = {name: node.outputs["result"] for name, node in nodes.items()}
     serving = str(root / "serving")
@@ -49,18 +49,19 @@ def _run(root, blessed, span=20098, content="one"):
         examples=channels["examples"],
         serving_dir=serving,
         name="demo",
-        training_digest=f"t{span}",
+        training_digest="t",
+        span=span,
         code_digest="c",
     )
     pusher = Pusher(
         **channels,
+        baseline=resolver.outputs["baseline"],
         serving_dir=serving,
         name="demo",
         config_json=PusherConfig().canonical_json(),
-        manifest_json=ManifestFields(run_id="r1", training_digest=f"t{span}").canonical_json(),
+        manifest_json=ManifestFields(run_id="r1", training_digest="t", span=span).canonical_json(),
         code_digest="c",
     )
-    pusher.add_upstream_node(resolver)
     connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(
         str(root / "metadata.sqlite")
     )
@@ -117,11 +118,12 @@ def test_a_pipeline_publishes_caches_and_finds_its_baseline(root):
     assert pushed.custom_properties["pushed_version"].int_value == 2
 
     # The next span finds it.
-    _, baseline, _ = _run(root, blessed=True, span=20099, content="two")
+    _, baseline, _ = _run(root, blessed=True, span="2025-01-11", content="two")
     assert baseline.custom_properties["found"].int_value == 1
     assert baseline.custom_properties["version"].int_value == 2
     assert verify(f"{baseline.uri}/bundle").version == 2
-    assert json.loads((root / "serving/demo/3/manifest.json").read_text())["parent_version"] == 2
+    tree = json.loads((root / "serving/demo/3/manifest.json").read_text())
+    assert (tree["parent_version"], tree["baseline_version"]) == (2, 2)
 
 
 def test_a_blessing_whose_file_and_property_disagree_is_refused(tmp_path):
