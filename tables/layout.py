@@ -17,8 +17,9 @@ from core.errors import DataError
 from tables.config import DataConfig
 from tables.contract import ReadSettings, Table, last_second_of
 from tables.headers import header_problems
-from tables.sources import clear_errors
+from tables.sources import clear_errors, is_parquet
 from tables.spans import find_single, find_spans, has_single, has_spans
+from tables.verify import damaged_parquet
 
 _LOG = logging.getLogger("tessera")
 _CHUNK_BYTES = 1 << 20
@@ -100,12 +101,20 @@ def _detect(root: str) -> Literal["single", "spans"]:
 def check_headers(tables: TableSet) -> None:
     """Checks the headers and column types of all files of all tables.
 
+    Parquet files are read once in a child process: Arrow may crash on damaged
+    ones, and then only that child dies.
+
     Raises:
       DataError: one message that lists every problem as `file:line: text`.
     """
     problems: list[str] = []
     ignored: dict[str, set[str]] = {}
+    parquet = [(file.table, file.path) for file in tables.files if is_parquet(file.path)]
+    damaged = damaged_parquet(parquet)
     for file in tables.files:
+        if file.path in damaged:
+            problems.append(f"{file.path}: cannot be read as Parquet: {damaged[file.path]}")
+            continue
         try:
             found, unused = header_problems(file.path, file.table)
         except DataError as error:

@@ -43,7 +43,8 @@ def read_table(
         ends in `.parquet` is read as Parquet, anything else as CSV.
 
     Raises:
-      DataError: missing column, wrong type, corrupt or unreadable file.
+      DataError: missing column, wrong type, corrupt or unreadable file. (Arrow may
+        crash on damaged Parquet; `tables.layout.check_headers` finds such files.)
     """
     if name is None:
         name = str(source) if isinstance(source, (str, Path)) else getattr(source, "name", "")
@@ -80,6 +81,7 @@ def _read_parquet(
     wanted = [column.name for column in COLUMNS[table] if column.name in schema.names]
     before = 0
     for batch in file.iter_batches(batch_size=settings.batch_rows, columns=wanted):
+        batch.validate(full=True)
         raw = dict(zip(batch.schema.names, batch.columns, strict=True))
         checked = check_rows(raw, batch.num_rows, table, settings, sentinel=False)
         numbers = before + 1 + checked.bad
