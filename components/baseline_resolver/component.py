@@ -56,12 +56,12 @@ class BaselineResolver(base_component.BaseComponent):
         """Builds the node.
 
         Args:
-          examples: the run's examples, so that this runs after them.
+          examples: the run's examples; carry the span.
           serving_dir: where bundles are published.
           name: name of the model.
           training_digest: configuration and code of this run, without the data.
           code_digest: digest of the code, part of the cache key.
-          span: last day of the data, `YYYY-MM-DD`; '' for data without spans.
+          span: last day of the data, `YYYY-MM-DD`; '' takes it from `examples`.
         """
         spec = BaselineResolverSpec(
             examples=examples,

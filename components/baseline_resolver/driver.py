@@ -10,8 +10,8 @@ from tfx.orchestration.portable import base_driver as portable_base_driver
 from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import driver_output_pb2
 
+from components.baseline_resolver.executor import effective_span
 from components.baseline_resolver.resolve import candidates
-from components.bundle.span import parse_span
 
 
 class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):
@@ -27,7 +27,7 @@ class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):
         found = candidates(
             Path(properties["serving_dir"]) / properties["name"],
             properties["training_digest"],
-            parse_span(properties["span"]),
+            effective_span(properties["span"], execution_info.input_dict),
         )
         newest = found[0].manifest.manifest_digest if found else "none"
         result = driver_output_pb2.DriverOutput()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from components.baseline_resolver.resolve import resolve, write_outputs
-from components.bundle.span import parse_span
+from components.bundle.span import parse_span, span_of
 
 _log = logging.getLogger("tessera")
 
@@ -29,7 +30,7 @@ class Executor(base_executor.BaseExecutor):
         baseline = resolve(
             Path(exec_properties["serving_dir"]) / exec_properties["name"],
             exec_properties["training_digest"],
-            parse_span(exec_properties["span"]),
+            effective_span(exec_properties["span"], input_dict),
         )
         bundle = artifact_utils.get_single_instance(output_dict["baseline"])
         model = artifact_utils.get_single_instance(output_dict["model"])
@@ -39,3 +40,14 @@ class Executor(base_executor.BaseExecutor):
             artifact.set_int_custom_property("found", int(baseline.found is not None))
             artifact.set_int_custom_property("version", version)
         _log.info("%s", baseline.reason)
+
+
+def effective_span(span: str, input_dict: Mapping[str, Sequence[types.Artifact]]) -> int | None:
+    """Returns the last day of the run's data, in days since 1970-01-01; None: no spans.
+
+    Args:
+      span: the component's parameter; '' means that of the examples.
+      input_dict: the component's inputs.
+    """
+    given = parse_span(span)
+    return span_of(input_dict["examples"][0]) if given is None else given

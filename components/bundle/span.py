@@ -42,11 +42,13 @@ def span_date(span: int | None) -> str:
 def span_of(artifact: Any) -> int | None:
     """Returns the span that a TFX artifact carries, or None.
 
-    The custom property `span` comes before the type's own property of that name.
-    0 is what TFX writes for data without spans.
+    Looked for in this order: the custom properties `span` and `run_date`, the
+    type's own property `span`. 0 is what TFX writes for data without spans.
     """
     if artifact.has_custom_property("span"):
         return int(artifact.get_int_custom_property("span")) or None
+    if artifact.has_custom_property("run_date"):
+        return parse_span(artifact.get_string_custom_property("run_date"))
     if "span" in artifact.mlmd_artifact.properties:
         return int(artifact.span) or None
     return None

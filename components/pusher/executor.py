@@ -10,7 +10,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.bundle.span import parse_span, span_of
+from components.bundle.span import span_of
 from components.config import PusherConfig
 from components.pusher.push import ManifestFields, PushRequest, PushResult, push
 from core.errors import PushError
@@ -78,13 +78,13 @@ def manifest_fields(
         if artifact.get_int_custom_property("found"):
             found["baseline_version"] = artifact.get_int_custom_property("version")
     update = {key: value for key, value in found.items() if getattr(fields, key) in (None, "")}
-    return fields.model_copy(update=update)
+    span = update.pop("span", fields.span)
+    fields = fields.model_copy(update=update)
+    return fields if span is None else fields.with_span(span)
 
 
 def _properties(artifact: types.Artifact) -> dict[str, Any]:
     span = span_of(artifact)
-    if span is None and artifact.has_custom_property("run_date"):
-        span = parse_span(artifact.get_string_custom_property("run_date"))
     found: dict[str, Any] = {} if span is None else {"span": span}
     for key in ("input_fingerprint", "fingerprint"):
         if artifact.has_custom_property(key):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from components.bundle.manifest import Manifest, tessera_version
 from components.bundle.span import parse_span, span_date
@@ -34,7 +34,8 @@ class ManifestFields(BaseConfig):
     training_digest: str = ""
     config_digest: str = ""
     code_digest: str = ""
-    span: int | None = Field(None, description="given as YYYY-MM-DD or as days since 1970-01-01")
+    span: int | None = Field(None, description="days since 1970-01-01")
+    run_date: str = Field("", description="YYYY-MM-DD; another way to give the span")
     data_fingerprint: str = ""
     data_root: str = ""
     time_unit: str = "seconds"
@@ -42,10 +43,18 @@ class ManifestFields(BaseConfig):
     baseline_version: int | None = None
     config: dict[str, Any] = Field({}, description="run configuration, for information")
 
-    @field_validator("span", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _any_form_of_span(cls, value: Any) -> int | None:
-        return parse_span(value)
+    def _span_and_date_agree(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        span = parse_span(data.get("span"))
+        span = parse_span(data.get("run_date")) if span is None else span
+        return {**data, "span": span, "run_date": span_date(span)}
+
+    def with_span(self, span: int) -> ManifestFields:
+        """Returns a copy with this span and its date."""
+        return self.model_copy(update={"span": span, "run_date": span_date(span)})
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,6 @@ def _push_locked(
     version = next_version(model_dir)
     manifest = Manifest(
         **request.fields.model_dump(),
-        run_date=span_date(request.fields.span),
         name=request.name,
         version=version,
         created_at=now().isoformat(timespec="seconds"),

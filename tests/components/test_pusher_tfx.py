@@ -28,7 +28,7 @@ def _importer(name, artifact_type, uri, properties=None, **custom) -> base_node.
     ).with_id(name)
 
 
-def _run(root, blessed, span="2025-01-10", content="one"):
+def _run(root, blessed, span=20098, content="one"):
     request = make_request(root, content)
     blessing = write_tree(
         root / f"blessing-{blessed}", {"BLESSED" if blessed else "NOT_BLESSED": b"x"}
@@ -41,7 +41,7 @@ def _run(root, blessed, span="2025-01-10", content="one"):
         "evaluation": _importer("evaluation", Evaluation, request.evaluation_dir),
         "blessing": _importer("blessing", Blessing, blessing, blessed=int(blessed)),
         "report": _importer("report", DataReport, report, note="x"),
-        "examples": _importer("examples", standard_artifacts.Examples, examples, {"span": 20098}),
+        "examples": _importer("examples", standard_artifacts.Examples, examples, {"span": span}),
     }
     channels = {name: node.outputs["result"] for name, node in nodes.items()}
     serving = str(root / "serving")
@@ -50,7 +50,6 @@ def _run(root, blessed, span="2025-01-10", content="one"):
         serving_dir=serving,
         name="demo",
         training_digest="t",
-        span=span,
         code_digest="c",
     )
     pusher = Pusher(
@@ -59,7 +58,9 @@ def _run(root, blessed, span="2025-01-10", content="one"):
         serving_dir=serving,
         name="demo",
         config_json=PusherConfig().canonical_json(),
-        manifest_json=ManifestFields(run_id="r1", training_digest="t", span=span).canonical_json(),
+        manifest_json=ManifestFields(
+            run_id="r1", training_digest="t", data_root="d"
+        ).canonical_json(),
         code_digest="c",
     )
     connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(
@@ -118,7 +119,7 @@ def test_a_pipeline_publishes_caches_and_finds_its_baseline(root):
     assert pushed.custom_properties["pushed_version"].int_value == 2
 
     # The next span finds it.
-    _, baseline, _ = _run(root, blessed=True, span="2025-01-11", content="two")
+    _, baseline, _ = _run(root, blessed=True, span=20099, content="two")
     assert baseline.custom_properties["found"].int_value == 1
     assert baseline.custom_properties["version"].int_value == 2
     assert verify(f"{baseline.uri}/bundle").version == 2
@@ -137,3 +138,23 @@ def test_a_blessing_whose_file_and_property_disagree_is_refused(tmp_path):
         is_blessed([blessing])
     with pytest.raises(PushError, match="no blessing"):
         is_blessed([])
+
+
+def test_the_span_comes_from_the_parameter_or_from_the_examples():
+    from components.baseline_resolver.executor import effective_span
+
+    plain, dated, noted = (standard_artifacts.Examples() for _ in range(3))
+    dated.span = 20098
+    noted.set_string_custom_property("run_date", "2025-01-11")
+    assert effective_span("", {"examples": [plain]}) is None
+    assert effective_span("", {"examples": [dated]}) == 20098
+    assert effective_span("", {"examples": [noted]}) == 20099
+    assert effective_span("2025-01-12", {"examples": [dated]}) == 20100
+
+
+def test_the_date_and_the_span_of_a_manifest_are_one():
+    assert ManifestFields(run_date="2025-01-10").span == 20098
+    assert ManifestFields(span=20098).run_date == "2025-01-10"
+    assert ManifestFields(run_date="").span is None
+    fields = ManifestFields.from_json(ManifestFields(span=20098).canonical_json())
+    assert fields.with_span(20099).run_date == "2025-01-11"
