@@ -1,0 +1,1 @@
+"""Measures a retriever as it is served, compares it and decides on its blessing."""

@@ -1,0 +1,224 @@
+"""The work of the RetrievalEvaluator, free of TFX."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.config import EvaluatorConfig
+from components.evaluator import metrics
+from components.evaluator.blessing import Measured, decide
+from components.evaluator.comparison import paired_bootstrap
+from components.evaluator.contribution import cluster_sizes, slot_report
+from components.evaluator.examples import EvalExamples, read_eval_examples
+from components.evaluator.floors import Floors
+from components.evaluator.items import Items
+from components.evaluator.replay import Results, replay
+from components.evaluator.slices import make_slices, slice_metrics
+from components.evaluator.training_log import TrainingLog, read_training_log
+from components.index_builder.layout import (
+    INDEX_FILE,
+    ITEMS_FILE,
+    RETRIEVER,
+    SCANN_RETRIEVER,
+)
+from core.errors import BundleError, ConfigError
+from core.files import read_json, staged_file, write_json
+
+_LOG = logging.getLogger("tessera")
+
+EVALUATION_FILE = "evaluation.json"
+BLESSING_FILE = "blessing.json"
+BLESSED = "BLESSED"
+NOT_BLESSED = "NOT_BLESSED"
+
+
+@dataclass(frozen=True)
+class EvaluatorPaths:
+    """Where the evaluator reads and writes.
+
+    Attributes:
+      examples: raw examples.
+      index: the RetrievalIndex to judge.
+      baseline: the published bundle to compare with, '' when there is none.
+      evaluation: output folder of the figures.
+      blessing: output folder of the decision.
+    """
+
+    examples: str
+    index: str
+    baseline: str
+    evaluation: str
+    blessing: str
+
+
+def do(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
+    """Evaluates, compares, decides and writes; returns what `blessing.json` holds.
+
+    A retriever that is not blessed is a result, not an error.
+
+    Raises:
+      ConfigError: a k exceeds the number of results that the retriever returns.
+    """
+    index = Path(paths.index)
+    description = read_json(index / INDEX_FILE)
+    _check_depth(description, config)
+    items = Items.read(index / ITEMS_FILE)
+    examples = read_eval_examples(paths.examples, items, config.max_examples, config.seed)
+    scann = description["serve"] == SCANN_RETRIEVER
+    results = replay(index / description["serve"], scann, examples, items, config.batch_size)
+    log = read_training_log(paths.examples, items)
+    slices = _slices(examples, log)
+    measured, evaluation = _measure(results, examples, items, slices, config)
+    floors = Floors(log, items, max(config.ks)).rank(examples, config.batch_size)
+    evaluation["floors"] = {
+        name: metrics.summarise(lists, examples.target, items.topics, config.ks)
+        for name, lists in floors.items()
+    }
+    baseline = _baseline(paths.baseline, examples, items, slices, config)
+    comparison = None
+    if baseline.values and config.primary_metric in measured:
+        comparison = paired_bootstrap(
+            measured[config.primary_metric], baseline.values[config.primary_metric], config.seed
+        )
+    evaluation |= {
+        "primary_metric": config.primary_metric,
+        "baseline": baseline.metrics,
+        "baseline_error": baseline.error,
+        "baseline_slices": baseline.slices,
+        "baseline_comparison": comparison,
+    }
+    decision = decide(
+        Measured(
+            metrics=evaluation["model"],
+            floors=evaluation["floors"],
+            slices=evaluation["slices"],
+            n_examples=len(examples),
+            baseline=baseline.metrics,
+            baseline_slices=baseline.slices,
+            baseline_error=baseline.error,
+        ),
+        config,
+    )
+    write_json(Path(paths.evaluation) / EVALUATION_FILE, finite_json(evaluation))
+    _write_blessing(Path(paths.blessing), decision)
+    _log_summary(evaluation, decision)
+    return decision
+
+
+@dataclass(frozen=True)
+class _Baseline:
+    """The published bundle on the same examples; all empty when there is none."""
+
+    metrics: dict[str, float] | None = None
+    slices: dict[str, Any] | None = None
+    values: dict[str, np.ndarray] | None = None
+    error: str = ""
+
+
+def _check_depth(description: dict[str, Any], config: EvaluatorConfig) -> None:
+    results = int(description["retrieval"]["num_results"])
+    if max(config.ks) > results:
+        raise ConfigError(
+            f"evaluator.ks asks for {max(config.ks)} results, but retrieval.num_results is "
+            f"{results}: raise num_results or lower ks"
+        )
+
+
+def _slices(examples: EvalExamples, log: TrainingLog) -> dict[str, dict[str, np.ndarray]]:
+    known = examples.target >= 0
+    new = ~(known & log.seen[np.maximum(examples.target, 0)])
+    return make_slices(examples.history_length, examples.follows, new)
+
+
+def _measure(
+    results: Results,
+    examples: EvalExamples,
+    items: Items,
+    slices: dict[str, dict[str, np.ndarray]],
+    config: EvaluatorConfig,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Returns per-example metrics and the candidate's part of `evaluation.json`."""
+    ranks = metrics.target_ranks(results.lists, examples.target)
+    values = metrics.per_example(ranks, config.ks)
+    depth = results.lists.shape[1]
+    return values, {
+        "n_examples": len(examples),
+        "targets_not_in_catalogue": int((examples.target < 0).sum()),
+        "model": metrics.summarise(results.lists, examples.target, items.topics, config.ks),
+        "slices": slice_metrics(slices, values),
+        "curve": metrics.recall_curve(ranks, depth),
+        "slots": slot_report(results, ranks),
+        "topic_coverage": metrics.topic_curve(results.lists, items.topics, depth),
+        "cluster_sizes": cluster_sizes(results),
+    }
+
+
+def _baseline(
+    bundle: str,
+    examples: EvalExamples,
+    items: Items,
+    slices: dict[str, dict[str, np.ndarray]],
+    config: EvaluatorConfig,
+) -> _Baseline:
+    if not bundle:
+        return _Baseline()
+    root = Path(bundle)
+    try:
+        if not (root / INDEX_FILE).is_file():
+            raise BundleError(f"{root / INDEX_FILE} is missing")
+        scann = read_json(root / INDEX_FILE)["serve"] == SCANN_RETRIEVER
+        # A bundle holds the stock SavedModel at its top.
+        folder = root / SCANN_RETRIEVER if scann else _stock_model(root)
+        results = replay(folder, scann, examples, items, config.batch_size)
+    except (BundleError, OSError, ValueError, KeyError) as error:
+        return _Baseline(error=" ".join(str(error).split())[:500] or type(error).__name__)
+    values = metrics.per_example(metrics.target_ranks(results.lists, examples.target), config.ks)
+    return _Baseline(
+        metrics=metrics.summarise(results.lists, examples.target, items.topics, config.ks),
+        slices=slice_metrics(slices, values),
+        values=values,
+    )
+
+
+def _stock_model(root: Path) -> Path:
+    nested = root / RETRIEVER
+    return nested if (nested / "saved_model.pb").is_file() else root
+
+
+def _write_blessing(folder: Path, decision: dict[str, Any]) -> None:
+    write_json(folder / BLESSING_FILE, decision)
+    with staged_file(folder / (BLESSED if decision["blessed"] else NOT_BLESSED)) as staging:
+        staging.touch()
+
+
+def finite_json(value: Any) -> Any:
+    """Returns a JSON value with every number that is not finite replaced by None."""
+    if isinstance(value, dict):
+        return {key: finite_json(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite_json(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _log_summary(evaluation: dict[str, Any], decision: dict[str, Any]) -> None:
+    name = evaluation["primary_metric"]
+    failed = [v["reason"] for v in decision["verdicts"] if not v["passed"]]
+    floors = {f: m.get(name, math.nan) for f, m in evaluation["floors"].items()}
+    best = max(floors, key=lambda f: floors[f]) if floors else ""
+    _LOG.info(
+        "%s examples, %s %.4f (best floor: %s %.4f), %s",
+        f"{evaluation['n_examples']:,}",
+        name,
+        evaluation["model"].get(name, math.nan),
+        best,
+        floors.get(best, math.nan),
+        "blessed" if decision["blessed"] else "not blessed: " + "; ".join(failed),
+    )

@@ -1,0 +1,65 @@
+"""Slices of the examples for which metrics are reported apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_HISTORY_BUCKETS = ((0, 0), (1, 2), (3, 5), (6, 10), (11, 20), (21, 50))
+
+
+def make_slices(
+    history_length: np.ndarray, follows: np.ndarray, target_is_new: np.ndarray
+) -> dict[str, dict[str, np.ndarray]]:
+    """Returns `slice -> value -> mask`; values without examples are left out.
+
+    `activity`: `new` users have no history, `non_core` ones less than the median
+    of the others, `core` ones the rest. `history_length` and `follows` are
+    ranges. `target`: `new` items were never seen in the training split.
+
+    Args:
+      history_length: `[examples]` int.
+      follows: `[examples]` int, followed topics.
+      target_is_new: `[examples]` bool.
+    """
+    active = history_length[history_length > 0]
+    median = float(np.median(active)) if len(active) else 0.0
+    buckets = {
+        str(low) if low == high else f"{low}-{high}": (history_length >= low)
+        & (history_length <= high)
+        for low, high in _HISTORY_BUCKETS
+    }
+    buckets[f"{_HISTORY_BUCKETS[-1][1] + 1}+"] = history_length > _HISTORY_BUCKETS[-1][1]
+    slices = {
+        "activity": {
+            "new": history_length == 0,
+            "non_core": (history_length > 0) & (history_length < median),
+            "core": (history_length > 0) & (history_length >= median),
+        },
+        "history_length": buckets,
+        "follows": {
+            "0": follows == 0,
+            "1-2": (follows >= 1) & (follows <= 2),
+            "3+": follows >= 3,
+        },
+        "target": {"new": target_is_new, "known": ~target_is_new},
+    }
+    return {
+        name: {value: mask for value, mask in values.items() if mask.any()}
+        for name, values in slices.items()
+    }
+
+
+def slice_metrics(
+    slices: dict[str, dict[str, np.ndarray]], values: dict[str, np.ndarray]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Averages per-example metrics over each slice and adds its size as `n`."""
+    return {
+        name: {
+            value: {
+                "n": int(mask.sum()),
+                **{metric: float(v[mask].mean()) for metric, v in values.items()},
+            }
+            for value, mask in masks.items()
+        }
+        for name, masks in slices.items()
+    }

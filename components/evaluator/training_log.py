@@ -1,0 +1,81 @@
+"""What the floors learn from: the training split as integer arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from components.evaluator.items import Items
+from components.examples_io import padded, read_split
+from core.progress import track
+from trainer import features
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """Engagements of the training split.
+
+    Attributes:
+      user: `[pairs]` int32 user numbers.
+      item: `[pairs]` int32 item rows, one pair per engagement.
+      previous: `[transitions]` int32 item row before the target.
+      target: `[transitions]` int32 item row of the target.
+      popularity: `[items]` int64 number of times an item was a target.
+      seen: `[items]` bool, whether an item occurs at all.
+    """
+
+    user: np.ndarray
+    item: np.ndarray
+    previous: np.ndarray
+    target: np.ndarray
+    popularity: np.ndarray
+    seen: np.ndarray
+
+
+def newest_items(batch: pa.RecordBatch) -> np.ndarray:
+    """Returns the id of each example's newest history item, b'' without history."""
+    column = batch.column(batch.schema.get_field_index(features.HISTORY_ITEM_ID))
+    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    newest = np.full(batch.num_rows, b"", dtype=object)
+    has = lengths > 0
+    first = np.cumsum(lengths) - lengths
+    flat = column.flatten()
+    newest[has] = flat.take(pa.array(first[has])).to_numpy(zero_copy_only=False)
+    return newest
+
+
+def read_training_log(examples_uri: str, items: Items) -> TrainingLog:
+    """Reads the training split once.
+
+    Each target is an engagement of its user; so is the newest item before it,
+    which brings in first items that are never targets.
+    """
+    columns = [features.USER_ID, features.ITEM_ID, features.HISTORY_ITEM_ID]
+    users: list[np.ndarray] = []
+    targets: list[np.ndarray] = []
+    newest: list[np.ndarray] = []
+    with track("reading the training split") as bar:
+        for batch in read_split(examples_uri, features.TRAIN_SPLIT, columns):
+            users.append(padded(batch, features.USER_ID, 1, b"")[:, 0])
+            targets.append(items.rows(padded(batch, features.ITEM_ID, 1, b"")[:, 0]))
+            newest.append(items.rows(newest_items(batch)))
+            bar.advance(batch.num_rows)
+    user = pd.factorize(np.concatenate([*users, np.zeros(0, object)]))[0].astype(np.int32)
+    target = np.concatenate([*targets, np.zeros(0, np.int32)])
+    previous = np.concatenate([*newest, np.zeros(0, np.int32)])
+    pair_user = np.concatenate([user, user])
+    pair_item = np.concatenate([target, previous])
+    known = pair_item >= 0
+    both = (target >= 0) & (previous >= 0)
+    count = len(items)
+    return TrainingLog(
+        user=pair_user[known],
+        item=pair_item[known],
+        previous=previous[both],
+        target=target[both],
+        popularity=np.bincount(target[target >= 0], minlength=count),
+        seen=np.bincount(pair_item[known], minlength=count) > 0,
+    )

@@ -1,0 +1,1 @@
+"""Embeds the catalogue, builds the search index and writes the served retriever."""

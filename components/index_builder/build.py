@@ -1,0 +1,165 @@
+"""The work of the IndexBuilder, free of TFX."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from components.config import IndexConfig
+from components.index_builder.alignment import check_alignment
+from components.index_builder.catalogue import Catalogue, embed_catalogue
+from components.index_builder.layout import (
+    EMBEDDINGS_FILE,
+    INDEX_FILE,
+    ITEMS_FILE,
+    NATIVE_INDEX,
+    RETRIEVER,
+    SCANN_RETRIEVER,
+)
+from components.index_builder.native import write_native
+from components.index_builder.queries import query_embeddings
+from components.index_builder.tuning import SCANN_MIN_ITEMS, tune_scann
+from core.files import staged_directory, staged_file, write_json
+from trainer.config import RetrievalConfig
+from trainer.retrieval.retriever import Retriever, save_retriever
+from trainer.retrieval.search import ScannSearch
+
+_LOG = logging.getLogger("tessera")
+
+
+@dataclass(frozen=True)
+class IndexPaths:
+    """Where the IndexBuilder reads and writes.
+
+    Attributes:
+      model: the exported SavedModel.
+      examples: raw examples.
+      index: output folder.
+    """
+
+    model: str
+    examples: str
+    index: str
+
+
+def choose_kind(config: IndexConfig, items: int) -> str:
+    """Returns `exact` or `scann`; a catalogue too small for ScaNN is searched exactly."""
+    if config.kind == "auto":
+        return "scann" if items >= config.scann_min_items else "exact"
+    if config.kind == "scann" and items < SCANN_MIN_ITEMS:
+        _LOG.warning(
+            "index.kind is scann, but %d items are fewer than the %d it needs: exact search",
+            items,
+            SCANN_MIN_ITEMS,
+        )
+        return "exact"
+    return config.kind
+
+
+def do(paths: IndexPaths, config: IndexConfig, retrieval: RetrievalConfig) -> dict[str, Any]:
+    """Embeds the catalogue, builds the index and writes the served retrievers.
+
+    Returns:
+      What `index.json` holds.
+
+    Raises:
+      IndexQualityError: see `catalogue.check_catalogue`, `check_alignment`, `tune_scann`.
+    """
+    started = time.perf_counter()
+    model = tf.saved_model.load(paths.model)
+    catalogue = embed_catalogue(model, paths.examples, config.batch_size)
+    checked = check_alignment(model, catalogue)
+    out = Path(paths.index)
+    kind = choose_kind(config, len(catalogue.ids))
+    summary: dict[str, Any] = {
+        "kind": kind,
+        "serve": SCANN_RETRIEVER if kind == "scann" else RETRIEVER,
+        "items": len(catalogue.ids),
+        "dim": int(catalogue.embeddings.shape[1]),
+        "topics": len({topic for topics in catalogue.topics for topic in topics}),
+        "aligned_items_checked": checked,
+        "recall_vs_exact": 1.0,
+        "recall_queries": 0,
+        "parameters": {},
+        "tried": [],
+        "retrieval": retrieval.model_dump(mode="json"),
+    }
+    _write_items(catalogue, out)
+    _write_retriever(model, catalogue, retrieval, out / RETRIEVER)
+    if kind == "scann":
+        summary.update(_add_scann(model, catalogue, paths, config, retrieval))
+    summary["build_s"] = round(time.perf_counter() - started, 3)
+    summary["bytes"] = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    write_json(out / INDEX_FILE, summary)
+    _LOG.info(
+        "%s items, %s index, recall@100 against exact %.4f, %.1f MB",
+        f"{summary['items']:,}",
+        kind,
+        summary["recall_vs_exact"],
+        summary["bytes"] / 1e6,
+    )
+    return summary
+
+
+def _add_scann(
+    model: Any,
+    catalogue: Catalogue,
+    paths: IndexPaths,
+    config: IndexConfig,
+    retrieval: RetrievalConfig,
+) -> dict[str, Any]:
+    queries = query_embeddings(
+        model, paths.examples, config.recall_queries, implicit_only=retrieval.topic_filter
+    )
+    source = "users"
+    if not len(queries):
+        queries, source = catalogue.embeddings[: config.recall_queries], "items"
+    search, parameters, reached, tried = tune_scann(
+        catalogue.embeddings, queries, config.recall_target
+    )
+    out = Path(paths.index)
+    _write_retriever(model, catalogue, retrieval, out / SCANN_RETRIEVER, search)
+    write_native(catalogue.embeddings, parameters, out / NATIVE_INDEX)
+    return {
+        "recall_vs_exact": reached,
+        "recall_queries": len(queries),
+        "recall_query_source": source,
+        "parameters": parameters._asdict(),
+        "tried": tried,
+    }
+
+
+def _write_retriever(
+    model: Any,
+    catalogue: Catalogue,
+    retrieval: RetrievalConfig,
+    folder: Path,
+    scann: ScannSearch | None = None,
+) -> None:
+    arguments = (model, catalogue.ids, catalogue.topics, catalogue.embeddings, retrieval)
+    retriever = (
+        Retriever(*arguments) if scann is None else Retriever(*arguments, searcher=lambda _: scann)
+    )
+    with staged_directory(folder) as staging:
+        save_retriever(retriever, str(staging))
+
+
+def _write_items(catalogue: Catalogue, out: Path) -> None:
+    table = pa.table(
+        {
+            "item_id": pa.array(catalogue.ids, pa.binary()).cast(pa.string()),
+            "topics": pa.array(catalogue.topics, pa.list_(pa.binary())).cast(pa.list_(pa.string())),
+        }
+    )
+    with staged_file(out / ITEMS_FILE) as staging:
+        pq.write_table(table, staging)
+    with staged_file(out / EMBEDDINGS_FILE) as staging, open(staging, "wb") as stream:
+        np.save(stream, catalogue.embeddings)

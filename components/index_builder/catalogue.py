@@ -1,0 +1,107 @@
+"""The catalogue: items of the corpus split with their vectors, embedded in one pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from components.evaluator.requests import longest_list
+from components.examples_io import padded, read_split
+from core.errors import IndexQualityError
+from core.progress import track
+from trainer import features
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items in corpus order.
+
+    Attributes:
+      ids: distinct item ids.
+      topics: topics of each item.
+      embeddings: `[items, dim]` float32, finite.
+    """
+
+    ids: list[bytes]
+    topics: list[list[bytes]]
+    embeddings: np.ndarray
+
+
+def embed_items(model: Any, batch: pa.RecordBatch) -> np.ndarray:
+    """Returns the vectors of a batch of corpus rows, `[items, dim]` float32."""
+    longest = longest_list(batch, features.ITEM_TOPICS)
+    vectors = model.embed_items(
+        item_id=tf.constant(padded(batch, features.ITEM_ID, 1, b"")[:, 0], tf.string),
+        item_topics=tf.constant(padded(batch, features.ITEM_TOPICS, longest, b""), tf.string),
+    )
+    return vectors["embeddings"].numpy()
+
+
+def embed_catalogue(model: Any, examples_uri: str, batch_size: int) -> Catalogue:
+    """Embeds every item of the corpus split.
+
+    Id and vector of an item come from the same row of the same batch, so they
+    can not get out of step.
+
+    Args:
+      model: has `embed_items`.
+      examples_uri: raw examples.
+      batch_size: items embedded at once.
+
+    Raises:
+      IndexQualityError: no items, empty or repeated ids, vectors not finite.
+    """
+    ids: list[bytes] = []
+    topics: list[list[bytes]] = []
+    parts: list[np.ndarray] = []
+    with track("embedding items") as bar:
+        for batch in read_split(examples_uri, features.CORPUS_SPLIT, list(features.ITEM_FEATURES)):
+            for start in range(0, batch.num_rows, batch_size):
+                part = batch.slice(start, batch_size)
+                ids.extend(padded(part, features.ITEM_ID, 1, b"")[:, 0].tolist())
+                column = part.column(part.schema.get_field_index(features.ITEM_TOPICS))
+                topics.extend([list(names or []) for names in column.to_pylist()])
+                parts.append(embed_items(model, part))
+                bar.advance(part.num_rows)
+    embeddings = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+    check_catalogue(ids, embeddings)
+    return Catalogue(ids, topics, np.ascontiguousarray(embeddings, np.float32))
+
+
+def check_catalogue(ids: list[bytes], embeddings: np.ndarray) -> None:
+    """Refuses a catalogue that would answer wrongly.
+
+    Raises:
+      IndexQualityError: names what is wrong with the values seen.
+    """
+    if not ids:
+        raise IndexQualityError(
+            "the corpus split holds no items: check the items table and the example generator"
+        )
+    if len(ids) != len(embeddings):
+        raise IndexQualityError(f"{len(ids)} item ids but {len(embeddings)} vectors")
+    repeated = [(i, n) for i, n in Counter(ids).items() if n > 1]
+    if repeated:
+        shown = ", ".join(f"{i.decode(errors='replace')!r} x{n}" for i, n in repeated[:_SHOWN])
+        raise IndexQualityError(
+            f"{len(repeated)} item ids occur more than once in the corpus split ({shown}): "
+            "each item must be there once"
+        )
+    if b"" in ids:
+        raise IndexQualityError("an item of the corpus split has an empty id")
+    bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    if len(bad):
+        shown = ", ".join(repr(ids[i].decode(errors="replace")) for i in bad[:_SHOWN])
+        raise IndexQualityError(
+            f"{len(bad)} of {len(ids)} item vectors are not finite (items {shown}): "
+            "the training diverged; lower trainer.learning_rate"
+        )
+    if not embeddings.any():
+        raise IndexQualityError(f"all {len(ids)} item vectors are zero: the model is not trained")

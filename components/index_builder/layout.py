@@ -1,0 +1,13 @@
+"""Names of the files and folders of a RetrievalIndex."""
+
+from __future__ import annotations
+
+#: SavedModel with stock ops, exact search.
+RETRIEVER = "retriever"
+#: The same signatures over a ScaNN index, with ScaNN's ops.
+SCANN_RETRIEVER = "retriever_scann"
+#: ScaNN's native index.
+NATIVE_INDEX = "scann"
+ITEMS_FILE = "items.parquet"
+EMBEDDINGS_FILE = "item_embeddings.npy"
+INDEX_FILE = "index.json"
