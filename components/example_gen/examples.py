@@ -42,7 +42,9 @@ def build(
     """
     events = collect(event_tables, config.max_events_per_user, 2 * config.bucket_rows, counts)
     targets = choose(events, config, window_end, counts)
-    follows = prepare(pa.concat_tables([FOLLOW_SCHEMA.empty_table(), *follow_tables]), events.user_ids)
+    follows = prepare(
+        pa.concat_tables([FOLLOW_SCHEMA.empty_table(), *follow_tables]), events.user_ids
+    )
     counts["users"] += len(events.user_ids)
     lengths, sizes = np.unique(targets.history_length, return_counts=True)
     counts.update({f"history:{n}": int(c) for n, c in zip(lengths, sizes, strict=True)})
@@ -108,9 +110,7 @@ def _batch(
         features.ACTION: singles(_take(events.actions, events.action[row])),
         features.SOURCE: optionals(_take_optional(events.sources, events.source[row])),
         features.SOURCE_TOPIC: optionals(source_topic),
-        features.SOURCE_TOPIC_DERIVED: lists(
-            pa.array(derived[present]), present.astype(np.int64)
-        ),
+        features.SOURCE_TOPIC_DERIVED: lists(pa.array(derived[present]), present.astype(np.int64)),
     }
     return pa.RecordBatch.from_arrays(
         [columns[name] for name in EXAMPLE_SCHEMA.names], schema=EXAMPLE_SCHEMA

@@ -76,9 +76,7 @@ def prepare(table: pa.Table, user_ids: pa.Array) -> Follows:
     user, stamp, undated, until = user[order], stamp[order], undated[order], until[order]
     codes = topic.codes[order]
     first = run_starts(user, undated, stamp, codes)
-    user, stamp, undated, until, codes = (
-        a[first] for a in (user, stamp, undated, until, codes)
-    )
+    user, stamp, undated, until, codes = (a[first] for a in (user, stamp, undated, until, codes))
     users = len(user_ids)
     start = np.searchsorted(user, np.arange(users + 1))
     dated = np.bincount(user[~undated], minlength=users)

@@ -79,7 +79,9 @@ def follows_at(follows: list[Follow], user: str, time: int, limit: int) -> list[
             continue
         if until is not None and until <= time:
             continue
-        if topic not in best or (start is not None and (best[topic] is None or start > best[topic])):
+        if topic not in best or (
+            start is not None and (best[topic] is None or start > best[topic])
+        ):
             best[topic] = start
     order = sorted(best, key=lambda t: (best[t] is None, -(best[t] or 0), t.encode()))
     return order[:limit]

@@ -26,6 +26,10 @@ def _bytes(value: str | None) -> bytes | None:
     return None if value is None else value.encode()
 
 
+def _text(value: bytes | int) -> str | int:
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def event_table(events: list[Event], items: dict[str, list[str]]) -> pa.Table:
     rows = [
         {
@@ -88,13 +92,20 @@ def built(
     portions = [table.slice(i, portion) for i in range(0, table.num_rows, portion)]
     splits: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "eval": []}
     batches = build(
-        iter(portions), [follow_table(follows)], config_of(rules, bucket_rows), rules.window_end, counts
+        iter(portions),
+        [follow_table(follows)],
+        config_of(rules, bucket_rows),
+        rules.window_end,
+        counts,
     )
     for split, batch in batches:
         batch.validate(full=True)
         for row in batch.to_pylist():
             splits[split].append(
-                {k: [v.decode() if isinstance(v, bytes) else v for v in vs] for k, vs in row.items()}
+                {
+                    k: [v.decode() if isinstance(v, bytes) else v for v in vs]
+                    for k, vs in row.items()
+                }
             )
     return splits, counts
 
@@ -104,7 +115,11 @@ def as_set(rows: list[dict[str, Any]]) -> Counter[str]:
 
 
 def check(
-    events: list[Event], follows: list[Follow], items: dict[str, list[str]], rules: Rules, **how: int
+    events: list[Event],
+    follows: list[Follow],
+    items: dict[str, list[str]],
+    rules: Rules,
+    **how: int,
 ) -> Counter[str]:
     found, counts = built(events, follows, items, rules, **how)
     wanted = examples(events, follows, items, rules)

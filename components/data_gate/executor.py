@@ -1,0 +1,102 @@
+"""Executor of DataGate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tfx import types
+from tfx.components.example_validator.executor import DEFAULT_FILE_NAME as ANOMALIES_FILE
+from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import artifact_utils
+
+from components.config import GateConfig
+from components.data_gate.checks import anomaly_reasons, corpus_anomalies, size_reasons
+from components.example_gen.report import REPORT_FILE
+from core.errors import DataGateError
+from core.files import read_json, write_json
+from trainer import features
+
+_LOG = logging.getLogger("tessera")
+VERDICT_FILE = "verdict.json"
+
+
+class Executor(BaseExecutor):
+    """Collects every reason against the data; any reason stops the pipeline."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See base class."""
+        self._log_startup(input_dict, output_dict, exec_properties)
+        statistics = artifact_utils.get_single_instance(input_dict["statistics"])
+        anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
+        corpus = None
+        if features.CORPUS_SPLIT in artifact_utils.decode_split_names(statistics.split_names):
+            corpus = stats_artifact_utils.load_statistics(statistics, features.CORPUS_SPLIT).proto()
+        found = {
+            split: read_anomalies(Path(artifact_utils.get_split_uri([anomalies], split)))
+            for split in artifact_utils.decode_split_names(anomalies.split_names)
+        }
+        report_uri = artifact_utils.get_single_uri(input_dict["report"])
+        verdict = artifact_utils.get_single_instance(output_dict["verdict"])
+        do(
+            GateConfig.from_json(exec_properties["config_json"]),
+            report=read_json(Path(report_uri) / REPORT_FILE),
+            anomalies=found,
+            corpus=corpus,
+            verdict_path=Path(verdict.uri) / VERDICT_FILE,
+        )
+        verdict.set_int_custom_property("passed", 1)
+
+
+def read_anomalies(folder: Path) -> anomalies_pb2.Anomalies:
+    """Reads what ExampleValidator wrote for one split."""
+    return anomalies_pb2.Anomalies.FromString((folder / ANOMALIES_FILE).read_bytes())
+
+
+def do(
+    config: GateConfig,
+    *,
+    report: Mapping[str, Any],
+    anomalies: Mapping[str, anomalies_pb2.Anomalies],
+    corpus: statistics_pb2.DatasetFeatureStatisticsList | None,
+    verdict_path: Path,
+) -> None:
+    """Passes or stops the run.
+
+    Args:
+      config: bounds, and which anomalies pass.
+      report: content of `data_report.json`.
+      anomalies: per split what ExampleValidator found.
+      corpus: statistics of the corpus split, None when there are none.
+      verdict_path: where the verdict is written when the data passes.
+
+    Raises:
+      DataGateError: lists every reason.
+    """
+    reasons = size_reasons(report, config)
+    found = []
+    for split, split_anomalies in anomalies.items():
+        found += anomaly_reasons(split, split_anomalies, config.ignored_anomalies)
+    if corpus is not None and report["examples"].get(features.CORPUS_SPLIT):
+        found += anomaly_reasons(
+            features.CORPUS_SPLIT, corpus_anomalies(corpus), config.ignored_anomalies
+        )
+    if config.fail_on_anomalies:
+        reasons += found
+    if reasons:
+        raise DataGateError(
+            f"the data gate stopped the run for {len(reasons)} reason(s); nothing was trained:\n  "
+            + "\n  ".join(reasons)
+        )
+    write_json(verdict_path, {"passed": True, "reasons": [], "tolerated": found})
+    sizes = ", ".join(f"{name} {count:,}" for name, count in report["examples"].items())
+    _LOG.info("passed: %s; %d anomalies", sizes, len(found))

@@ -1,0 +1,222 @@
+"""The Beam pipeline of RetrievalExampleGen.
+
+    files ─ read ─┬─ engagements ┐ by item bucket
+                  ├─ items ──────┴─ join catalogue ─┬─ corpus files
+                  │                                 └─ engagements ┐ by user bucket
+                  ├─ follows ──────────────────────────────────────┴─ build ─ example files
+                  └─ dead letters, counts
+
+No step holds a table: an item bucket holds its share of the catalogue while
+engagements stream past, so an item that everyone engages with costs nothing
+extra; a user bucket holds its users' engagements, capped per user.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.pvalue import AsSingleton, TaggedOutput
+from apache_beam.typehints import KV
+
+from components.config import ExampleGenConfig
+from components.example_gen.arrays import combined
+from components.example_gen.catalogue import corpus, distinct_items, name_items, topics_of
+from components.example_gen.examples import build
+from components.example_gen.partition import (
+    EVENT,
+    FOLLOW,
+    ITEM,
+    JOINED,
+    gathered,
+    partition,
+    rows_of,
+)
+from components.example_gen.reading import letter_json, read
+from components.example_gen.writing import SplitWriters
+from core.errors import DataError
+from tables.contract import FOLLOWS, ITEMS, DeadLetter, ReadSettings
+from tables.layout import TableFile
+from trainer import features
+
+_BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _LATEST, _FAILED = (
+    "by_item",
+    "by_user",
+    "letters",
+    "counts",
+    "latest",
+    "failed",
+)
+#: Rows joined with the catalogue at a time.
+_JOIN_ROWS = 262_144
+
+
+class Plan(NamedTuple):
+    """What the graph needs to know.
+
+    Attributes:
+      files: the input files.
+      settings: row checks.
+      config: what makes an example.
+      item_buckets: number of item buckets.
+      user_buckets: number of user buckets.
+      window_end: end (exclusive) of the eval period; None: one past the latest event.
+      examples_uri: where the splits are written.
+      letters_prefix: path prefix of the dead letter files.
+      counts_prefix: path prefix of the counts.
+      failures_prefix: path prefix of the messages of unreadable files.
+    """
+
+    files: tuple[TableFile, ...]
+    settings: ReadSettings
+    config: ExampleGenConfig
+    item_buckets: int
+    user_buckets: int
+    window_end: int | None
+    examples_uri: str
+    letters_prefix: str
+    counts_prefix: str
+    failures_prefix: str
+
+
+class _Read(beam.DoFn):
+    """Reads one file; an unreadable one becomes a message, so that all are reported."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._settings = plan.settings
+        self._buckets = (plan.item_buckets, plan.user_buckets)
+
+    def process(self, file: TableFile) -> Iterator[TaggedOutput]:
+        counts: Counter[str] = Counter()
+        tag = _BY_USER if file.table == FOLLOWS else _BY_ITEM
+        try:
+            for found in read(file, self._settings, self._buckets, counts):
+                if isinstance(found, DeadLetter):
+                    counts[f"letters:{file.table}"] += 1
+                    counts[f"reason:{found.reason}"] += 1
+                    yield TaggedOutput(_LETTERS, letter_json(file.table, found))
+                elif isinstance(found, int):
+                    yield TaggedOutput(_LATEST, found)
+                else:
+                    yield TaggedOutput(tag, found)
+        except DataError as error:
+            yield TaggedOutput(_FAILED, str(error))
+        yield from _counted(counts)
+
+
+class _JoinCatalogue(beam.DoFn):
+    """Names the items of one bucket's engagements; writes the bucket's corpus."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._user_buckets = plan.user_buckets
+        self._uri = plan.examples_uri
+        self._buckets = plan.item_buckets
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        bucket, rows = element
+        counts: Counter[str] = Counter()
+        items, letters = distinct_items(rows_of(rows, ITEM))
+        ids, topics = combined(items.column("item_id")), topics_of(items)
+        with SplitWriters(self._uri, _file_name(bucket, self._buckets)) as writers:
+            for batch in corpus(items):
+                writers.write(features.CORPUS_SPLIT, batch)
+        counts[f"examples:{features.CORPUS_SPLIT}"] += items.num_rows
+        for letter in letters:
+            counts[f"letters:{ITEMS}"] += 1
+            counts[f"reason:{letter.reason}"] += 1
+            yield TaggedOutput(_LETTERS, letter_json(ITEMS, letter))
+        for events in gathered(rows_of(rows, EVENT), _JOIN_ROWS):
+            joined = name_items(events, ids, topics)
+            yield from partition(joined, "user_id", self._user_buckets, JOINED)
+        yield from _counted(counts)
+
+
+class _Build(beam.DoFn):
+    """Builds and writes the examples of one user bucket."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._config = plan.config
+        self._window_end = plan.window_end
+        self._uri = plan.examples_uri
+        self._buckets = plan.user_buckets
+
+    def process(
+        self, element: tuple[int, Iterable[bytes]], latest: int
+    ) -> Iterator[tuple[str, int]]:
+        bucket, rows = element
+        end = self._window_end if self._window_end is not None else latest + 1
+        counts: Counter[str] = Counter()
+        with SplitWriters(self._uri, _file_name(bucket, self._buckets)) as writers:
+            for split, batch in build(
+                rows_of(rows, JOINED), rows_of(rows, FOLLOW), self._config, end, counts
+            ):
+                writers.write(split, batch)
+        yield from counts.items()
+
+
+def _file_name(bucket: int, buckets: int) -> str:
+    return f"examples-{bucket:05d}-of-{buckets:05d}"
+
+
+def _counted(counts: Counter[str]) -> Iterator[TaggedOutput]:
+    for item in counts.items():
+        yield TaggedOutput(_COUNTS, item)
+
+
+def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
+    """Adds the whole graph to a pipeline.
+
+    Counts are written as lines `name<TAB>number`, dead letters as lines of JSON.
+    """
+    read_out = (
+        pipeline
+        | "Files" >> beam.Create(list(plan.files), reshuffle=False)
+        | "SpreadFiles" >> beam.Reshuffle()
+        | "Read"
+        >> beam.ParDo(_Read(plan)).with_outputs(
+            _BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _LATEST, _FAILED
+        )
+    )
+    joined = (
+        read_out[_BY_ITEM]
+        | "ToItemBuckets" >> beam.Map(_same).with_output_types(KV[int, bytes])
+        | "GroupByItemBucket" >> beam.GroupByKey()
+        | "JoinCatalogue"
+        >> beam.ParDo(_JoinCatalogue(plan)).with_outputs(_LETTERS, _COUNTS, main=_BY_USER)
+    )
+    latest = read_out[_LATEST] | "Latest" >> beam.CombineGlobally(_latest)
+    built = (
+        (joined[_BY_USER], read_out[_BY_USER])
+        | "EventsAndFollows" >> beam.Flatten()
+        | "ToUserBuckets" >> beam.Map(_same).with_output_types(KV[int, bytes])
+        | "GroupByUserBucket" >> beam.GroupByKey()
+        | "Build" >> beam.ParDo(_Build(plan), latest=AsSingleton(latest))
+    )
+    _write(
+        (read_out[_LETTERS], joined[_LETTERS]) | "AllLetters" >> beam.Flatten(),
+        "WriteLetters",
+        plan.letters_prefix,
+    )
+    _write(read_out[_FAILED], "WriteFailures", plan.failures_prefix)
+    _write(
+        (read_out[_COUNTS], joined[_COUNTS], built)
+        | "AllCounts" >> beam.Flatten()
+        | "Sum" >> beam.CombinePerKey(sum)
+        | "CountLines" >> beam.MapTuple(lambda name, number: f"{name}\t{number}"),
+        "WriteCounts",
+        plan.counts_prefix,
+    )
+
+
+def _write(lines: beam.PCollection, label: str, prefix: str) -> None:
+    _ = lines | label >> beam.io.WriteToText(prefix, file_name_suffix=".jsonl")
+
+
+def _latest(values: Iterable[int]) -> int:
+    return max(values, default=0)
+
+
+def _same(element: tuple[int, bytes]) -> tuple[int, bytes]:
+    return element

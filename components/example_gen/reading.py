@@ -1,0 +1,110 @@
+"""Reads one file of one table into (bucket, bytes) elements, dead letters and counts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.example_gen.columns import EVENT_SCHEMA, FOLLOW_SCHEMA, ITEM_SCHEMA, conform
+from components.example_gen.partition import EVENT, FOLLOW, ITEM, partition
+from tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, DeadLetter, ReadSettings
+from tables.layout import TableFile, TableSet
+from tables.reading import read_table
+
+#: First row number by format, as dead letters count (a CSV header is record 1).
+_FIRST_CSV_ROW, _FIRST_PARQUET_ROW = 2, 1
+#: A CSV row is rarely shorter; gzip makes CSV about this much smaller.
+_CSV_ROW_BYTES, _GZIP_RATIO = 25, 4
+
+
+def read(
+    file: TableFile, settings: ReadSettings, buckets: tuple[int, int], counts: Counter[str]
+) -> Iterator[tuple[int, bytes] | DeadLetter | int]:
+    """Yields elements, dead letters, and the latest timestamp of each batch of engagements.
+
+    Args:
+      file: what to read.
+      settings: row checks.
+      buckets: numbers of item buckets and of user buckets. Engagements and items go
+        to item buckets, follows to user buckets.
+      counts: rows are added to it.
+    """
+    item_buckets, user_buckets = buckets
+    is_parquet = file.path.lower().endswith(".parquet")
+    numbers = _RowNumbers(_FIRST_PARQUET_ROW if is_parquet else _FIRST_CSV_ROW)
+    for batch, letters in read_table(file.path, file.table, settings):
+        counts[f"rows:{file.table}"] += batch.num_rows + len(letters)
+        yield from letters
+        if file.table == ENGAGEMENTS:
+            table = conform(batch, EVENT_SCHEMA)
+            yield from partition(table, "item_id", item_buckets, EVENT)
+            if batch.num_rows:
+                yield int(np.asarray(batch.column("timestamp")).max())
+        elif file.table == ITEMS:
+            places = numbers.take(batch.num_rows, letters)
+            table = conform(_with_place(batch, file.path, places), ITEM_SCHEMA)
+            yield from partition(table, "item_id", item_buckets, ITEM)
+        elif file.table == FOLLOWS:
+            table = conform(batch, FOLLOW_SCHEMA)
+            yield from partition(table, "user_id", user_buckets, FOLLOW)
+
+
+class _RowNumbers:
+    """Numbers the good rows of a file: those that its dead letters leave free.
+
+    A reader may report a dead letter some batches before the rows around it, never
+    after them.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+        self._bad = np.zeros(0, np.int64)
+
+    def take(self, rows: int, letters: list[DeadLetter]) -> np.ndarray:
+        """Returns the numbers `[rows]` int64 of the next good rows."""
+        fresh = np.array([letter.row for letter in letters], np.int64)
+        self._bad = np.concatenate((self._bad[self._bad >= self._next], fresh))
+        candidates = np.arange(self._next, self._next + rows + len(self._bad))
+        numbers = np.setdiff1d(candidates, self._bad)[:rows]
+        if rows:
+            self._next = int(numbers[-1]) + 1
+        return numbers
+
+
+def _with_place(batch: pa.RecordBatch, path: str, numbers: np.ndarray) -> pa.Table:
+    """Adds `file` and `row`, for dead letters that are only found later."""
+    table = pa.Table.from_batches([batch])
+    table = table.append_column("file", pa.array([path.encode()] * batch.num_rows, pa.binary()))
+    return table.append_column("row", pa.array(numbers, pa.int64()))
+
+
+def letter_json(table: str, letter: DeadLetter) -> str:
+    """Returns a dead letter as one line of JSON."""
+    return json.dumps({"table": table, **letter._asdict()}, ensure_ascii=False)
+
+
+def bucket_numbers(tables: TableSet, bucket_rows: int) -> tuple[int, int]:
+    """Returns how many item buckets and user buckets a run needs.
+
+    Items are held whole per bucket while engagements stream past them, so item
+    buckets follow the size of the catalogue; user buckets that of the log.
+    """
+    rows = {
+        table: sum(_estimated_rows(file) for file in tables.of(table))
+        for table in (ENGAGEMENTS, ITEMS, FOLLOWS)
+    }
+    users = -(-(rows[ENGAGEMENTS] + rows[FOLLOWS] // 4) // bucket_rows)
+    items = -(-max(rows[ITEMS], rows[ENGAGEMENTS] // 4) // bucket_rows)
+    return max(1, items), max(1, users)
+
+
+def _estimated_rows(file: TableFile) -> int:
+    name = file.path.lower()
+    if name.endswith(".parquet"):
+        return pq.ParquetFile(file.path).metadata.num_rows
+    return file.bytes * (_GZIP_RATIO if name.endswith(".gz") else 1) // _CSV_ROW_BYTES

@@ -1,0 +1,166 @@
+"""From counts and dead letters to `data_report.json`, and to the decision to stop."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import DataError
+from tables.contract import TABLES
+from tables.layout import TableSet
+from trainer import features
+
+REPORT_FILE = "data_report.json"
+LETTERS_DIR = "dead_letter"
+_LETTERS_PATTERN = "*.jsonl"
+_PROBLEMS_SHOWN = 3
+
+
+def read_counts(folder: Path) -> Counter[str]:
+    """Sums the `name<TAB>number` lines of all files of a folder."""
+    counts: Counter[str] = Counter()
+    for path in sorted(folder.iterdir()):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            name, _, number = line.rpartition("\t")
+            counts[name] += int(number)
+    return counts
+
+
+def summary(tables: TableSet, fingerprint: str, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Returns the content of `data_report.json`.
+
+    Args:
+      tables: the input files.
+      fingerprint: digest of their contents.
+      counts: sums over all steps.
+    """
+    splits = {split: counts.get(f"examples:{split}", 0) for split in features.SPLITS}
+    dropped = _prefixed(counts, "dropped:")
+    dropped["duplicate_event"] = counts.get("duplicate_event", 0)
+    dropped["over_user_cap"] = counts.get("over_user_cap", 0)
+    rows = counts.get(f"rows:{TABLES[0]}", 0)
+    return {
+        "tables": {
+            table: {
+                "rows": counts.get(f"rows:{table}", 0),
+                "dead_letters": counts.get(f"letters:{table}", 0),
+                "files": len(tables.of(table)),
+                "bytes": sum(file.bytes for file in tables.of(table)),
+            }
+            for table in TABLES
+        },
+        "users": counts.get("users", 0),
+        "items": splits[features.CORPUS_SPLIT],
+        "events": {
+            "total": rows - counts.get(f"letters:{TABLES[0]}", 0),
+            "positive": counts.get("positive", 0),
+            "duplicates": counts.get("duplicate_event", 0),
+            "over_user_cap": counts.get("over_user_cap", 0),
+        },
+        "dropped": {name: number for name, number in sorted(dropped.items()) if number},
+        "dead_letters": sum(counts.get(f"letters:{table}", 0) for table in TABLES),
+        "dead_letter_reasons": _prefixed(counts, "reason:"),
+        "examples": splits,
+        "source_topic": {
+            "logged": counts.get("source_topic_logged", 0),
+            "derived": counts.get("source_topic_derived", 0),
+        },
+        "history_length": _percentiles(_prefixed(counts, "history:")),
+        "fingerprint": fingerprint,
+        "layout": tables.layout,
+        "run_date": tables.run_date.isoformat() if tables.run_date else None,
+        "window": {
+            "first": tables.window[0].isoformat() if tables.window else None,
+            "last": tables.window[1].isoformat() if tables.window else None,
+        },
+    }
+
+
+def _prefixed(counts: Mapping[str, int], prefix: str) -> dict[str, int]:
+    return {
+        name.removeprefix(prefix): number
+        for name, number in sorted(counts.items())
+        if name.startswith(prefix)
+    }
+
+
+def _percentiles(histogram: Mapping[str, int]) -> dict[str, int]:
+    """Returns p50, p90 and max of history lengths given as length -> examples."""
+    if not histogram:
+        return {"p50": 0, "p90": 0, "max": 0}
+    lengths = np.array(sorted(int(length) for length in histogram))
+    filled = np.cumsum([histogram[str(length)] for length in lengths])
+    place = np.searchsorted(filled, [0.5 * filled[-1], 0.9 * filled[-1]])
+    return {
+        "p50": int(lengths[place[0]]),
+        "p90": int(lengths[place[1]]),
+        "max": int(lengths[-1]),
+    }
+
+
+def refuse_unreadable(folder: Path) -> None:
+    """Raises one DataError with the messages of all files that could not be read."""
+    problems = [
+        line
+        for path in sorted(folder.iterdir())
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    if problems:
+        raise DataError("the tables cannot be read:\n  " + "\n  ".join(problems))
+
+
+def refuse_too_many_letters(
+    report: Mapping[str, Any], letters: Path, keep_dir: Path, max_bad_share: float
+) -> None:
+    """Stops the run when too large a share of any table's rows broke the contract.
+
+    TFX removes a failed component's outputs, so the dead letters are copied first.
+
+    Args:
+      report: content of `data_report.json`.
+      letters: folder of the dead letters.
+      keep_dir: where they are copied.
+      max_bad_share: dead letters per row allowed in each table.
+
+    Raises:
+      DataError: names tables, shares, the bound, the copies and the first problems.
+    """
+    bad = {
+        name: (table["dead_letters"], table["rows"])
+        for name, table in report["tables"].items()
+        if table["dead_letters"] > max_bad_share * max(table["rows"], 1)
+    }
+    if not bad:
+        return
+    keep_dir.mkdir(parents=True, exist_ok=True)
+    for old in keep_dir.glob(_LETTERS_PATTERN):
+        old.unlink()
+    for path in sorted(letters.glob(_LETTERS_PATTERN)):
+        shutil.copy(path, keep_dir)
+    shares = "; ".join(
+        f"{name}: {count} of {rows} rows ({count / max(rows, 1):.2%})"
+        for name, (count, rows) in bad.items()
+    )
+    raise DataError(
+        f"too many rows break the data contract: {shares}; examples.max_bad_share allows "
+        f"{max_bad_share:.2%}. All of them: {keep_dir}. The first:\n  "
+        + "\n  ".join(_first_problems(letters, set(bad)))
+    )
+
+
+def _first_problems(letters: Path, tables: set[str]) -> list[str]:
+    found: list[dict[str, Any]] = []
+    for path in sorted(letters.glob(_LETTERS_PATTERN)):
+        with open(path, encoding="utf-8") as lines:
+            found += [letter for letter in map(json.loads, lines) if letter["table"] in tables]
+    found.sort(key=lambda letter: (letter["table"], letter["file"], letter["row"]))
+    return [
+        f"{letter['file']}:{letter['row']}: {letter['reason']}: {letter['text']}"
+        for letter in found[:_PROBLEMS_SHOWN]
+    ]
