@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from components.evaluator.items import Items
 from components.evaluator.requests import USER_COLUMNS
-from components.examples_io import padded, read_split
+from components.examples_io import count_rows, padded, read_split
 from trainer import features
 
 
@@ -53,7 +53,7 @@ def read_eval_examples(
     """
     columns = [*USER_COLUMNS, features.ITEM_ID]
     split = features.EVAL_SPLIT
-    total = sum(b.num_rows for b in read_split(examples_uri, split, [features.ITEM_ID]))
+    total = count_rows(examples_uri, split)
     if total > max_examples:
         generator = np.random.default_rng(seed)
         chosen = np.sort(generator.choice(total, max_examples, replace=False))

@@ -13,6 +13,8 @@ from components.examples_io import padded, read_split
 from core.progress import track
 from trainer import features
 
+_BATCH_ROWS = 65_536
+
 
 @dataclass(frozen=True)
 class TrainingLog:
@@ -58,7 +60,7 @@ def read_training_log(examples_uri: str, items: Items) -> TrainingLog:
     targets: list[np.ndarray] = []
     newest: list[np.ndarray] = []
     with track("reading the training split") as bar:
-        for batch in read_split(examples_uri, features.TRAIN_SPLIT, columns):
+        for batch in read_split(examples_uri, features.TRAIN_SPLIT, columns, _BATCH_ROWS):
             users.append(padded(batch, features.USER_ID, 1, b"")[:, 0])
             targets.append(items.rows(padded(batch, features.ITEM_ID, 1, b"")[:, 0]))
             newest.append(items.rows(newest_items(batch)))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 
 from components.evaluator.requests import USER_COLUMNS, user_request
-from components.examples_io import read_split
+from components.examples_io import read_split, split_files
 from core.errors import DataError
 from trainer import features
 from trainer.retrieval.budgets import IMPLICIT
@@ -48,8 +50,9 @@ def query_embeddings(model: Any, examples_uri: str, count: int, implicit_only: b
     return np.zeros((0, 0), np.float32)
 
 
-def _batches(examples_uri: str, split: str) -> Any:
+def _batches(examples_uri: str, split: str) -> Iterator[pa.RecordBatch]:
     try:
-        yield from read_split(examples_uri, split, list(USER_COLUMNS))
-    except (DataError, FileNotFoundError):  # a split may be missing altogether
+        split_files(examples_uri, split)
+    except DataError:  # a split may be missing altogether
         return
+    yield from read_split(examples_uri, split, list(USER_COLUMNS))

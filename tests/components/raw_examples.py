@@ -42,10 +42,10 @@ def to_table(rows: list[dict[str, list[Any]]]) -> pa.Table:
     for name in features.RAW_FEATURES:
         values = [row.get(name, []) for row in rows]
         if name in features.INT_FEATURES:
-            columns[name] = pa.array(values, pa.list_(pa.int64()))
+            columns[name] = pa.array(values, pa.large_list(pa.int64()))
         else:
             as_bytes = [[v.encode() if isinstance(v, str) else v for v in row] for row in values]
-            columns[name] = pa.array(as_bytes, pa.list_(pa.binary()))
+            columns[name] = pa.array(as_bytes, pa.large_list(pa.large_binary()))
     return pa.table(columns)
 
 
@@ -53,4 +53,4 @@ def write_split(uri: str | Path, split: str, rows: list[dict[str, list[Any]]] | 
     folder = Path(uri) / f"Split-{split}"
     folder.mkdir(parents=True, exist_ok=True)
     table = rows if isinstance(rows, pa.Table) else to_table(rows)
-    pq.write_table(table, folder / "data_parquet-00000-of-00001")
+    pq.write_table(table, folder / "data-00000-of-00001.parquet")
