@@ -1,0 +1,64 @@
+"""Finds the files that a run's components wrote."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.config import RunConfig
+from pipeline.lineage import NodeState
+from pipeline.report.collect import ReportInputs
+
+#: Field of `ReportInputs` -> (component, output, file).
+_FILES = {
+    "data_report": ("RetrievalExampleGen", "report", "data_report.json"),
+    "verdict": ("DataGate", "verdict", "verdict.json"),
+    "evaluation": ("RetrievalEvaluator", "evaluation", "evaluation.json"),
+    "blessing": ("RetrievalEvaluator", "blessing", "blessing.json"),
+    "index": ("IndexBuilder", "index", "index.json"),
+    "pushed": ("Pusher", "pushed", "pushed.json"),
+    "baseline": ("BaselineResolver", "baseline", "baseline.json"),
+}
+_HISTORIES = (
+    ("model_run", Path("history.json")),
+    ("model", Path("Format-Serving/warm_start/history.json")),
+)
+
+
+def report_inputs(
+    config: RunConfig,
+    run_id: str,
+    nodes: Mapping[str, NodeState],
+    timings: Mapping[str, float],
+    error: Exception | None,
+) -> ReportInputs:
+    """Returns where the report of a local run reads from.
+
+    Args:
+      config: the run's configuration.
+      run_id: the run's id.
+      nodes: component id -> what ML Metadata knows of it.
+      timings: seconds per component.
+      error: what stopped the run, or None.
+    """
+    found = {field: _output(nodes, *place) for field, place in _FILES.items()}
+    histories = [_output(nodes, "Trainer", key, name) for key, name in _HISTORIES]
+    history = next((path for path in histories if path is not None and path.exists()), None)
+    return ReportInputs(
+        run_id=run_id,
+        config=config.model_dump(mode="json"),
+        timings=dict(timings),
+        cached=tuple(name for name, node in nodes.items() if node.state == "CACHED"),
+        created_at=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        history=history,
+        error="" if error is None else str(error) or type(error).__name__,
+        **found,
+    )
+
+
+def _output(nodes: Mapping[str, NodeState], node: str, key: str, name: str | Path) -> Path | None:
+    state = nodes.get(node)
+    if state is None or not state.done or key not in state.outputs:
+        return None
+    return state.outputs[key] / name
