@@ -188,4 +188,7 @@ class ScannSearch(tf.Module):
 
 
 def _variable(value: tf.Tensor) -> tf.Variable:
+    if value.shape.rank == 0 and value.dtype != tf.string:
+        # Parts that this kind of index lacks come as scalars of uninitialised memory.
+        value = tf.zeros_like(value)
     return tf.Variable(value, trainable=False, shape=tf.TensorShape(None))
