@@ -46,7 +46,7 @@ def training(epochs: Sequence[Mapping[str, Any]]) -> str:
                 axis.margins(y=0.2)
 
     label = "; ".join(f"{title} from {p[0][1]:.4g} to {p[-1][1]:.4g}" for p, title in panels)
-    return chart(draw, "training", label, (6.4, 2.5), panels=len(panels))
+    return chart(draw, "training", label, (11.0, 2.7), panels=len(panels))
 
 
 def recall_curve(
@@ -157,7 +157,7 @@ def numeric(values: Sequence[Any]) -> bool:
 
 def _points(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> list[tuple[float, float]]:
     pairs = ((row.get(x, index), row.get(y)) for index, row in enumerate(rows))
-    return [(float(a), float(b)) for a, b in pairs if numeric((a, b))]
+    return [(float(a or 0), float(b or 0)) for a, b in pairs if numeric((a, b))]
 
 
 def _recalls(metrics: Mapping[str, float | None]) -> list[tuple[int, float]]:

@@ -51,7 +51,9 @@ def number(value: Any, digits: int = 4) -> str:
     """Formats a metric; an en dash stands for none."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return "–"  # noqa: RUF001
-    return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:,.0f}"
+    if isinstance(value, int) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}f}"
 
 
 def count(value: Any) -> str:
@@ -173,7 +175,7 @@ def _slices(report: Mapping[str, Any], primary: str) -> list[dict[str, Any]]:
         top = max((v.get(primary) or 0.0 for v in values.values()), default=0.0)
         rows = [
             {
-                "name": value,
+                "name": notes.readable(value),
                 "n": count(v.get("n")),
                 "cells": [number(v.get(column)) for column in shown],
                 "share": round(100 * (v.get(primary) or 0.0) / top, 1) if top else 0,

@@ -38,7 +38,8 @@ def evaluation() -> dict:
             "difference": 0.0084, "low": 0.0031, "high": 0.0139, "level": 0.95, "n": 12043,
         },
         "slices": {
-            "activity": {"new": _slice(120, 0.3), "non_core": _slice(5000, 0.8), "core": _slice(6923, 1.1)},
+            "activity": {"new": _slice(120, 0.3), "non_core": _slice(5000, 0.8),
+                         "core": _slice(6923, 1.1)},
             "follows": {"0": _slice(4000, 0.9), "1-2": _slice(4043, 1.0), "3+": _slice(4000, 1.1)},
         },
         "curve": {"k": ks, "recall": [0.28 * math.log1p(k) / math.log(101) for k in ks]},
@@ -79,7 +80,8 @@ HISTORY = [
 ]  # fmt: skip
 
 VERDICTS = [
-    {"check": "examples", "value": 12043, "bound": 1, "passed": True, "reason": "12,043 eval examples"},
+    {"check": "examples", "value": 12043, "bound": 1, "passed": True,
+     "reason": "12,043 eval examples"},
     {"check": "threshold recall@100 min", "value": 0.28, "bound": 0.2, "passed": True,
      "reason": "recall@100 is 0.2800, wanted at least 0.2"},
     {"check": "floor item_cosine", "value": 0.28, "bound": 0.098, "passed": True,
