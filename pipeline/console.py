@@ -176,6 +176,8 @@ def _install(log_file: object, run_log: RunLog, terminal: object | None) -> list
     from absl import logging as absl_logging
 
     absl_logging.use_absl_handler()
+    # Through absl itself: TensorFlow Transform restores the verbosity that absl knows of.
+    absl_logging.set_verbosity(absl_logging.INFO)
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)

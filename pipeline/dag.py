@@ -157,6 +157,7 @@ def _model_nodes(
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),
         custom_config={
+            "transform": config.transform.canonical_json(),
             "model": config.model.canonical_json(),
             "trainer": config.trainer.canonical_json(),
             "checkpoint_dir": paths.checkpoint_dir,
