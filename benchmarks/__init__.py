@@ -1,0 +1,1 @@
+"""Commands that print performance figures, each with a peer beside it."""
