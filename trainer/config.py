@@ -32,8 +32,20 @@ class ModelConfig(BaseConfig):
     normalize: bool = Field(True, description="L2-normalise user and item embeddings")
     num_interests: int = Field(4, ge=1, description="K, implicit slots")
     routing_iterations: int = Field(3, ge=1, description="T of the routing, paper Eq. 1-2")
+    routing_temperature: float = Field(1.0, gt=0.0, description="of the softmax over centroids")
+    centroid_norm: Literal["l2", "squash"] = Field("l2", description="squash: paper Eq. 3")
+    duplicate_epsilon: float = Field(
+        1e-4, ge=0.0, description="least cosine distance between two first centroids"
+    )
+    cluster_features: bool = Field(
+        True, description="last item, size, share and recency of each cluster as tower inputs"
+    )
+    negative_actions: tuple[str, ...] = Field(
+        (), description="shell patterns of actions that feed no interest"
+    )
     explicit_slots: int = Field(5, ge=1, description="K_ex, followed topics asked per request")
     condition: Literal["source_interest", "item_interest"] = "source_interest"
+    derived_sources: bool = Field(True, description="use source topics that were not logged")
     null_condition: bool = Field(
         True, description="train the explicit tower on examples without a source as well"
     )
@@ -46,6 +58,12 @@ class ModelConfig(BaseConfig):
     item_id_dropout: float = Field(
         0.05, ge=0.0, lt=1.0, description="share of item ids replaced by an unknown id in training"
     )
+    topic_init_scale: float = Field(1.0, gt=0.0, description="norm of a new topic's vector")
+
+    @property
+    def has_explicit_slots(self) -> bool:
+        """True where the model has embeddings of followed topics."""
+        return self.name == "cr" or self.name.endswith("_cr")
 
 
 class TrainerConfig(BaseConfig):

@@ -28,6 +28,9 @@ ITEM_FEATURES = (ITEM_ID, ITEM_TOPICS)
 #: int64 features; every other raw feature is bytes.
 INT_FEATURES = (TIMESTAMP, HISTORY_TIMESTAMP, SOURCE_TOPIC_DERIVED)
 
+#: Raw features with exactly one value per row; every other one is a list.
+DENSE_FEATURES = (USER_ID, TIMESTAMP, ITEM_ID)
+
 #: Column order of the raw examples.
 RAW_FEATURES = (
     USER_ID,

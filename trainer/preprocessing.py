@@ -27,9 +27,8 @@ ACTION_VOCABULARY = "action"
 #: Unknown actions share one bucket.
 ACTION_OOV_BUCKETS = 1
 
-def preprocessing_fn(
-    inputs: dict[str, Any], custom_config: dict[str, Any]
-) -> dict[str, tf.Tensor]:
+
+def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
     """Turns raw features into what the model reads.
 
     Args:
@@ -52,7 +51,9 @@ def preprocessing_fn(
     history_action = inputs[features.HISTORY_ACTION]
 
     items, targets = _lookup(
-        (history.values, tf.reshape(item_id, [-1])), _item_vocabulary(item_id), config.item_oov_buckets
+        (history.values, tf.reshape(item_id, [-1])),
+        _item_vocabulary(item_id),
+        config.item_oov_buckets,
     )
     topics, follows, sources = _lookup(
         (item_topics.values, followed.values, source_topic.values),
@@ -70,9 +71,7 @@ def preprocessing_fn(
     history_len = config.history_max_items
     outputs = {
         features.HISTORY_ITEM_ID: _padded(history, items, history_len),
-        features.HISTORY_TIMESTAMP: _padded(
-            inputs[features.HISTORY_TIMESTAMP], ages, history_len
-        ),
+        features.HISTORY_TIMESTAMP: _padded(inputs[features.HISTORY_TIMESTAMP], ages, history_len),
         features.HISTORY_ACTION: _padded(history_action, actions, history_len),
         features.FOLLOWED_TOPIC: _padded(followed, follows, config.follows_max_topics),
         features.ITEM_ID: tf.ensure_shape(targets[:, tf.newaxis], [None, 1]),

@@ -1,0 +1,60 @@
+"""From transformed examples to a SavedModel."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from core.errors import ConfigError
+from tests.trainer.tiny import DAY
+from trainer.run_fn import run_fn
+
+
+def request(history, follows=(), now=100 * DAY):
+    return {
+        "timestamp": tf.constant([now], tf.int64),
+        "history_item_id": tf.constant([list(history)], tf.string, shape=(1, len(history))),
+        "history_timestamp": tf.constant(
+            [[now - DAY * (n + 1) for n in range(len(history))]], tf.int64, shape=(1, len(history))
+        ),
+        "history_action": tf.constant([["like"] * len(history)], tf.string, (1, len(history))),
+        "followed_topic": tf.constant([list(follows)], tf.string, shape=(1, len(follows))),
+    }
+
+
+@pytest.mark.parametrize("name", ["two_tower", "dcm", "cr", "dcm_cr"])
+def test_every_model_trains_and_exports(tiny, tmp_path, name):
+    run_fn(tiny.fn_args(tmp_path, model={"name": name, "num_interests": 2}))
+    loaded = tf.saved_model.load(str(tmp_path / "Format-Serving"))
+    answer = loaded.embed_user(**request(["item 1", "item 5"], ["food"]))
+    slots = {"two_tower": 1, "dcm": 2, "cr": 6, "dcm_cr": 7}[name]
+    assert answer["embeddings"].shape == (1, slots, 8)
+    assert answer["slot_valid"].numpy().any()
+    np.testing.assert_allclose(np.linalg.norm(answer["embeddings"], axis=-1), 1.0, rtol=1e-5)
+    history = json.loads((tmp_path / "run/history.json").read_text())
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert {"loss", "in_batch_accuracy", "examples_per_s", "val_recall@50"} <= set(history[0])
+    assert not (tmp_path / "checkpoints").exists()
+    assert list((tmp_path / "run").glob("events.out.tfevents*"))
+    assert {p.name for p in (tmp_path / "Format-Serving/warm_start").iterdir()} == {
+        "weights.npz",
+        "model_config.json",
+        "history.json",
+        "vocabulary",
+    }
+
+
+def test_without_legacy_keras_nothing_starts(tiny, tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS")
+    with pytest.raises(ConfigError, match="TF_USE_LEGACY_KERAS=1"):
+        run_fn(tiny.fn_args(tmp_path))
+
+
+def test_a_transform_configuration_that_does_not_fit_is_named(tiny, tmp_path):
+    fn_args = tiny.fn_args(tmp_path)
+    del fn_args.custom_config["transform"]
+    with pytest.raises(ConfigError, match=r"transform\.history_max_items is 50"):
+        run_fn(fn_args)
+    assert not Path(fn_args.serving_model_dir).exists()

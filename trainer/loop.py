@@ -1,0 +1,135 @@
+"""The epochs of a training: fit, validate, keep the best, stop early, resume."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from core.errors import TrainingError
+from core.progress import Bar, track
+from trainer import diagnostics
+from trainer.callbacks import FiniteLoss, ProgressCallback, StopSignals, TensorBoardLog
+from trainer.checkpoints import Checkpoints, Progress
+from trainer.config import TrainerConfig
+from trainer.model import RetrievalModel
+from trainer.validation import Validator
+
+_LOG = logging.getLogger("tessera")
+_REPORTED_KS = (10, 50, 100)
+
+#: Makes the batches of one epoch from its 0-based number.
+EpochBatches = Callable[[int], tf.data.Dataset]
+
+
+class TrainingLoop:
+    """Trains a compiled model epoch by epoch."""
+
+    def __init__(
+        self,
+        model: RetrievalModel,
+        batches: EpochBatches,
+        validator: Validator,
+        config: TrainerConfig,
+        checkpoints: Checkpoints,
+        log: TensorBoardLog | None = None,
+    ) -> None:
+        """Sets a training up; see the classes of the arguments."""
+        self._model, self._batches, self._validator = model, batches, validator
+        self._config, self._checkpoints, self._log = config, checkpoints, log
+        k = config.early_stopping_metric_k
+        self._metric = f"val_recall@{k}"
+        self._ks = tuple(sorted({*_REPORTED_KS, k}))
+        self._steps: int | None = config.steps_per_epoch
+
+    def run(self) -> list[dict[str, Any]]:
+        """Trains until the last epoch or until validation stops improving.
+
+        The model ends with the weights of its best epoch.
+
+        Returns:
+          One record per epoch: epoch, loss, in_batch_accuracy, examples_per_s, validation
+          metrics and slot figures.
+
+        Raises:
+          TrainingError: the loss is not finite, or a signal stopped the training.
+        """
+        progress = self._checkpoints.resume()
+        if progress.epoch or progress.batch:
+            _LOG.info("resuming in epoch %d, batch %d", progress.epoch + 1, progress.batch)
+        with StopSignals() as signals, track("training", self._total(progress)) as bar:
+            while progress.epoch < self._config.epochs and not self._exhausted(progress):
+                record = self._epoch(progress, signals, bar)
+                if signals.received is not None:
+                    break
+                self._finish_epoch(progress, record)
+        if signals.received is not None:
+            self._stop(signals.received)
+        self._checkpoints.restore_best()
+        return progress.history
+
+    def _epoch(self, progress: Progress, signals: StopSignals, bar: Bar) -> dict[str, Any]:
+        """Trains one epoch, from where it was interrupted; writes a checkpoint on a signal."""
+        shown = ProgressCallback(bar, self._config.batch_size, progress.epoch + 1)
+        batches = self._batches(progress.epoch)
+        if self._config.steps_per_epoch is not None:
+            batches = batches.take(self._config.steps_per_epoch)
+        logs = self._model.fit(
+            batches.skip(progress.batch),
+            verbose=0,
+            callbacks=[FiniteLoss(self._checkpoints.folder), shown, signals],
+        )
+        if signals.received is not None:
+            progress.batch += shown.batches
+            self._checkpoints.save(progress)
+            return {}
+        if not shown.batches and not progress.batch:
+            raise TrainingError("the training split has no examples")
+        self._steps = progress.batch + shown.batches
+        return {
+            "epoch": progress.epoch + 1,
+            "loss": float(logs.history["loss"][-1]) if shown.batches else None,
+            "in_batch_accuracy": float(logs.history["in_batch_accuracy"][-1])
+            if shown.batches
+            else None,
+            "examples_per_s": round(shown.examples_per_s, 1),
+        }
+
+    def _finish_epoch(self, progress: Progress, record: dict[str, Any]) -> None:
+        """Validates, keeps the best weights, writes the checkpoint and the logs."""
+        record.update(self._validator.metrics(self._ks))
+        record.update(self._validator.health())
+        value = record[self._metric]
+        if progress.best is None or value > progress.best or not self._validator.size:
+            progress.best, progress.best_epoch = value, progress.epoch + 1
+            self._checkpoints.save_best()
+        progress.history.append(record)
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        self._checkpoints.save(progress)
+        if self._log is not None:
+            self._log.write(progress.epoch, record)
+        for sentence in diagnostics.warnings(record, self._model.num_implicit_slots):
+            _LOG.warning("epoch %d: %s", progress.epoch, sentence)
+
+    def _exhausted(self, progress: Progress) -> bool:
+        """True once the metric has not improved for the configured number of epochs."""
+        if not self._validator.size:
+            return False
+        return progress.epoch - progress.best_epoch >= self._config.early_stopping_patience
+
+    def _total(self, progress: Progress) -> int | None:
+        """Batches still to go at most, where that is known."""
+        if self._config.steps_per_epoch is None:
+            return None
+        return self._config.steps_per_epoch * (self._config.epochs - progress.epoch)
+
+    def _stop(self, number: int) -> None:
+        """Hands a signal on to whoever handled it before, then gives up."""
+        signal.raise_signal(number)
+        raise TrainingError(
+            f"training was stopped by {signal.Signals(number).name}; run the same command again to "
+            f"resume from {self._checkpoints.folder}"
+        )

@@ -1,0 +1,300 @@
+"""The retrieval model: one class for every configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+import tf_keras
+
+from trainer import conditions, features, losses, randomness, towers
+from trainer.config import ModelConfig, TrainerConfig, TransformConfig
+from trainer.interests import make_extractor
+from trainer.interests.base import History
+from trainer.vocabularies import Vocabularies
+
+IMPLICIT, EXPLICIT = 0, 1
+
+
+class UserSlots(NamedTuple):
+    """The embeddings of a batch of users.
+
+    Attributes:
+      embeddings: [batch, slots, dim] float32.
+      slot_valid: [batch, slots] bool; implicit slots have at least one True per user.
+      mass: [batch, slots] float32, 0 for explicit slots.
+      history_slot: [batch, length] int32, slot that each history item feeds, -1 for none.
+    """
+
+    embeddings: tf.Tensor
+    slot_valid: tf.Tensor
+    mass: tf.Tensor
+    history_slot: tf.Tensor
+
+
+class RetrievalModel(tfrs.Model):
+    """Item tower, implicit user slots, explicit user slots and their losses."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        trainer: TrainerConfig,
+        transform: TransformConfig,
+        vocabularies: Vocabularies,
+        item_topics: np.ndarray,
+    ) -> None:
+        """Builds the layers.
+
+        Args:
+          config: the model.
+          trainer: negatives, temperature and seed.
+          transform: sizes of the transformed features.
+          vocabularies: tokens and item frequencies.
+          item_topics: [item rows, topics] int32, topics of every item index.
+        """
+        super().__init__(name="retrieval_model")
+        self.config, self.trainer_config = config, trainer
+        self.vocabularies = vocabularies
+        self.item_topics = tf.Variable(
+            item_topics, trainable=False, dtype=tf.int32, name="item_topics"
+        )
+        usable = np.zeros(vocabularies.item_rows, bool)
+        usable[1 : 1 + len(vocabularies.items)] = True
+        self._usable_item = tf.constant(usable)
+        self._negative_action = tf.constant(vocabularies.action_mask(config.negative_actions))
+        self.item_tower = towers.ItemTower(config, vocabularies)
+        self.history_encoder = towers.HistoryEncoder(config, vocabularies, transform.age_buckets)
+        self.extractor = make_extractor(config)
+        self.user_tower: Any = None
+        self.topic_tower: Any = None
+        if self.extractor is not None:
+            self.user_tower = towers.UserTower(config, "user_tower")
+            self.no_history = self.add_weight(
+                name="no_history", shape=(config.embedding_dim,), initializer="random_normal"
+            )
+        if config.has_explicit_slots:
+            self.topic_tower = towers.UserTower(config, "topic_tower")
+            self.topic_conditions = conditions.TopicConditions(config, self.item_tower.topics)
+        probability = vocabularies.item_probabilities() if trainer.logq_correction else None
+        self._softmax = losses.SampledSoftmax(
+            temperature=trainer.temperature,
+            in_batch=trainer.in_batch_negatives,
+            item_probability=probability,
+        )
+        self.steps = tf.Variable(0, trainable=False, dtype=tf.int64, name="steps")
+        self._hits = tf_keras.metrics.Mean("in_batch_accuracy")
+        self._mean_loss = tf_keras.metrics.Mean("loss")
+
+    @property
+    def num_implicit_slots(self) -> int:
+        """Number of implicit slots; at least 1, so that a user always has an embedding."""
+        return self.extractor.num_slots if self.extractor is not None else 1
+
+    # -- embeddings ---------------------------------------------------------------------
+
+    def embed_distinct(
+        self, ids: list[tf.Tensor], seed: tf.Tensor | None = None
+    ) -> list[tf.Tensor]:
+        """Embeds several id tensors, each distinct item once.
+
+        Args:
+          ids: int64 tensors of any shape.
+          seed: [2] int32 randomness of this training step, None at inference.
+
+        Returns:
+          float32 tensors `[..., dim]` in the same order.
+        """
+        flat = tf.concat([tf.reshape(part, [-1]) for part in ids], axis=0)
+        distinct, position = tf.unique(flat)
+        vectors = self.item_tower(distinct, tf.gather(self.item_topics, distinct), seed=seed)
+        sizes = [tf.size(part) for part in ids]
+        return [
+            tf.reshape(tf.gather(vectors, where), tf.concat([tf.shape(part), [-1]], axis=0))
+            for part, where in zip(ids, tf.split(position, sizes), strict=True)
+        ]
+
+    def encode_history(
+        self, columns: dict[str, tf.Tensor], vectors: tf.Tensor, seed: tf.Tensor | None = None
+    ) -> History:
+        """Encodes the histories of a batch.
+
+        Args:
+          columns: transformed features.
+          vectors: [batch, length, dim] float32, vectors of the history items.
+          seed: [2] int32 randomness of this training step, None at inference.
+        """
+        actions = columns[features.transformed_name(features.HISTORY_ACTION)]
+        valid = tf.logical_and(
+            tf.gather(
+                self._usable_item, columns[features.transformed_name(features.HISTORY_ITEM_ID)]
+            ),
+            tf.logical_not(tf.gather(self._negative_action, actions)),
+        )
+        ages = columns[features.transformed_name(features.HISTORY_TIMESTAMP)]
+        return self.history_encoder(vectors, ages, actions, valid, seed=seed)
+
+    def implicit_slots(self, history: History, seed: tf.Tensor | None = None) -> UserSlots:
+        """Embeds users by their history; a user without one gets a learned slot 0."""
+        context = towers.user_context(history)
+        if self.extractor is None:
+            return self._null_slot(history, context, seed)
+        interests = self.extractor(history, seed=seed)
+        slot_inputs = None
+        if self.config.cluster_features:
+            slot_inputs = towers.cluster_inputs(history, interests)
+        cold = tf.logical_not(tf.reduce_any(interests.slot_valid, axis=1))  # [B]
+        first = tf.one_hot(0, self.num_implicit_slots)  # [S]
+        stand_in = tf.logical_and(cold[:, tf.newaxis], first[tf.newaxis] > 0)  # [B, S]
+        found = tf.where(stand_in[..., tf.newaxis], self.no_history, interests.conditions)
+        return UserSlots(
+            self.user_tower(found, slot_inputs, context, seed=seed),
+            tf.logical_or(interests.slot_valid, stand_in),
+            tf.where(stand_in, 1.0, interests.mass),
+            interests.history_slot,
+        )
+
+    def explicit_slots(
+        self, history: History, topics: tf.Tensor, seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Embeds users under topics.
+
+        Args:
+          history: a batch of histories.
+          topics: [batch, slots] int64 topic indices, 0 for the null condition.
+          seed: [2] int32 randomness of this training step, None at inference.
+
+        Returns:
+          [batch, slots, dim] float32.
+        """
+        context = towers.user_context(history)
+        return self.topic_tower(self.topic_conditions(topics), None, context, seed=seed)
+
+    def _null_slot(self, history: History, context: tf.Tensor, seed: tf.Tensor | None) -> UserSlots:
+        """The only implicit slot of `cr`: the topic tower under the null condition."""
+        nobody = tf.zeros_like(history.valid[:, :1])
+        condition = self.topic_conditions(tf.cast(nobody, tf.int64))
+        return UserSlots(
+            self.topic_tower(condition, None, context, seed=seed),
+            tf.logical_not(nobody),
+            tf.ones_like(nobody, tf.float32),
+            tf.fill(tf.shape(history.valid), -1),
+        )
+
+    def explicit_inputs(
+        self, columns: dict[str, tf.Tensor], keys: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Picks the followed topics that get an explicit slot.
+
+        Args:
+          columns: transformed features.
+          keys: [batch, follows] int64, the draw; see `conditions.pick_keys`.
+
+        Returns:
+          topics: [batch, explicit_slots] int64 topic indices, 0 for none.
+          places: [batch, explicit_slots] int32 positions among the follows, -1 for none.
+        """
+        followed = columns[features.transformed_name(features.FOLLOWED_TOPIC)]
+        known = tf.logical_and(followed > 0, followed <= len(self.vocabularies.topics))
+        places = conditions.pick_topics(followed, keys, known, self.config.explicit_slots)
+        topics = tf.gather(followed, tf.maximum(places, 0), batch_dims=1)
+        return tf.where(places >= 0, topics, 0), places
+
+    # -- training -----------------------------------------------------------------------
+
+    def compute_loss(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Mean loss of a batch of transformed examples; see `tfrs.Model.compute_loss`."""
+        seed = None
+        if training:
+            seed = tf.stack([self.trainer_config.seed, tf.cast(self.steps, tf.int32)])
+        targets = inputs[features.transformed_name(features.ITEM_ID)][:, 0]
+        history_ids = inputs[features.transformed_name(features.HISTORY_ITEM_ID)]
+        negative_ids = self._negative_ids()
+        history_vectors, target_vectors, negative_vectors = self.embed_distinct(
+            [history_ids, targets, negative_ids], seed
+        )
+        history = self.encode_history(inputs, history_vectors, seed)
+        negatives = None
+        if self.trainer_config.uniform_negatives:
+            negatives = losses.Negatives(negative_vectors, negative_ids)
+        loss = tf.constant(0.0)
+        if self.extractor is not None:
+            slots = self.implicit_slots(history, seed)
+            sampled = self._softmax(
+                slots.embeddings,
+                slots.slot_valid,
+                target_vectors,
+                targets,
+                negatives,
+                best_slot=self.config.association == "best_slot",
+            )
+            loss += tf.reduce_mean(sampled.loss)
+            self._hits.update_state(sampled.hit)
+        if self.topic_tower is not None:
+            loss += self._explicit_loss(inputs, history, target_vectors, targets, negatives, seed)
+        return loss
+
+    def _explicit_loss(
+        self,
+        inputs: dict[str, tf.Tensor],
+        history: History,
+        target_vectors: tf.Tensor,
+        targets: tf.Tensor,
+        negatives: losses.Negatives | None,
+        seed: tf.Tensor | None,
+    ) -> tf.Tensor:
+        draw = seed if seed is not None else tf.constant([self.trainer_config.seed, 0])
+        topic, weights = conditions.training_topic(inputs, self.config, draw)
+        users = self.explicit_slots(history, topic[:, tf.newaxis], seed)
+        sampled = self._softmax(
+            users,
+            tf.ones_like(topic[:, tf.newaxis], tf.bool),
+            target_vectors,
+            targets,
+            negatives,
+            best_slot=False,
+        )
+        loss = tf.reduce_sum(sampled.loss * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
+        if self.extractor is None:
+            self._hits.update_state(sampled.hit, sample_weight=weights)
+            return loss
+        return self.config.explicit_loss_weight * loss
+
+    def _negative_ids(self) -> tf.Tensor:
+        """Uniform draws among the known items, int64 `[uniform_negatives]`."""
+        seed = tf.stack([self.trainer_config.seed, tf.cast(self.steps, tf.int32)])
+        return tf.random.stateless_uniform(
+            [self.trainer_config.uniform_negatives],
+            randomness.salted(seed, randomness.NEGATIVES),
+            minval=1,
+            maxval=1 + len(self.vocabularies.items),
+            dtype=tf.int64,
+        )
+
+    def train_step(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One optimisation step; also counts it, which moves the randomness on.
+
+        Args:
+          inputs: transformed features of a batch.
+
+        Returns:
+          Means of loss and in-batch accuracy over the epoch so far.
+        """
+        logs = super().train_step(inputs)
+        self.steps.assign_add(1)
+        self._mean_loss.update_state(logs["loss"])
+        return {metric.name: metric.result() for metric in (self._mean_loss, self._hits)}
+
+    def build_from(self, spec: Mapping[str, Any]) -> None:
+        """Makes every weight and optimizer slot by one pass over a batch of padding.
+
+        Args:
+          spec: transformed feature spec.
+        """
+        padding = {n: tf.zeros([1, *feature.shape], tf.int64) for n, feature in spec.items()}
+        self.compute_loss(padding, training=True)
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+        self.reset_metrics()

@@ -1,0 +1,42 @@
+"""Randomness of a training step, from one seed that names the run and the step.
+
+Everything random in the model is stateless: `seed` is an int32 `[2]` tensor
+`(run seed, step)`, and None means inference. A resumed training therefore draws
+what the uninterrupted one would have drawn.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+#: One number per use, so that no two uses draw the same values.
+ITEM_ID_DROPOUT = 1_000
+HISTORY_DROPOUT = 2_000
+INPUT_DROPOUT = 3_000
+NEGATIVES = 4_000
+CONDITION = 5_000
+
+
+def salted(seed: tf.Tensor, salt: int) -> tf.Tensor:
+    """Returns another seed for one use of randomness within the same step.
+
+    Args:
+      seed: [2] int32, (run seed, step).
+      salt: a constant that names the use.
+    """
+    return seed + tf.constant([salt, 0], seed.dtype)
+
+
+def dropout(values: tf.Tensor, rate: float, seed: tf.Tensor | None, salt: int) -> tf.Tensor:
+    """Zeroes a share of the values and scales the rest; the identity at inference.
+
+    Args:
+      values: [...] float32.
+      rate: share of zeroed values in [0, 1).
+      seed: [2] int32, or None at inference.
+      salt: a constant that names the use.
+    """
+    if seed is None or rate == 0.0:
+        return values
+    keep = tf.random.stateless_uniform(tf.shape(values), salted(seed, salt)) >= rate
+    return tf.where(keep, values / (1.0 - rate), tf.zeros_like(values))

@@ -1,0 +1,206 @@
+"""Item tower, history encoder and user tower."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from trainer import randomness
+from trainer.config import ModelConfig
+from trainer.interests.base import History, Interests, first_valid, masked_mean
+from trainer.vocabularies import Vocabularies
+
+_CLUSTER_SCALARS = 3
+
+
+class ItemTower(tf_keras.layers.Layer):
+    """Item id and topics to one vector: `normalize(id + mean(topics))`.
+
+    Unknown ids share a few hash-bucket rows; training replaces some ids by them,
+    so that a new item gets a usable vector from its topics.
+    """
+
+    def __init__(self, config: ModelConfig, vocabularies: Vocabularies) -> None:
+        super().__init__(name="item_tower")
+        dim = config.embedding_dim
+        self._normalize = config.normalize
+        self._id_dropout = config.item_id_dropout
+        self._first_oov = 1 + len(vocabularies.items)
+        self._oov_buckets = vocabularies.item_oov_buckets
+        self.ids = tf_keras.layers.Embedding(
+            vocabularies.item_rows, dim, embeddings_initializer=_initializer(dim), name="item_id"
+        )
+        self.topics = tf_keras.layers.Embedding(
+            vocabularies.topic_rows,
+            dim,
+            embeddings_initializer=_initializer(dim, config.topic_init_scale),
+            name="item_topic",
+        )
+
+    def call(
+        self, item_ids: tf.Tensor, item_topics: tf.Tensor, seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Embeds items.
+
+        Args:
+          item_ids: [items] int64, item indices.
+          item_topics: [items, topics] integer, topic indices, 0 for none.
+          seed: [2] int32 randomness of this training step, None at inference.
+
+        Returns:
+          [items, dim] float32, L2-normalised if the model is.
+        """
+        if seed is not None and self._id_dropout > 0.0:
+            item_ids = self._drop_ids(item_ids, seed)
+        vectors = self.ids(item_ids) + self._mean_topic(item_topics)
+        return tf.math.l2_normalize(vectors, axis=-1, epsilon=1e-12) if self._normalize else vectors
+
+    def _drop_ids(self, item_ids: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        draw = tf.random.stateless_uniform(
+            tf.shape(item_ids), randomness.salted(seed, randomness.ITEM_ID_DROPOUT)
+        )
+        # The same draw, stretched over the buckets, says which unknown id stands in.
+        bucket = tf.cast(draw / self._id_dropout * self._oov_buckets, item_ids.dtype)
+        bucket = tf.minimum(bucket, self._oov_buckets - 1)
+        return tf.where(draw < self._id_dropout, self._first_oov + bucket, item_ids)
+
+    def _mean_topic(self, topics: tf.Tensor) -> tf.Tensor:
+        present = topics > 0
+        rows = tf.cast(tf.where(present)[:, 0], tf.int64)
+        flat = self.topics(tf.boolean_mask(topics, present))  # [present, D]
+        total = tf.math.unsorted_segment_sum(flat, rows, tf.shape(topics)[0])
+        count = tf.reduce_sum(tf.cast(present, flat.dtype), axis=1, keepdims=True)
+        return total / tf.maximum(count, 1.0)
+
+
+class HistoryEncoder(tf_keras.layers.Layer):
+    """Adds age and action to the item vectors of a history."""
+
+    def __init__(self, config: ModelConfig, vocabularies: Vocabularies, age_buckets: int) -> None:
+        super().__init__(name="history_encoder")
+        self._dropout = config.history_dropout
+        self._age = tf_keras.layers.Embedding(
+            age_buckets + 1, config.embedding_dim, embeddings_initializer="zeros", name="age"
+        )
+        self._action = tf_keras.layers.Embedding(
+            vocabularies.action_rows,
+            config.embedding_dim,
+            embeddings_initializer="zeros",
+            name="action",
+        )
+
+    def call(
+        self,
+        vectors: tf.Tensor,
+        ages: tf.Tensor,
+        actions: tf.Tensor,
+        valid: tf.Tensor,
+        seed: tf.Tensor | None = None,
+    ) -> History:
+        """Encodes a batch of histories.
+
+        Args:
+          vectors: [batch, length, dim] float32 item vectors.
+          ages: [batch, length] int64 age buckets.
+          actions: [batch, length] int64 action indices.
+          valid: [batch, length] bool.
+          seed: [2] int32 randomness of this training step, None at inference.
+        """
+        encoded = vectors + self._age(ages) + self._action(actions)
+        encoded = randomness.dropout(encoded, self._dropout, seed, randomness.HISTORY_DROPOUT)
+        return History(vectors, encoded, valid)
+
+
+class UserTower(tf_keras.layers.Layer):
+    """Residual tower with early fusion of the condition: `u = c + MLP([c, context])`.
+
+    The context of a user (mean of the history, its last item) is projected once and
+    shared by all slots; each slot adds its condition and, where it stands for a
+    cluster, the cluster's last item, size, share and recency.
+    """
+
+    def __init__(self, config: ModelConfig, name: str) -> None:
+        super().__init__(name=name)
+        self._config = config
+        first, *rest = config.hidden_units or (config.embedding_dim,)
+        self._from_context = tf_keras.layers.Dense(first, name=f"{name}_context")
+        self._from_slot = tf_keras.layers.Dense(first, use_bias=False, name=f"{name}_slot")
+        self._hidden = [
+            tf_keras.layers.Dense(units, activation="gelu", name=f"{name}_hidden_{index}")
+            for index, units in enumerate(rest)
+        ]
+        self._output = tf_keras.layers.Dense(config.embedding_dim, name=f"{name}_output")
+
+    def call(
+        self,
+        conditions: tf.Tensor,
+        slot_inputs: tf.Tensor | None,
+        context: tf.Tensor,
+        seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Embeds a user under each condition.
+
+        Args:
+          conditions: [batch, slots, dim] float32.
+          slot_inputs: [batch, slots, features] float32, or None.
+          context: [batch, context] float32.
+          seed: [2] int32 randomness of this training step, None at inference.
+
+        Returns:
+          [batch, slots, dim] float32, L2-normalised if the model is.
+        """
+        rate, salt = self._config.input_dropout, randomness.INPUT_DROPOUT
+        parts = [conditions] if slot_inputs is None else [conditions, slot_inputs]
+        slot = randomness.dropout(tf.concat(parts, axis=-1), rate, seed, salt)
+        context = randomness.dropout(context, rate, seed, salt + 1)
+        hidden = tf.nn.gelu(self._from_slot(slot) + self._from_context(context)[:, tf.newaxis])
+        for layer in self._hidden:
+            hidden = layer(hidden)
+        users = conditions + self._output(hidden)
+        if not self._config.normalize:
+            return users
+        return tf.math.l2_normalize(users, axis=-1, epsilon=1e-12)
+
+
+def user_context(history: History) -> tf.Tensor:
+    """Mean and most recent valid item of a history, `[batch, 2 * dim]`; 0 without one."""
+    mean = masked_mean(history.encoded, history.valid)
+    return tf.concat([mean, _first_member(history.encoded, history.valid)], axis=-1)
+
+
+def cluster_inputs(history: History, interests: Interests) -> tf.Tensor:
+    """Describes each slot's cluster: its last item, size, share of the history, recency.
+
+    Args:
+      history: a batch of histories.
+      interests: what the extractor made of it.
+
+    Returns:
+      [batch, slots, dim + 3] float32; zeros for a slot without items.
+    """
+    slots = tf.range(tf.shape(interests.conditions)[1])
+    members = interests.history_slot[:, tf.newaxis] == slots[tf.newaxis, :, tf.newaxis]  # [B, S, L]
+    size = tf.reduce_sum(tf.cast(members, tf.float32), axis=2)
+    total = tf.reduce_sum(tf.cast(history.valid, tf.float32), axis=1, keepdims=True)
+    recency = 1.0 / (1.0 + tf.cast(first_valid(members), tf.float32))
+    scalars = tf.stack(
+        [
+            tf.math.log1p(size) / np.log(50.0),
+            size / tf.maximum(total, 1.0),
+            tf.where(size > 0, recency, 0.0),
+        ],
+        axis=-1,
+    )
+    return tf.concat([_first_member(history.encoded, members), scalars], axis=-1)
+
+
+def _first_member(values: tf.Tensor, members: tf.Tensor) -> tf.Tensor:
+    """Newest member of each row of `members`: [B, L] gives [B, D], [B, S, L] gives [B, S, D]."""
+    newest = tf.gather(values, first_valid(members), batch_dims=1)
+    return newest * tf.cast(tf.reduce_any(members, axis=-1, keepdims=True), values.dtype)
+
+
+def _initializer(dim: int, scale: float = 1.0) -> tf_keras.initializers.Initializer:
+    """Normal values such that a row has a norm of about `scale`."""
+    return tf_keras.initializers.RandomNormal(stddev=scale * dim**-0.5)

@@ -1,0 +1,145 @@
+"""Exact validation: every catalogue item scored by the best slot of each user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import association, diagnostics, features
+from trainer.interests.base import MASKED
+from trainer.model import RetrievalModel
+
+_SCORES_PER_BATCH = 1 << 24
+_BATCH_MAX = 256
+_NDCG_K = 10
+_HEALTH_EXAMPLES = 1024
+
+
+class Validator:
+    """Ranks the target of each validation example among the whole catalogue.
+
+    The user's history is left out of the ranking (the target itself never is).
+    """
+
+    def __init__(
+        self, model: RetrievalModel, examples: Mapping[str, np.ndarray], catalogue: np.ndarray
+    ) -> None:
+        """Sets the task up.
+
+        Args:
+          model: the model in training.
+          examples: transformed columns, int64 `[examples, width]`.
+          catalogue: [items] int64, item indices that may be retrieved.
+        """
+        self._model = model
+        self._examples = {name: np.asarray(column) for name, column in examples.items()}
+        rows = model.vocabularies.item_rows
+        known = np.zeros(rows, bool)
+        known[catalogue] = True
+        self._absent = tf.constant(~known)
+        slots = model.num_implicit_slots + model.config.explicit_slots
+        self._batch = int(np.clip(_SCORES_PER_BATCH // (rows * slots), 1, _BATCH_MAX))
+        self._ranks = tf.function(self._rank_batch, reduce_retracing=True)
+        self._slots = tf.function(self._implicit_batch, reduce_retracing=True)
+
+    @property
+    def size(self) -> int:
+        """Number of validation examples."""
+        return len(next(iter(self._examples.values())))
+
+    def health(self) -> dict[str, float]:
+        """Returns the figures of `diagnostics.slot_health` and `item_norm`; {} if empty."""
+        if not self.size:
+            return {}
+        items = self._item_vectors()
+        sample = {n: tf.constant(c[:_HEALTH_EXAMPLES]) for n, c in self._examples.items()}
+        health = diagnostics.slot_health(*(part.numpy() for part in self._slots(items, sample)))
+        norms = tf.norm(items[1:], axis=1)
+        return {**health, "item_norm": float(tf.reduce_mean(norms))}
+
+    def ranks(self) -> np.ndarray:
+        """Returns the 0-based rank of each target, int64 `[examples]`."""
+        items = self._item_vectors()
+        names = list(self._examples)
+        parts = []
+        for start in range(0, self.size, self._batch):
+            batch = {n: tf.constant(self._examples[n][start : start + self._batch]) for n in names}
+            parts.append(self._ranks(items, batch).numpy())
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    def metrics(self, ks: tuple[int, ...]) -> dict[str, float]:
+        """Returns `val_recall@k` for each k and `val_ndcg@10`; zeros without examples."""
+        ranks = self.ranks()
+        if not len(ranks):
+            return {**{f"val_recall@{k}": 0.0 for k in ks}, f"val_ndcg@{_NDCG_K}": 0.0}
+        gains = np.where(ranks < _NDCG_K, 1.0 / np.log2(ranks + 2.0), 0.0)
+        recalls = {f"val_recall@{k}": float((ranks < k).mean()) for k in ks}
+        return {**recalls, f"val_ndcg@{_NDCG_K}": float(gains.mean())}
+
+    def _item_vectors(self) -> tf.Tensor:
+        """Vectors of every item index, [item rows, dim]."""
+        rows, step = self._model.vocabularies.item_rows, 1 << 16
+        parts = []
+        for start in range(0, rows, step):
+            ids = tf.range(start, min(start + step, rows), dtype=tf.int64)
+            parts.append(self._model.item_tower(ids, tf.gather(self._model.item_topics, ids)))
+        return tf.concat(parts, axis=0)
+
+    def _implicit_batch(
+        self, items: tf.Tensor, columns: dict[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Implicit slots of a sample: embeddings, validity, history slots, best slots."""
+        history_ids = columns[features.transformed_name(features.HISTORY_ITEM_ID)]
+        targets = tf.gather(items, columns[features.transformed_name(features.ITEM_ID)][:, 0])
+        history = self._model.encode_history(columns, tf.gather(items, history_ids))
+        slots = self._model.implicit_slots(history)
+        own = association.slot_scores(slots.embeddings, slots.slot_valid, targets)
+        best = tf.argmax(own, axis=1, output_type=tf.int32)
+        return slots.embeddings, slots.slot_valid, slots.history_slot, best
+
+    def _rank_batch(self, items: tf.Tensor, columns: dict[str, tf.Tensor]) -> tf.Tensor:
+        history_ids = columns[features.transformed_name(features.HISTORY_ITEM_ID)]
+        target = columns[features.transformed_name(features.ITEM_ID)][:, 0]
+        users, valid = all_slots(self._model, columns, tf.gather(items, history_ids))
+        scores = association.best_slot_scores(users, valid, items)  # [B, rows]
+        own = tf.gather(scores, target, batch_dims=1)[:, tf.newaxis]
+        rows = tf.range(tf.shape(scores)[0], dtype=tf.int64)[:, tf.newaxis]
+        seen = tf.stack([tf.broadcast_to(rows, tf.shape(history_ids)), history_ids], axis=-1)
+        scores = tf.tensor_scatter_nd_update(scores, seen, tf.fill(tf.shape(history_ids), MASKED))
+        scores = tf.where(self._absent[tf.newaxis], MASKED, scores)
+        better = tf.reduce_sum(tf.cast(scores > own, tf.int64), axis=1)
+        # A target outside the catalogue or with a score that is not finite is never found.
+        lost = tf.logical_or(tf.gather(self._absent, target), ~tf.math.is_finite(own[:, 0]))
+        return tf.where(lost, tf.cast(tf.shape(items)[0], tf.int64), better)
+
+
+def all_slots(
+    model: RetrievalModel, columns: dict[str, tf.Tensor], history_vectors: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Embeds users under implicit and explicit conditions, as at serving time.
+
+    Args:
+      model: the model.
+      columns: transformed features of a batch.
+      history_vectors: [batch, length, dim] float32.
+
+    Returns:
+      embeddings: [batch, slots, dim] float32.
+      slot_valid: [batch, slots] bool.
+    """
+    history = model.encode_history(columns, history_vectors)
+    slots = model.implicit_slots(history)
+    if model.topic_tower is None:
+        return slots.embeddings, slots.slot_valid
+    followed = columns[features.transformed_name(features.FOLLOWED_TOPIC)]
+    topics, places = model.explicit_inputs(columns, followed)
+    explicit = model.explicit_slots(history, topics)
+    implicit_valid = slots.slot_valid
+    if model.extractor is None:  # the null slot stands in only where no topic is followed
+        implicit_valid = tf.logical_not(tf.reduce_any(places >= 0, axis=1, keepdims=True))
+    return (
+        tf.concat([slots.embeddings, explicit], axis=1),
+        tf.concat([implicit_valid, places >= 0], axis=1),
+    )

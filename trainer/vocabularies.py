@@ -1,0 +1,93 @@
+"""The vocabularies that Transform wrote, as the model needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from core.errors import TrainingError
+from trainer import preprocessing
+from trainer.config import TransformConfig
+
+
+@dataclass(frozen=True)
+class Vocabularies:
+    """Tokens by index; index 0 is padding, tokens start at 1, unknown buckets follow.
+
+    Attributes:
+      items, topics, actions: tokens in vocabulary order.
+      item_counts: float64 `[len(items)]`, training targets per item plus 1 for the corpus.
+      item_oov_buckets, topic_oov_buckets: hash buckets for unknown tokens.
+    """
+
+    items: list[bytes]
+    topics: list[bytes]
+    actions: list[bytes]
+    item_counts: np.ndarray
+    item_oov_buckets: int
+    topic_oov_buckets: int
+
+    @property
+    def item_rows(self) -> int:
+        """Rows of a table over items: padding, tokens, unknown buckets."""
+        return 1 + len(self.items) + self.item_oov_buckets
+
+    @property
+    def topic_rows(self) -> int:
+        """Rows of a table over topics: padding, tokens, unknown buckets."""
+        return 1 + len(self.topics) + self.topic_oov_buckets
+
+    @property
+    def action_rows(self) -> int:
+        """Rows of a table over actions: padding, tokens, the unknown bucket."""
+        return 1 + len(self.actions) + preprocessing.ACTION_OOV_BUCKETS
+
+    def item_probabilities(self) -> np.ndarray:
+        """Returns float32 `[item_rows]`, the share of each item among the targets.
+
+        Padding and unknown rows get the smallest share of any item.
+        """
+        counts = np.full(self.item_rows, max(self.item_counts.min(initial=1.0), 1e-12))
+        counts[1 : 1 + len(self.items)] = self.item_counts
+        return (counts / max(self.item_counts.sum(), 1.0)).astype(np.float32)
+
+    def action_mask(self, patterns: tuple[str, ...]) -> np.ndarray:
+        """Returns bool `[action_rows]`, True where an action matches a shell pattern."""
+        mask = np.zeros(self.action_rows, bool)
+        for index, token in enumerate(self.actions, start=1):
+            name = token.decode("utf-8", "replace")
+            mask[index] = any(fnmatchcase(name, pattern) for pattern in patterns)
+        return mask
+
+
+def load_vocabularies(transform_output: Any, config: TransformConfig) -> Vocabularies:
+    """Reads the vocabulary files of a transform graph.
+
+    Args:
+      transform_output: a `tft.TFTransformOutput`.
+      config: the configuration that the graph was built with.
+
+    Raises:
+      TrainingError: the two item vocabularies do not hold the same tokens.
+    """
+    items = transform_output.vocabulary_by_name(preprocessing.ITEM_VOCABULARY)
+    counts = {}
+    for line in transform_output.vocabulary_by_name(preprocessing.ITEM_FREQUENCY_VOCABULARY):
+        count, _, token = line.partition(b" ")
+        counts[token] = float(count)
+    if counts.keys() != set(items):
+        raise TrainingError(
+            f"vocabulary {preprocessing.ITEM_VOCABULARY!r} holds {len(items)} items, "
+            f"{preprocessing.ITEM_FREQUENCY_VOCABULARY!r} holds {len(counts)}: run Transform again"
+        )
+    return Vocabularies(
+        items=items,
+        topics=transform_output.vocabulary_by_name(preprocessing.TOPIC_VOCABULARY),
+        actions=transform_output.vocabulary_by_name(preprocessing.ACTION_VOCABULARY),
+        item_counts=np.array([counts[token] for token in items]),
+        item_oov_buckets=config.item_oov_buckets,
+        topic_oov_buckets=config.topic_oov_buckets,
+    )
