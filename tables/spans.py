@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.errors import DataError
 from tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, TABLES, Table
+from tables.sources import clear_errors
 
 FORMATS = (".csv", ".csv.gz", ".parquet")
 
@@ -94,8 +95,8 @@ def _file(table: Table, path: Path, day: dt.date | None) -> Found:
     found = _stat(path)
     if found is None or not stat.S_ISREG(found.st_mode):
         raise DataError(f"{path}: expected a file, found something else")
-    if not os.access(path, os.R_OK):
-        raise DataError(f"{path}: no permission to read it")
+    with clear_errors(str(path), "read"), open(path, "rb"):
+        pass
     return table, str(path), day, found.st_size
 
 

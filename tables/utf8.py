@@ -41,9 +41,9 @@ class Utf8Guard:
         self.closed = False
 
     def read(self, size: int = -1) -> bytes:
-        """Returns at most `size` bytes (all for -1); empty at the end."""
-        while not self._ended and (size < 0 or not self._ready):
-            self._fill(size if size > 0 else 1 << 20)
+        """Returns `size` bytes (all for -1); fewer only at the end, where Arrow relies on it."""
+        while not self._ended and (size < 0 or len(self._ready) < size):
+            self._fill(size - len(self._ready) if size > 0 else 1 << 20)
         if size < 0 or len(self._ready) <= size:
             out, self._ready = self._ready, b""
         else:

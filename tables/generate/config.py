@@ -30,7 +30,7 @@ class GeneratorConfig(BaseConfig):
         1.5, gt=0.0, description="Dirichlet parameter of interest weights; small: one dominates"
     )
     styles_per_topic: int = Field(2, ge=1, description="latent interests within one sub-topic")
-    zipf_exponent: float = Field(0.9, ge=0.0, description="skew of item popularity")
+    zipf_exponent: float = Field(1.0, ge=0.0, description="skew of item popularity")
     new_item_share: float = Field(0.3, ge=0.0, le=1.0, description="items that appear in the log")
     new_user_share: float = Field(0.3, ge=0.0, le=1.0, description="users that join in the log")
     session_stay: float = Field(0.75, ge=0.0, le=1.0, description="share that keeps its interest")
