@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ _FAULTS = (
     OSError,
     EOFError,
     zlib.error,
+    zipfile.BadZipFile,
     ValueError,
     TypeError,
     KeyError,
