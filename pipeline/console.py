@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -171,7 +172,7 @@ def run_output(log_path: Path, verbose: bool) -> Iterator[RunLog]:
             terminal.close()
 
 
-def _install(log_file: object, run_log: RunLog, terminal: object | None) -> list[logging.Handler]:
+def _install(log_file: TextIO, run_log: RunLog, terminal: TextIO | None) -> list[logging.Handler]:
     """Puts the handlers on the root logger; absl's own stderr handler is removed."""
     from absl import logging as absl_logging
 
@@ -181,9 +182,9 @@ def _install(log_file: object, run_log: RunLog, terminal: object | None) -> list
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
-    streams = [logging.StreamHandler(log_file)]  # type: ignore[arg-type]
+    streams = [logging.StreamHandler(log_file)]
     if terminal is not None:
-        streams.append(logging.StreamHandler(terminal))  # type: ignore[arg-type]
+        streams.append(logging.StreamHandler(terminal))
     formatter = logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s")
     for stream in streams:
         stream.setFormatter(formatter)

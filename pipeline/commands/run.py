@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +59,16 @@ def run(
 
 
 def _dry_run(config: RunConfig) -> None:
-    from tables.layout import find_tables
+    from tables.layout import check_headers, find_tables
 
     found = find_tables(config.data)
+    check_headers(found)
     console = Console(soft_wrap=True)
     console.print(f"[bold]{config.name}[/]: configuration and inputs are in order")
-    for name, files in found.files.items():
-        size = sum(Path(file).stat().st_size for file in files)
-        console.print(f"  {name:<12} {len(files)} file(s), {size / 1e6:,.1f} MB")
+    for table in sorted({file.table for file in found.files}):
+        files = [file for file in found.files if file.table == table]
+        size = sum(file.bytes for file in files)
+        console.print(f"  {table:<12} {len(files)} file(s), {size / 1e6:,.1f} MB")
     console.print(f"  model        {config.model.name}, work_dir {config.work_dir}")
     from pipeline.dag import build_components
     from pipeline.local_runner import local_paths
@@ -75,7 +78,8 @@ def _dry_run(config: RunConfig) -> None:
 
 
 def _print_result(report: dict[str, Any], run_dir: Path) -> None:
-    console = Console(soft_wrap=True)
+    # A pipe has no width: leave room for the table instead of cutting words.
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 110)
     metrics = report.get("metrics") or {}
     if metrics:
         console.print(_metric_table(report))
