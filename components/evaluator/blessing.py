@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.config import EvaluatorConfig
+from components.evaluator.slices import SliceMetrics
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class Measured:
 
     metrics: dict[str, float]
     floors: dict[str, dict[str, float]]
-    slices: dict[str, dict[str, dict[str, float]]]
+    slices: SliceMetrics
     n_examples: int
     baseline: dict[str, float] | None = None
-    baseline_slices: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    baseline_slices: SliceMetrics = field(default_factory=dict)
     baseline_error: str = ""
 
 

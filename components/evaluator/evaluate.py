@@ -12,6 +12,7 @@ import numpy as np
 
 from components.config import EvaluatorConfig
 from components.evaluator import metrics
+from components.evaluator.baseline import evaluate_baseline
 from components.evaluator.blessing import Measured, decide
 from components.evaluator.comparison import paired_bootstrap
 from components.evaluator.contribution import cluster_sizes, slot_report
@@ -19,15 +20,10 @@ from components.evaluator.examples import EvalExamples, read_eval_examples
 from components.evaluator.floors import Floors
 from components.evaluator.items import Items
 from components.evaluator.replay import Results, replay
-from components.evaluator.slices import make_slices, slice_metrics
+from components.evaluator.slices import SliceMasks, make_slices, slice_metrics
 from components.evaluator.training_log import TrainingLog, read_training_log
-from components.index_builder.layout import (
-    INDEX_FILE,
-    ITEMS_FILE,
-    RETRIEVER,
-    SCANN_RETRIEVER,
-)
-from core.errors import BundleError, ConfigError
+from components.index_builder.layout import INDEX_FILE, ITEMS_FILE, SCANN_RETRIEVER
+from core.errors import ConfigError
 from core.files import read_json, staged_file, write_json
 
 _LOG = logging.getLogger("tessera")
@@ -80,7 +76,7 @@ def do(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
         name: metrics.summarise(lists, examples.target, items.topics, config.ks)
         for name, lists in floors.items()
     }
-    baseline = _baseline(paths.baseline, examples, items, slices, config)
+    baseline = evaluate_baseline(paths.baseline, examples, items, slices, config)
     comparison = None
     if baseline.values and config.primary_metric in measured:
         comparison = paired_bootstrap(
@@ -111,16 +107,6 @@ def do(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
     return decision
 
 
-@dataclass(frozen=True)
-class _Baseline:
-    """The published bundle on the same examples; all empty when there is none."""
-
-    metrics: dict[str, float] | None = None
-    slices: dict[str, Any] | None = None
-    values: dict[str, np.ndarray] | None = None
-    error: str = ""
-
-
 def _check_depth(description: dict[str, Any], config: EvaluatorConfig) -> None:
     results = int(description["retrieval"]["num_results"])
     if max(config.ks) > results:
@@ -130,7 +116,7 @@ def _check_depth(description: dict[str, Any], config: EvaluatorConfig) -> None:
         )
 
 
-def _slices(examples: EvalExamples, log: TrainingLog) -> dict[str, dict[str, np.ndarray]]:
+def _slices(examples: EvalExamples, log: TrainingLog) -> SliceMasks:
     known = examples.target >= 0
     new = ~(known & log.seen[np.maximum(examples.target, 0)])
     return make_slices(examples.history_length, examples.follows, new)
@@ -140,7 +126,7 @@ def _measure(
     results: Results,
     examples: EvalExamples,
     items: Items,
-    slices: dict[str, dict[str, np.ndarray]],
+    slices: SliceMasks,
     config: EvaluatorConfig,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Returns per-example metrics and the candidate's part of `evaluation.json`."""
@@ -157,38 +143,6 @@ def _measure(
         "topic_coverage": metrics.topic_curve(results.lists, items.topics, depth),
         "cluster_sizes": cluster_sizes(results),
     }
-
-
-def _baseline(
-    bundle: str,
-    examples: EvalExamples,
-    items: Items,
-    slices: dict[str, dict[str, np.ndarray]],
-    config: EvaluatorConfig,
-) -> _Baseline:
-    if not bundle:
-        return _Baseline()
-    root = Path(bundle)
-    try:
-        if not (root / INDEX_FILE).is_file():
-            raise BundleError(f"{root / INDEX_FILE} is missing")
-        scann = read_json(root / INDEX_FILE)["serve"] == SCANN_RETRIEVER
-        # A bundle holds the stock SavedModel at its top.
-        folder = root / SCANN_RETRIEVER if scann else _stock_model(root)
-        results = replay(folder, scann, examples, items, config.batch_size)
-    except (BundleError, OSError, ValueError, KeyError) as error:
-        return _Baseline(error=" ".join(str(error).split())[:500] or type(error).__name__)
-    values = metrics.per_example(metrics.target_ranks(results.lists, examples.target), config.ks)
-    return _Baseline(
-        metrics=metrics.summarise(results.lists, examples.target, items.topics, config.ks),
-        slices=slice_metrics(slices, values),
-        values=values,
-    )
-
-
-def _stock_model(root: Path) -> Path:
-    nested = root / RETRIEVER
-    return nested if (nested / "saved_model.pb").is_file() else root
 
 
 def _write_blessing(folder: Path, decision: dict[str, Any]) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+#: slice -> value -> `[examples]` bool
+SliceMasks = dict[str, dict[str, np.ndarray]]
+#: slice -> value -> metric -> figure, with the number of examples as `n`
+SliceMetrics = dict[str, dict[str, dict[str, float]]]
+
 _HISTORY_BUCKETS = ((0, 0), (1, 2), (3, 5), (6, 10), (11, 20), (21, 50))
 
 
 def make_slices(
     history_length: np.ndarray, follows: np.ndarray, target_is_new: np.ndarray
-) -> dict[str, dict[str, np.ndarray]]:
+) -> SliceMasks:
     """Returns `slice -> value -> mask`; values without examples are left out.
 
     `activity`: `new` users have no history, `non_core` ones less than the median
@@ -49,9 +54,7 @@ def make_slices(
     }
 
 
-def slice_metrics(
-    slices: dict[str, dict[str, np.ndarray]], values: dict[str, np.ndarray]
-) -> dict[str, dict[str, dict[str, float]]]:
+def slice_metrics(slices: SliceMasks, values: dict[str, np.ndarray]) -> SliceMetrics:
     """Averages per-example metrics over each slice and adds its size as `n`."""
     return {
         name: {

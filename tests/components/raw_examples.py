@@ -1,4 +1,4 @@
-"""Writes raw examples as the example generator does: Parquet, list columns, one folder per split."""
+"""Writes raw examples as the example generator does: Parquet, list columns, a folder per split."""
 
 from __future__ import annotations
 
