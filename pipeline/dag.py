@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
-from tfx.components.trainer.executor import GenericExecutor
 from tfx.dsl.components.base.base_node import BaseNode
-from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.proto import trainer_pb2, transform_pb2
 
 from components.baseline_resolver.component import BaselineResolver
@@ -149,7 +147,6 @@ def _model_nodes(
     )
     trainer = Trainer(
         run_fn="trainer.run_fn.run_fn",
-        custom_executor_spec=ExecutorClassSpec(GenericExecutor),
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
