@@ -41,7 +41,9 @@ def metrics(lists: list[list], targets: list, topics: dict, items: int, ks: list
     return result
 
 
-def floor_scores(train: list[tuple[str, str, list]], items: list, topics: dict) -> dict:
+def floor_scores(
+    train: list[tuple[str, str, list]], items: list, topics: dict
+) -> tuple[dict, Counter]:
     """`train` holds (user, target, history newest first); returns a scorer per floor."""
     popularity = Counter(target for _, target, _ in train)
     owned: dict = defaultdict(set)
@@ -51,6 +53,7 @@ def floor_scores(train: list[tuple[str, str, list]], items: list, topics: dict) 
         if history:
             owned[user].add(history[0])
             after[history[0], target] += 1
+    owned = {user: own & set(items) for user, own in owned.items()}
     holders = defaultdict(set)
     for user, own in owned.items():
         for item in own:
@@ -61,14 +64,15 @@ def floor_scores(train: list[tuple[str, str, list]], items: list, topics: dict) 
             return 0.0
         return len(holders[a] & holders[b]) / math.sqrt(len(holders[a]) * len(holders[b]))
 
-    return {
+    scorers = {
         "popularity": lambda item, history, follows: 0.0,
         "item_cosine": lambda item, history, follows: sum(cosine(h, item) for h in set(history)),
         "last_transition": lambda item, history, follows: after[history[0], item] if history else 0,
         "topic_popularity": lambda item, history, follows: float(
             bool(set(topics[item]) & set(follows))
         ),
-    }, popularity
+    }
+    return scorers, popularity
 
 
 def floor_list(scorer, popularity, items: list, history: list, follows: list, depth: int) -> list:
