@@ -109,7 +109,7 @@ class ReadSettings(BaseConfig):
         None, description="seconds since 1970; later rows are refused as future; None: no bound"
     )
     batch_rows: int = Field(65_536, ge=1, description="rows of one Parquet batch")
-    block_bytes: int = Field(4 << 20, ge=1024, description="CSV bytes parsed at a time")
+    block_bytes: int = Field(2 << 20, ge=1024, description="CSV bytes parsed at a time")
 
 
 def last_second_of(day: dt.date) -> int:
