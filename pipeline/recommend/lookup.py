@@ -1,0 +1,138 @@
+"""Finds one user, and the titles of some items, in the canonical tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.example_gen.columns import FOLLOW_SCHEMA
+from components.example_gen.follows import in_force, prepare
+from core.errors import DataError
+from pipeline.recommend.question import Event, Question
+from tables.config import DataConfig
+from tables.contract import Table
+from tables.layout import TableSet, find_tables, read_settings
+from tables.reading import read_table
+
+#: Events of a user that are sent; the model cuts them further, the rest only counts as seen.
+HISTORY_MAX_ITEMS = 1000
+
+
+def find_user(
+    config: DataConfig,
+    time_unit: Literal["seconds", "order"],
+    user: str,
+    follows_max: int,
+    now: int | None = None,
+    extra_follows: Collection[str] = (),
+) -> Question:
+    """Reads a user's history and follows.
+
+    The moment of the request is right after the newest event of the tables (of
+    the user, where timestamps are positions), so that the answer is what the
+    user would have been shown at the end of the data.
+
+    Args:
+      config: where the tables are.
+      time_unit: `seconds` or `order`.
+      user: id of the user.
+      follows_max: most followed topics.
+      now: another moment; later events are left out.
+      extra_follows: topics that count as followed just now.
+
+    Raises:
+      DataError: tables missing or broken, or the user is unknown and follows nothing.
+    """
+    tables = find_tables(config)
+    found = list(_rows(tables, "engagements", time_unit, user))
+    latest = max((newest for _, newest in found), default=0)
+    events = [rows.select(_EVENTS.names).cast(_EVENTS) for rows, _ in found]
+    mine = pa.concat_tables([_EVENTS.empty_table(), *events])
+    follows = _follow_rows(tables, time_unit, user)
+    if not mine.num_rows and not follows.num_rows and not extra_follows:
+        raise DataError(
+            f"user {user!r} has neither an engagement nor a follow in {config.root}; "
+            "say what the user likes with --history ITEM,... or --follow TOPIC,..."
+        )
+    if time_unit == "order":
+        latest = pc.max(mine.column("timestamp")).as_py() or 0
+    moment = latest + 1 if now is None else now
+    notes = [] if mine.num_rows else [f"user {user!r} has no engagement: answered as a new user"]
+    return Question(
+        history=_history(mine, moment),
+        follows=_in_force(follows, user, moment, follows_max, extra_follows),
+        now=moment,
+        user=user,
+        notes=tuple(notes),
+    )
+
+
+def titles(
+    config: DataConfig, time_unit: Literal["seconds", "order"], items: Collection[str]
+) -> dict[str, str]:
+    """Returns the titles of those of the items that have one.
+
+    Raises:
+      DataError: tables missing or broken.
+    """
+    wanted = pa.array(sorted(item.encode() for item in items), pa.binary())
+    found: dict[str, str] = {}
+    tables = find_tables(config)
+    settings = read_settings(tables, time_unit)
+    for file in tables.of("items"):
+        for batch, _ in read_table(file.path, "items", settings):
+            known = batch.filter(pc.is_in(batch.column("item_id"), value_set=wanted))
+            pairs = zip(known.column("item_id"), known.column("title"), strict=True)
+            found |= {a.as_py().decode(): b.as_py().decode() for a, b in pairs if b.is_valid}
+    return found
+
+
+_EVENTS = pa.schema(
+    [("item_id", pa.binary()), ("timestamp", pa.int64()), ("action", pa.binary())],
+)
+
+
+def _rows(
+    tables: TableSet, table: Table, time_unit: Literal["seconds", "order"], user: str
+) -> Iterator[tuple[pa.Table, int]]:
+    """Yields, batch by batch, the user's rows and the newest time of anybody's."""
+    settings = read_settings(tables, time_unit)
+    wanted = pa.scalar(user.encode(), pa.binary())
+    for file in tables.of(table):
+        for batch, _ in read_table(file.path, table, settings):
+            mine = batch.filter(pc.equal(batch.column("user_id"), wanted))
+            newest = pc.max(batch.column("timestamp")).as_py() or 0
+            yield pa.Table.from_batches([mine]).replace_schema_metadata(None), newest
+
+
+def _follow_rows(tables: TableSet, time_unit: Literal["seconds", "order"], user: str) -> pa.Table:
+    rows = [
+        mine.select(FOLLOW_SCHEMA.names).cast(FOLLOW_SCHEMA)
+        for mine, _ in _rows(tables, "follows", time_unit, user)
+    ]
+    return pa.concat_tables([FOLLOW_SCHEMA.empty_table(), *rows])
+
+
+def _history(events: pa.Table, now: int) -> tuple[Event, ...]:
+    """Returns the distinct events strictly before `now` as training orders them."""
+    rows = {
+        (-time, item, action)
+        for item, time, action in zip(*(column.to_pylist() for column in events), strict=True)
+        if time < now
+    }
+    newest = sorted(rows)[:HISTORY_MAX_ITEMS]
+    return tuple(Event(item.decode(), -time, action.decode()) for time, item, action in newest)
+
+
+def _in_force(
+    follows: pa.Table, user: str, now: int, limit: int, extra: Collection[str]
+) -> tuple[str, ...]:
+    """Returns the topics in force at `now`; those given by hand come first."""
+    prepared = prepare(follows, pa.array([user.encode()], pa.large_binary()))
+    chosen = in_force(prepared, np.zeros(1, np.int64), np.array([now], np.int64), limit)
+    names = [topic.decode() for topic in prepared.topics.take(pa.array(chosen.topic)).to_pylist()]
+    return tuple(dict.fromkeys([*extra, *names]))[:limit]
