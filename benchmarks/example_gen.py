@@ -57,7 +57,7 @@ def run_example_gen(data: Path, out: Path) -> dict[str, float]:
     import apache_beam as beam
 
     from components.config import ExampleGenConfig, SplitConfig
-    from components.example_gen.executor import do
+    from components.example_gen.ingest import do
     from components.example_gen.window import resolve
     from tables.config import DataConfig
 
