@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,8 @@ def do(paths: IndexPaths, config: IndexConfig, retrieval: RetrievalConfig) -> di
     catalogue = embed_catalogue(model, paths.examples, config.batch_size)
     checked = check_alignment(model, catalogue)
     out = Path(paths.index)
+    for leftover in (RETRIEVER, SCANN_RETRIEVER, NATIVE_INDEX):
+        shutil.rmtree(out / leftover, ignore_errors=True)  # of an attempt that was killed
     kind = choose_kind(config, len(catalogue.ids))
     summary: dict[str, Any] = {
         "kind": kind,
