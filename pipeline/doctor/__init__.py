@@ -1,0 +1,1 @@
+"""Tells what is wrong with a machine, and what to do about it."""
