@@ -22,7 +22,7 @@ from components.example_gen.columns import (
     EXAMPLE_SCHEMA,
     INT_LIST,
     ITEM_SCHEMA,
-    JOINED_SCHEMA,
+    TOPIC_SCHEMA,
 )
 from tables.contract import DeadLetter
 from trainer import features
@@ -98,14 +98,21 @@ def topics_of(items: pa.Table) -> pa.Array:
     return lists(topics.flatten(), lengths)
 
 
-def name_items(events: pa.Table, item_ids: pa.Array, topics: pa.Array) -> pa.Table:
-    """Adds the topics of each event's item, null where the catalogue has no such item.
+def topics_named(events: pa.RecordBatch, item_ids: pa.Array, topics: pa.Array) -> pa.RecordBatch:
+    """Returns the catalogue's entries for the items that events name, each once.
+
+    Sending these beside the events costs far less than a list of topics per event.
 
     Args:
       events: rows of `EVENT_SCHEMA`.
       item_ids: distinct items.
       topics: their topics, a list each.
+
+    Returns:
+      Rows of `TOPIC_SCHEMA`; items outside the catalogue are missing.
     """
-    index = pc.index_in(combined(events.column("item_id")), value_set=item_ids)
-    joined = events.append_column(JOINED_SCHEMA.field("item_topics"), topics.take(index))
-    return joined.cast(JOINED_SCHEMA) if joined.schema != JOINED_SCHEMA else joined
+    found = pc.index_in(events.column("item_id"), value_set=item_ids)
+    named = pa.array(np.unique(np.asarray(found.drop_null())))
+    return pa.RecordBatch.from_arrays(
+        [item_ids.take(named), topics.take(named)], schema=TOPIC_SCHEMA
+    )

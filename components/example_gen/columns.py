@@ -28,8 +28,8 @@ EVENT_SCHEMA = pa.schema(
     ]
 )
 
-#: Events after the join with the catalogue; `item_topics` is null for unknown items.
-JOINED_SCHEMA = EVENT_SCHEMA.append(pa.field("item_topics", BYTES_LIST))
+#: Topics of the catalogue items that a bucket's events name.
+TOPIC_SCHEMA = pa.schema([pa.field("item_id", pa.large_binary()), pa.field("topics", BYTES_LIST)])
 
 FOLLOW_SCHEMA = pa.schema(
     [

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.example_gen.arrays import Coded, coded, combined, position_in_run, run_starts
-from components.example_gen.columns import JOINED_SCHEMA
+from components.example_gen.columns import EVENT_SCHEMA, TOPIC_SCHEMA
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,11 @@ class Events:
 
 
 def collect(
-    tables: Iterable[pa.Table], max_events_per_user: int, compact_rows: int, counts: Counter[str]
+    tables: Iterable[pa.Table],
+    topic_tables: Iterable[pa.Table],
+    max_events_per_user: int,
+    compact_rows: int,
+    counts: Counter[str],
 ) -> Events:
     """Gathers the events of one bucket.
 
@@ -52,7 +57,8 @@ def collect(
     costs no more memory than the cap allows.
 
     Args:
-      tables: event tables of `JOINED_SCHEMA`, any order.
+      tables: event tables of `EVENT_SCHEMA`, any order.
+      topic_tables: tables of `TOPIC_SCHEMA`, any order; an item may come several times.
       max_events_per_user: newest distinct events kept per user.
       compact_rows: rows held before compaction.
       counts: `duplicate_event` and `over_user_cap` are added to it.
@@ -68,7 +74,7 @@ def collect(
             held = [merged.take(pa.array(keep)).combine_chunks()]
             rows = held[0].num_rows
             limit = max(compact_rows, 2 * rows)
-    merged = pa.concat_tables(held) if held else JOINED_SCHEMA.empty_table()
+    merged = pa.concat_tables(held) if held else EVENT_SCHEMA.empty_table()
     keep, columns = _order(merged, max_events_per_user, counts)
     return Events(
         user=columns["user_id"].codes[keep],
@@ -82,7 +88,7 @@ def collect(
         actions=columns["action"].values,
         sources=columns["source"].values,
         source_topics=columns["source_topic"].values,
-        topics=_topics_by_item(merged, columns["item_id"]),
+        topics=_topics_by_item(topic_tables, columns["item_id"].values),
     )
 
 
@@ -115,8 +121,8 @@ def _order(
     return order[within], columns
 
 
-def _topics_by_item(table: pa.Table, items: Coded) -> pa.Array:
-    """Returns the topics of each distinct item: a function of the item, so any row serves."""
-    row = np.zeros(len(items.values), np.int64)
-    row[items.codes] = np.arange(len(items.codes))
-    return combined(table.column("item_topics").take(pa.array(row)))
+def _topics_by_item(tables: Iterable[pa.Table], item_ids: pa.Array) -> pa.Array:
+    """Returns the topics of each item, null for items outside the catalogue."""
+    table = pa.concat_tables([TOPIC_SCHEMA.empty_table(), *tables])
+    entry = pc.index_in(item_ids, value_set=combined(table.column("item_id")))
+    return combined(table.column("topics")).take(entry)

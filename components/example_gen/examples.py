@@ -24,6 +24,7 @@ _CHUNK_VALUES = 1_000_000
 
 def build(
     event_tables: Iterable[pa.Table],
+    topic_tables: Iterable[pa.Table],
     follow_tables: Iterable[pa.Table],
     config: ExampleGenConfig,
     window_end: int,
@@ -34,13 +35,16 @@ def build(
     The result depends on the set of rows, not on their order or portions.
 
     Args:
-      event_tables: tables of `JOINED_SCHEMA`; all rows of a user are in this bucket.
+      event_tables: tables of `EVENT_SCHEMA`; all rows of a user are in this bucket.
+      topic_tables: tables of `TOPIC_SCHEMA` with every catalogue item that the events name.
       follow_tables: tables of `FOLLOW_SCHEMA`.
       config: what makes an example.
       window_end: end (exclusive) of the eval period, for the time split.
       counts: what happened is added to it.
     """
-    events = collect(event_tables, config.max_events_per_user, 2 * config.bucket_rows, counts)
+    events = collect(
+        event_tables, topic_tables, config.max_events_per_user, 2 * config.bucket_rows, counts
+    )
     targets = choose(events, config, window_end, counts)
     follows = prepare(
         pa.concat_tables([FOLLOW_SCHEMA.empty_table(), *follow_tables]), events.user_ids

@@ -23,13 +23,14 @@ from apache_beam.typehints import KV
 
 from components.config import ExampleGenConfig
 from components.example_gen.arrays import combined
-from components.example_gen.catalogue import corpus, distinct_items, name_items, topics_of
+from components.example_gen.catalogue import corpus, distinct_items, topics_named, topics_of
 from components.example_gen.examples import build
 from components.example_gen.partition import (
     EVENT,
     FOLLOW,
     ITEM,
-    JOINED,
+    TOPICS,
+    encode,
     gathered,
     partition,
     rows_of,
@@ -128,8 +129,9 @@ class _JoinCatalogue(beam.DoFn):
             counts[f"reason:{letter.reason}"] += 1
             yield TaggedOutput(_LETTERS, letter_json(ITEMS, letter))
         for events in gathered(rows_of(rows, EVENT), _JOIN_ROWS):
-            joined = name_items(events, ids, topics)
-            yield from partition(joined, "user_id", self._user_buckets, JOINED)
+            for user_bucket, part in partition(events, "user_id", self._user_buckets):
+                yield user_bucket, encode(part, EVENT)
+                yield user_bucket, encode(topics_named(part, ids, topics), TOPICS)
         yield from _counted(counts)
 
 
@@ -149,9 +151,8 @@ class _Build(beam.DoFn):
         end = self._window_end if self._window_end is not None else latest + 1
         counts: Counter[str] = Counter()
         with SplitWriters(self._uri, _file_name(bucket, self._buckets)) as writers:
-            for split, batch in build(
-                rows_of(rows, JOINED), rows_of(rows, FOLLOW), self._config, end, counts
-            ):
+            events, topics, follows = (rows_of(rows, tag) for tag in (EVENT, TOPICS, FOLLOW))
+            for split, batch in build(events, topics, follows, self._config, end, counts):
                 writers.write(split, batch)
         yield from counts.items()
 

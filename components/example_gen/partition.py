@@ -18,11 +18,11 @@ from components.example_gen.columns import (
     EVENT_SCHEMA,
     FOLLOW_SCHEMA,
     ITEM_SCHEMA,
-    JOINED_SCHEMA,
+    TOPIC_SCHEMA,
 )
 
-EVENT, JOINED, FOLLOW, ITEM = b"e", b"j", b"f", b"i"
-_SCHEMAS = {EVENT: EVENT_SCHEMA, JOINED: JOINED_SCHEMA, FOLLOW: FOLLOW_SCHEMA, ITEM: ITEM_SCHEMA}
+EVENT, TOPICS, FOLLOW, ITEM = b"e", b"t", b"f", b"i"
+_SCHEMAS = {EVENT: EVENT_SCHEMA, TOPICS: TOPIC_SCHEMA, FOLLOW: FOLLOW_SCHEMA, ITEM: ITEM_SCHEMA}
 
 
 def buckets_of(ids: pa.ChunkedArray | pa.Array, buckets: int) -> np.ndarray:
@@ -46,14 +46,13 @@ def buckets_of(ids: pa.ChunkedArray | pa.Array, buckets: int) -> np.ndarray:
     return distinct[np.asarray(encoded.indices)]
 
 
-def partition(table: pa.Table, key: str, buckets: int, tag: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yields (bucket, rows of that bucket as bytes).
+def partition(table: pa.Table, key: str, buckets: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yields (bucket, rows of that bucket), empty buckets left out.
 
     Args:
-      table: rows of the tag's schema.
+      table: any rows.
       key: name of the id column that decides the bucket.
       buckets: number of buckets.
-      tag: which schema the rows have.
     """
     if not table.num_rows:
         return
@@ -63,13 +62,18 @@ def partition(table: pa.Table, key: str, buckets: int, tag: bytes) -> Iterator[t
     edges = np.searchsorted(bucket[order], np.arange(buckets + 1))
     for number in np.flatnonzero(np.diff(edges)):
         start, stop = int(edges[number]), int(edges[number + 1])
-        yield int(number), tag + ordered.slice(start, stop - start).serialize().to_pybytes()
+        yield int(number), ordered.slice(start, stop - start)
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [combined(column) for column in table.columns], schema=table.schema
     )
+
+
+def encode(batch: pa.RecordBatch, tag: bytes) -> bytes:
+    """Returns rows of the tag's schema as bytes."""
+    return tag + batch.serialize().to_pybytes()
 
 
 def rows_of(elements: Iterable[bytes], tag: bytes) -> Iterator[pa.Table]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.example_gen.columns import EVENT_SCHEMA, FOLLOW_SCHEMA, ITEM_SCHEMA, conform
-from components.example_gen.partition import EVENT, FOLLOW, ITEM, partition
+from components.example_gen.partition import EVENT, FOLLOW, ITEM, encode, partition
 from tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, DeadLetter, ReadSettings
 from tables.layout import TableFile, TableSet
 from tables.reading import read_table
@@ -42,16 +42,21 @@ def read(
         yield from letters
         if file.table == ENGAGEMENTS:
             table = conform(batch, EVENT_SCHEMA)
-            yield from partition(table, "item_id", item_buckets, EVENT)
+            yield from _elements(table, "item_id", item_buckets, EVENT)
             if batch.num_rows:
                 yield int(np.asarray(batch.column("timestamp")).max())
         elif file.table == ITEMS:
             places = numbers.take(batch.num_rows, letters)
             table = conform(_with_place(batch, file.path, places), ITEM_SCHEMA)
-            yield from partition(table, "item_id", item_buckets, ITEM)
+            yield from _elements(table, "item_id", item_buckets, ITEM)
         elif file.table == FOLLOWS:
             table = conform(batch, FOLLOW_SCHEMA)
-            yield from partition(table, "user_id", user_buckets, FOLLOW)
+            yield from _elements(table, "user_id", user_buckets, FOLLOW)
+
+
+def _elements(table: pa.Table, key: str, buckets: int, tag: bytes) -> Iterator[tuple[int, bytes]]:
+    for bucket, rows in partition(table, key, buckets):
+        yield bucket, encode(rows, tag)
 
 
 class _RowNumbers:

@@ -46,7 +46,10 @@ def write_tables(
     return root
 
 
-def config_for(root: Path, rules: Rules = Rules(), **changes: Any) -> ExampleGenConfig:
+_DEFAULT = Rules()
+
+
+def config_for(root: Path, rules: Rules = _DEFAULT, **changes: Any) -> ExampleGenConfig:
     settings: dict[str, Any] = {
         "data": DataConfig(root=str(root)),
         "split": SplitConfig(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.config import ExampleGenConfig, SplitConfig
-from components.example_gen.columns import FOLLOW_SCHEMA, JOINED_SCHEMA
+from components.example_gen.columns import EVENT_SCHEMA, FOLLOW_SCHEMA, TOPIC_SCHEMA
 from components.example_gen.examples import build
 from tables.config import DataConfig
 from tests.components.example_gen_oracle import DAY, Event, Follow, Rules, examples
@@ -30,7 +30,7 @@ def _text(value: bytes | int) -> str | int:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def event_table(events: list[Event], items: dict[str, list[str]]) -> pa.Table:
+def event_table(events: list[Event]) -> pa.Table:
     rows = [
         {
             "user_id": _bytes(e.user),
@@ -39,11 +39,15 @@ def event_table(events: list[Event], items: dict[str, list[str]]) -> pa.Table:
             "action": _bytes(e.action),
             "source": _bytes(e.source),
             "source_topic": _bytes(e.source_topic),
-            "item_topics": [t.encode() for t in items[e.item]] if e.item in items else None,
         }
         for e in events
     ]
-    return pa.Table.from_pylist(rows, schema=JOINED_SCHEMA)
+    return pa.Table.from_pylist(rows, schema=EVENT_SCHEMA)
+
+
+def topic_table(items: dict[str, list[str]]) -> pa.Table:
+    rows = [{"item_id": k.encode(), "topics": [t.encode() for t in v]} for k, v in items.items()]
+    return pa.Table.from_pylist(rows, schema=TOPIC_SCHEMA)
 
 
 def follow_table(follows: list[Follow]) -> pa.Table:
@@ -88,11 +92,12 @@ def built(
 ) -> tuple[dict[str, list[dict[str, Any]]], Counter[str]]:
     """Runs the code under test on portions of the rows; text instead of bytes."""
     counts: Counter[str] = Counter()
-    table = event_table(events, items)
+    table = event_table(events)
     portions = [table.slice(i, portion) for i in range(0, table.num_rows, portion)]
     splits: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "eval": []}
     batches = build(
         iter(portions),
+        [topic_table(items), topic_table(items).slice(1)],
         [follow_table(follows)],
         config_of(rules, bucket_rows),
         rules.window_end,
