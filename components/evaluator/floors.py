@@ -28,7 +28,7 @@ def item_cosine(log: TrainingLog, items: int) -> sparse.csr_matrix:
     """Returns the cosine of item columns of the binary user-item matrix, diagonal 0.
 
     Args:
-      log: the training split.
+      log: what was known before the eval split.
       items: number of items.
 
     Returns:
@@ -68,7 +68,7 @@ class Floors:
         """Counts what the floors need.
 
         Args:
-          log: the training split.
+          log: what was known before the eval split.
           items: the catalogue.
           depth: results per list.
         """

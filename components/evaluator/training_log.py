@@ -1,7 +1,8 @@
-"""What the floors learn from: the training split as integer arrays."""
+"""What the floors learn from: all examples before the eval split, as integer arrays."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,8 @@ import pandas as pd
 import pyarrow as pa
 
 from components.evaluator.items import Items
-from components.examples_io import padded, read_split
+from components.examples_io import padded, read_split, split_files
+from core.errors import DataError
 from core.progress import track
 from trainer import features
 
@@ -18,7 +20,7 @@ _BATCH_ROWS = 65_536
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """Engagements of the training split.
+    """Engagements before the eval split.
 
     Attributes:
       user: `[pairs]` int32 user numbers.
@@ -26,7 +28,7 @@ class TrainingLog:
       previous: `[transitions]` int32 item row before the target.
       target: `[transitions]` int32 item row of the target.
       popularity: `[items]` int64 number of times an item was a target.
-      seen: `[items]` bool, whether an item occurs at all.
+      seen: `[items]` bool, whether an item occurs in the training split.
     """
 
     user: np.ndarray
@@ -50,20 +52,23 @@ def newest_items(batch: pa.RecordBatch) -> np.ndarray:
 
 
 def read_training_log(examples_uri: str, items: Items) -> TrainingLog:
-    """Reads the training split once.
+    """Reads the training and validation splits once.
 
-    Each target is an engagement of its user; so is the newest item before it,
-    which brings in first items that are never targets.
+    The floors learn from both, which makes them as strong as they can be before
+    the eval examples; what the model has seen is the training split alone. Each
+    target is an engagement of its user; so is the newest item before it, which
+    brings in first items that are never targets.
     """
-    columns = [features.USER_ID, features.ITEM_ID, features.HISTORY_ITEM_ID]
     users: list[np.ndarray] = []
     targets: list[np.ndarray] = []
     newest: list[np.ndarray] = []
-    with track("reading the training split") as bar:
-        for batch in read_split(examples_uri, features.TRAIN_SPLIT, columns, _BATCH_ROWS):
-            users.append(padded(batch, features.USER_ID, 1, b"")[:, 0])
-            targets.append(items.rows(padded(batch, features.ITEM_ID, 1, b"")[:, 0]))
-            newest.append(items.rows(newest_items(batch)))
+    with track("reading what the floors learn from") as bar:
+        for batch in _batches(examples_uri, features.TRAIN_SPLIT):
+            _append(batch, items, users, targets, newest)
+            bar.advance(batch.num_rows)
+        trained = sum(map(len, targets))
+        for batch in _batches(examples_uri, features.VALIDATION_SPLIT):
+            _append(batch, items, users, targets, newest)
             bar.advance(batch.num_rows)
     user = pd.factorize(np.concatenate([*users, np.zeros(0, object)]))[0].astype(np.int32)
     target = np.concatenate([*targets, np.zeros(0, np.int32)])
@@ -73,11 +78,36 @@ def read_training_log(examples_uri: str, items: Items) -> TrainingLog:
     known = pair_item >= 0
     both = (target >= 0) & (previous >= 0)
     count = len(items)
+    in_training = np.concatenate([target[:trained], previous[:trained]])
+    seen = np.zeros(count, bool)
+    seen[in_training[in_training >= 0]] = True
     return TrainingLog(
         user=pair_user[known],
         item=pair_item[known],
         previous=previous[both],
         target=target[both],
         popularity=np.bincount(target[target >= 0], minlength=count),
-        seen=np.bincount(pair_item[known], minlength=count) > 0,
+        seen=seen,
     )
+
+
+def _batches(examples_uri: str, split: str) -> Iterator[pa.RecordBatch]:
+    columns = [features.USER_ID, features.ITEM_ID, features.HISTORY_ITEM_ID]
+    if split == features.VALIDATION_SPLIT:
+        try:
+            split_files(examples_uri, split)
+        except DataError:  # a run may do without validation
+            return
+    yield from read_split(examples_uri, split, columns, _BATCH_ROWS)
+
+
+def _append(
+    batch: pa.RecordBatch,
+    items: Items,
+    users: list[np.ndarray],
+    targets: list[np.ndarray],
+    newest: list[np.ndarray],
+) -> None:
+    users.append(padded(batch, features.USER_ID, 1, b"")[:, 0])
+    targets.append(items.rows(padded(batch, features.ITEM_ID, 1, b"")[:, 0]))
+    newest.append(items.rows(newest_items(batch)))

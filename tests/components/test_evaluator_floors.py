@@ -85,6 +85,15 @@ def test_the_training_log_knows_first_items_and_unseen_ones(tmp_path):
     assert (log.previous.tolist(), log.target.tolist()) == ([0], [1])
 
 
+def test_floors_learn_from_validation_too_but_new_items_are_new_to_training(tmp_path):
+    write_split(tmp_path, "train", [example("u", "i1", ["i0"])])
+    write_split(tmp_path, "validation", [example("u", "i4", ["i1"])])
+    log = read_training_log(str(tmp_path), catalogue())
+    assert log.popularity.tolist() == [0, 1, 0, 0, 1, 0, 0, 0, 0]
+    assert log.target.tolist() == [1, 4]
+    assert np.flatnonzero(log.seen).tolist() == [0, 1]
+
+
 def test_floors_over_an_empty_training_split_rank_by_catalogue_order(tmp_path):
     write_split(tmp_path, "train", [])
     write_split(tmp_path, "eval", [example("z", "i0", ["i1"], ["t0"])])
