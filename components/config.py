@@ -53,6 +53,12 @@ class GateConfig(BaseConfig):
     min_items: int = Field(10, ge=1)
     fail_on_anomalies: bool = True
     ignored_anomalies: tuple[str, ...] = Field((), description="feature names whose anomalies pass")
+    drift_policy: Literal["off", "warn", "fail"] = Field(
+        "warn", description="what follows when targets of eval differ too much from those of train"
+    )
+    drift_max_distance: float = Field(
+        0.3, gt=0.0, le=1.0, description="largest change of the share of any item or action"
+    )
 
 
 class IndexConfig(BaseConfig):
@@ -77,6 +83,8 @@ class ThresholdConfig(BaseConfig):
     def _one_bound(self) -> ThresholdConfig:
         if self.min is None and self.max is None:
             raise ValueError("a threshold needs min or max")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}: nothing can pass")
         return self
 
 

@@ -11,12 +11,14 @@ ConfigT = TypeVar("ConfigT", bound="BaseConfig")
 
 
 class BaseConfig(BaseModel):
-    """Frozen pydantic model that refuses unknown keys.
+    """Frozen pydantic model that refuses unknown keys and numbers that are not finite.
 
     Units are part of field names (`history_max_items`, `window_days`).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
     def canonical_json(self) -> str:
         """Returns JSON with sorted keys, the same bytes for equal configurations."""

@@ -29,6 +29,9 @@ from core.errors import ConfigError
 from tables.config import DataConfig
 from trainer.config import ModelConfig, RetrievalConfig, TrainerConfig, TransformConfig
 
+#: What PyYAML raises: its own errors, and Python's for impossible dates and numbers,
+#: tags on other values and nesting without end.
+_YAML_FAULTS = (yaml.YAMLError, ValueError, AttributeError, TypeError, RecursionError)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -110,7 +113,10 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
 
 
 def _load_tree(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    resolved = path.resolve()
+    try:
+        resolved = path.resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{str(path)!r}: cannot be read: {error}") from error
     if resolved in seen:
         chain = " -> ".join(str(p) for p in (*seen, resolved))
         raise ConfigError(f"{path}: `extends` goes in a circle: {chain}")
@@ -120,7 +126,7 @@ def _load_tree(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"configuration file not found: {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except _YAML_FAULTS as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if tree is None:
         tree = {}
@@ -171,7 +177,7 @@ def _apply_override(tree: dict[str, Any], text: str) -> None:
         node = child
     try:
         node[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except _YAML_FAULTS as error:
         raise ConfigError(f"--set {text!r}: the value is not valid YAML: {error}") from error
 
 

@@ -13,7 +13,7 @@ from core.config import BaseConfig
 class DataConfig(BaseConfig):
     """Location, layout and window of the three canonical tables."""
 
-    root: str = Field(description="folder that holds engagements, items and follows")
+    root: str = Field(min_length=1, description="folder that holds engagements, items and follows")
     layout: Literal["auto", "single", "spans"] = "auto"
     run_date: dt.date | None = Field(None, description="last span of the window (spans layout)")
     window_days: int = Field(14, ge=1, description="spans of engagements read up to run_date")

@@ -5,7 +5,7 @@ Free of TensorFlow, so that a wrong value is refused before anything heavy loads
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,7 +28,9 @@ class ModelConfig(BaseConfig):
 
     name: Literal["two_tower", "dcm", "cr", "dcm_cr"] = "dcm_cr"
     embedding_dim: int = Field(64, ge=2)
-    hidden_units: tuple[int, ...] = Field((128,), description="user tower MLP, hidden layers")
+    hidden_units: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (128,), description="user tower MLP, hidden layers"
+    )
     normalize: bool = Field(True, description="L2-normalise user and item embeddings")
     num_interests: int = Field(4, ge=1, description="K, implicit slots")
     routing_iterations: int = Field(3, ge=1, description="T of the routing, paper Eq. 1-2")
@@ -73,6 +75,9 @@ class TrainerConfig(BaseConfig):
     epochs: int = Field(12, ge=1)
     steps_per_epoch: int | None = Field(None, ge=1, description="None: the whole training split")
     learning_rate: float = Field(3e-3, gt=0.0)
+    learning_rate_final_share: float = Field(
+        0.05, gt=0.0, le=1.0, description="cosine decay over all epochs; 1: constant rate"
+    )
     temperature: float = Field(0.1, gt=0.0)
     uniform_negatives: int = Field(1024, ge=0, description="uniform negatives shared by the batch")
     in_batch_negatives: bool = Field(False, description="the other targets of the batch")

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from core.errors import TrainingError
 from trainer import features
+from trainer.records import check_files
 
 _HISTORY = tuple(
     features.transformed_name(name)
@@ -33,13 +34,14 @@ def split_files(train_files: Sequence[str], split: str) -> list[str]:
       split: name of the wanted split.
 
     Raises:
-      TrainingError: the split has no file.
+      TrainingError: the split has no file, or a file is damaged.
     """
     folders = {pattern.rsplit("/", 1)[0].rsplit("/", 1)[0] for pattern in train_files}
     patterns = [f"{folder}/Split-{split}/*" for folder in sorted(folders)]
     files = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
     if not files:
         raise TrainingError(f"split {split!r} has no transformed examples: {', '.join(patterns)}")
+    check_files(files)
     return files
 
 

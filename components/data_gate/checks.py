@@ -13,6 +13,8 @@ from components.config import GateConfig
 from trainer import features
 
 CORPUS_SCHEMA = "corpus.pbtxt"
+#: Features of a target whose shares are compared between train and eval.
+DRIFT_FEATURES = (features.ITEM_ID, features.ACTION)
 
 
 def anomaly_reasons(
@@ -45,6 +47,38 @@ def corpus_anomalies(statistics: statistics_pb2.DatasetFeatureStatisticsList) ->
     path = Path(schemas.__file__).resolve().parent / CORPUS_SCHEMA
     schema: schema_pb2.Schema = tfdv.load_schema_text(str(path))
     return tfdv.validate_statistics(statistics, schema)
+
+
+def drift_reasons(
+    before: statistics_pb2.DatasetFeatureStatisticsList,
+    after: statistics_pb2.DatasetFeatureStatisticsList,
+    max_distance: float,
+) -> list[str]:
+    """Returns one reason per feature whose values have other shares than before.
+
+    Args:
+      before: statistics of the training split, the earlier targets.
+      after: statistics of the eval split, the latest targets.
+      max_distance: largest difference allowed in the share of any value (L-infinity).
+    """
+    if not _examples(before) or not _examples(after):
+        return []
+    schema = schema_pb2.Schema()
+    for name in DRIFT_FEATURES:
+        feature = schema.feature.add(name=name, type=schema_pb2.BYTES)
+        feature.drift_comparator.infinity_norm.threshold = max_distance
+    found = tfdv.validate_statistics(after, schema, previous_statistics=before).anomaly_info
+    return [
+        f"{features.EVAL_SPLIT}: feature {name} drifted from {features.TRAIN_SPLIT}: "
+        f"{reason.description}"
+        for name in DRIFT_FEATURES
+        for reason in found[name].reason
+        if reason.type == anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH
+    ]
+
+
+def _examples(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> int:
+    return sum(dataset.num_examples for dataset in statistics.datasets)
 
 
 def size_reasons(report: Mapping[str, Any], config: GateConfig) -> list[str]:

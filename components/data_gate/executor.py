@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx import types
@@ -15,13 +15,19 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 
 from components.config import GateConfig
-from components.data_gate.checks import anomaly_reasons, corpus_anomalies, size_reasons
+from components.data_gate.checks import (
+    anomaly_reasons,
+    corpus_anomalies,
+    drift_reasons,
+    size_reasons,
+)
 from components.example_gen.report import REPORT_FILE
 from core.errors import DataGateError
 from core.files import read_json, write_json
 from trainer import features
 
 _LOG = logging.getLogger("tessera")
+Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 VERDICT_FILE = "verdict.json"
 
 
@@ -38,9 +44,10 @@ class Executor(BaseExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         statistics = artifact_utils.get_single_instance(input_dict["statistics"])
         anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
-        corpus = None
-        if features.CORPUS_SPLIT in artifact_utils.decode_split_names(statistics.split_names):
-            corpus = stats_artifact_utils.load_statistics(statistics, features.CORPUS_SPLIT).proto()
+        known = {
+            split: stats_artifact_utils.load_statistics(statistics, split).proto()
+            for split in artifact_utils.decode_split_names(statistics.split_names)
+        }
         found = {
             split: read_anomalies(Path(artifact_utils.get_split_uri([anomalies], split)))
             for split in artifact_utils.decode_split_names(anomalies.split_names)
@@ -51,7 +58,8 @@ class Executor(BaseExecutor):
             GateConfig.from_json(exec_properties["config_json"]),
             report=read_json(Path(report_uri) / REPORT_FILE),
             anomalies=found,
-            corpus=corpus,
+            corpus=known.get(features.CORPUS_SPLIT),
+            targets=(known.get(features.TRAIN_SPLIT), known.get(features.EVAL_SPLIT)),
             verdict_path=Path(verdict.uri) / VERDICT_FILE,
         )
         verdict.set_int_custom_property("passed", 1)
@@ -67,8 +75,9 @@ def do(
     *,
     report: Mapping[str, Any],
     anomalies: Mapping[str, anomalies_pb2.Anomalies],
-    corpus: statistics_pb2.DatasetFeatureStatisticsList | None,
+    corpus: Statistics | None,
     verdict_path: Path,
+    targets: tuple[Statistics | None, Statistics | None] = (None, None),
 ) -> None:
     """Passes or stops the run.
 
@@ -78,6 +87,7 @@ def do(
       anomalies: per split what ExampleValidator found.
       corpus: statistics of the corpus split, None when there are none.
       verdict_path: where the verdict is written when the data passes.
+      targets: statistics of the train and the eval split, compared for drift.
 
     Raises:
       DataGateError: lists every reason.
@@ -92,11 +102,23 @@ def do(
         )
     if config.fail_on_anomalies:
         reasons += found
+    drifted = _drift(config, *targets)
+    if config.drift_policy == "fail":
+        reasons += drifted
     if reasons:
         raise DataGateError(
             f"the data gate stopped the run for {len(reasons)} reason(s); nothing was trained:\n  "
             + "\n  ".join(reasons)
         )
+    for reason in drifted:
+        _LOG.warning("%s (gate.drift_policy is warn: the run goes on)", reason)
+    found += drifted
     write_json(verdict_path, {"passed": True, "reasons": [], "tolerated": found})
     sizes = ", ".join(f"{name} {count:,}" for name, count in report["examples"].items())
     _LOG.info("passed: %s; %d anomalies", sizes, len(found))
+
+
+def _drift(config: GateConfig, before: Statistics | None, after: Statistics | None) -> list[str]:
+    if config.drift_policy == "off" or before is None or after is None:
+        return []
+    return drift_reasons(before, after, config.drift_max_distance)
