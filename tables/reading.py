@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +23,7 @@ from tables.utf8 import Utf8Guard
 
 _LOG = logging.getLogger("tessera")
 _WRONG_WIDTH = "wrong number of columns"
+_RELEASE_SECONDS = 1.0
 
 Checked = tuple[pa.RecordBatch, list[DeadLetter]]
 
@@ -142,6 +145,8 @@ def _read_csv(
 def _csv_batches(
     guard: Utf8Guard, wanted: list[str], skip_row: object, block_bytes: int, name: str
 ) -> Iterator[pa.RecordBatch]:
+    lent = (guard, skip_row)
+    before = _references(lent)
     try:
         yield from pacsv.open_csv(
             guard,
@@ -163,6 +168,27 @@ def _csv_batches(
                 'most likely a quote (") is not closed'
             ) from error
         raise
+    finally:
+        _wait_for_release(lent, before)
+
+
+def _references(objects: tuple[object, ...]) -> int:
+    return sum(sys.getrefcount(each) for each in objects)
+
+
+def _wait_for_release(lent: tuple[object, ...], before: int) -> None:
+    """Waits until Arrow's read-ahead thread has let go of Python objects.
+
+    It does so a moment after the last batch. A process that ends within that
+    moment is aborted: the thread asks for an interpreter that is gone.
+
+    Args:
+      lent: the objects.
+      before: references to them before Arrow got them.
+    """
+    deadline = time.monotonic() + _RELEASE_SECONDS
+    while _references(lent) > before and time.monotonic() < deadline:
+        time.sleep(0.0005)
 
 
 def _letters(
