@@ -5,7 +5,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/tessera
 COPY requirements.txt ./
-RUN /opt/tessera/bin/pip install -r requirements.txt
+RUN /opt/tessera/bin/pip install --no-deps -r requirements.txt
 COPY setup.py pyproject.toml ./
 COPY core ./core
 COPY tables ./tables

@@ -22,12 +22,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: $(BIN)/python requirements.txt setup.py
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.txt
 	@touch $@
 
 demo: setup  ## Run the main job on generated data and print one user's recommendations.
@@ -50,8 +50,8 @@ bench-example-gen: setup-dev  ## Rows/s, CPU and memory of ExampleGen and Transf
 	$(BIN)/python -m benchmarks.example_gen
 
 lock: setup-dev  ## Resolve requirements*.in anew.
-	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes requirements.in -o requirements.txt
-	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-strip-extras requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-strip-extras requirements-dev.in -o requirements-dev.txt
 
 clean:  ## Remove the virtual environment and the demo's output.
 	rm -rf $(VENV) runs/demo data/demo
