@@ -53,7 +53,7 @@ class Checkpoints:
         everything = tf.train.Checkpoint(
             model=model, optimizer=model.optimizer, progress=self._progress
         )
-        weights = tf.train.Checkpoint(model=model)
+        weights = tf.train.Checkpoint(weights=list(model.trainable_weights))
         self._last = tf.train.CheckpointManager(everything, f"{folder}/last", max_to_keep=1)
         self._best = tf.train.CheckpointManager(weights, f"{folder}/best", max_to_keep=1)
 
@@ -81,7 +81,7 @@ class Checkpoints:
         """Puts the weights of the best epoch back."""
         path = self._best.latest_checkpoint
         if path is not None:
-            self._best.checkpoint.restore(path).expect_partial()
+            self._best.checkpoint.restore(path).assert_existing_objects_matched()
 
     def remove(self) -> None:
         """Removes the folder; called once the training's result is safe."""

@@ -36,14 +36,25 @@ class TrainingLoop:
         config: TrainerConfig,
         checkpoints: Checkpoints,
         log: TensorBoardLog | None = None,
+        epoch_steps: int | None = None,
     ) -> None:
-        """Sets a training up; see the classes of the arguments."""
+        """Sets a training up.
+
+        Args:
+          model: a built and compiled model.
+          batches: makes the batches of one epoch.
+          validator: measures the model after each epoch.
+          config: epochs and stopping.
+          checkpoints: where progress is kept.
+          log: TensorBoard, or None.
+          epoch_steps: batches per epoch as far as known, for the progress bar.
+        """
         self._model, self._batches, self._validator = model, batches, validator
         self._config, self._checkpoints, self._log = config, checkpoints, log
         k = config.early_stopping_metric_k
         self._metric = f"val_recall@{k}"
         self._ks = tuple(sorted({*_REPORTED_KS, k}))
-        self._steps: int | None = config.steps_per_epoch
+        self._epoch_steps = epoch_steps
 
     def run(self) -> list[dict[str, Any]]:
         """Trains until the last epoch or until validation stops improving.
@@ -88,7 +99,6 @@ class TrainingLoop:
             return {}
         if not shown.batches and not progress.batch:
             raise TrainingError("the training split has no examples")
-        self._steps = progress.batch + shown.batches
         return {
             "epoch": progress.epoch + 1,
             "loss": float(logs.history["loss"][-1]) if shown.batches else None,
@@ -122,9 +132,9 @@ class TrainingLoop:
 
     def _total(self, progress: Progress) -> int | None:
         """Batches still to go at most, where that is known."""
-        if self._config.steps_per_epoch is None:
+        if self._epoch_steps is None:
             return None
-        return self._config.steps_per_epoch * (self._config.epochs - progress.epoch)
+        return self._epoch_steps * (self._config.epochs - progress.epoch) - progress.batch
 
     def _stop(self, number: int) -> None:
         """Hands a signal on to whoever handled it before, then gives up."""

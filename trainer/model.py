@@ -282,8 +282,11 @@ class RetrievalModel(tfrs.Model):
         Returns:
           Means of loss and in-batch accuracy over the epoch so far.
         """
-        logs = super().train_step(inputs)
-        self.steps.assign_add(1)
+        # The call that finds the data exhausted must not count: without this dependency the
+        # counters of model and optimizer race with the end of the sequence.
+        with tf.control_dependencies([inputs[features.transformed_name(features.ITEM_ID)]]):
+            logs = super().train_step(inputs)
+            self.steps.assign_add(1)
         self._mean_loss.update_state(logs["loss"])
         return {metric.name: metric.result() for metric in (self._mean_loss, self._hits)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +24,7 @@ from trainer.export import export_model
 from trainer.loop import TrainingLoop
 from trainer.model import RetrievalModel
 from trainer.validation import Validator
-from trainer.vocabularies import load_vocabularies
+from trainer.vocabularies import Vocabularies, load_vocabularies
 from trainer.warm_start import load_warm_start, save_warm_start
 
 _LOG = logging.getLogger("tessera")
@@ -64,11 +65,12 @@ def run_fn(fn_args: Any) -> None:
         vocabularies,
         inputs.item_topics_table(corpus, vocabularies.item_rows),
     )
-    model.compile(optimizer=tf_keras.optimizers.Adam(config.learning_rate))
+    epoch_steps = _epoch_steps(config, vocabularies, corpus)
+    model.compile(optimizer=_optimizer(config, epoch_steps))
     model.build_from(spec)
     started = _start_warm(model, fn_args.base_model, config)
     checkpoints = Checkpoints(custom["checkpoint_dir"], model, _training_key(custom, fn_args))
-    loop = _training_loop(model, fn_args, spec, corpus, checkpoints)
+    loop = _training_loop(model, fn_args, spec, corpus, checkpoints, epoch_steps)
     history = loop.run()
 
     export_model(model, transform_output, fn_args.serving_model_dir)
@@ -116,12 +118,32 @@ def _training_key(custom: Mapping[str, Any], fn_args: Any) -> str:
     return json_digest({**named, "input": [*fn_args.train_files, fn_args.base_model or ""]})
 
 
+def _epoch_steps(
+    config: TrainerConfig, vocabularies: Vocabularies, corpus: Mapping[str, np.ndarray]
+) -> int:
+    """Batches per epoch; the item counts hold the training targets and the corpus once."""
+    rows = len(corpus[features.transformed_name(features.ITEM_ID)])
+    examples = max(int(vocabularies.item_counts.sum()) - rows, 1)
+    return config.steps_per_epoch or math.ceil(examples / config.batch_size)
+
+
+def _optimizer(config: TrainerConfig, epoch_steps: int) -> tf_keras.optimizers.Optimizer:
+    """Adam with a cosine decay over all epochs."""
+    rate = tf_keras.optimizers.schedules.CosineDecay(
+        config.learning_rate,
+        decay_steps=epoch_steps * config.epochs,
+        alpha=config.learning_rate_final_share,
+    )
+    return tf_keras.optimizers.Adam(rate)
+
+
 def _training_loop(
     model: RetrievalModel,
     fn_args: Any,
     spec: Mapping[str, Any],
     corpus: Mapping[str, np.ndarray],
     checkpoints: Checkpoints,
+    epoch_steps: int,
 ) -> TrainingLoop:
     """Puts training batches, validation and logs around a model."""
     config = model.trainer_config
@@ -150,6 +172,7 @@ def _training_loop(
         config,
         checkpoints,
         TensorBoardLog(fn_args.model_run_dir),
+        epoch_steps,
     )
 
 

@@ -34,7 +34,7 @@ def rows(columns):
 def test_every_example_comes_once_per_epoch_and_only_one_batch_is_partial(files, spec):
     found = batches(files, spec)
     whole = inputs.read_columns(files, spec)
-    assert sorted(sum((rows(batch) for batch in found), [])) == rows(whole)
+    assert sorted(row for batch in found for row in rows(batch)) == rows(whole)
     assert sum(len(batch[ITEM]) != 16 for batch in found) <= 1
 
 
