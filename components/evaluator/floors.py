@@ -78,6 +78,8 @@ class Floors:
         #: position of each item in the popularity order: a total order for ties
         self._place = np.empty(len(items), np.int64)
         self._place[self._popular] = np.arange(len(items))
+        #: scratch: items that the list at hand may not take, all False between lists
+        self._taken = np.zeros(len(items), bool)
         self._matrices = {
             "item_cosine": item_cosine(log, len(items)),
             "last_transition": transitions(log, len(items)),
@@ -131,7 +133,9 @@ class Floors:
     def _list(self, candidates: np.ndarray, scores: np.ndarray, seen: np.ndarray) -> np.ndarray:
         """Returns the best unseen candidates, then the most popular unseen other items."""
         depth = self._depth
-        fresh = ~np.isin(candidates, seen) & (scores > 0)
+        seen = seen[seen >= 0]
+        self._taken[seen] = True
+        fresh = ~self._taken[candidates] & (scores > 0)
         candidates, scores = candidates[fresh], scores[fresh]
         if len(scores) > depth:
             bound = np.partition(scores, len(scores) - depth)[len(scores) - depth]
@@ -141,11 +145,14 @@ class Floors:
         chosen = candidates[order].astype(np.int32)
         result = np.full(depth, -1, np.int32)
         result[: len(chosen)] = chosen
+        self._taken[chosen] = True
         if len(chosen) < depth:
-            # Of this many popular items, at least `depth` are neither seen nor chosen.
-            pool = self._popular[: depth + len(seen) + len(chosen)]
-            rest = pool[~np.isin(pool, seen) & ~np.isin(pool, chosen)][: depth - len(chosen)]
+            # Of this many popular items, enough are neither seen nor chosen.
+            pool = self._popular[: depth + len(seen)]
+            rest = pool[~self._taken[pool]][: depth - len(chosen)]
             result[len(chosen) : len(chosen) + len(rest)] = rest
+        self._taken[seen] = False
+        self._taken[chosen] = False
         return result
 
 
@@ -162,12 +169,9 @@ def _strongest(block: sparse.csr_matrix, offset: int, most: int) -> sparse.csr_m
     """Zeroes the diagonal (row r is item `offset + r`) and keeps `most` entries per row."""
     owner = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
     block.data[block.indices == owner + offset] = 0.0
-    if np.diff(block.indptr).max(initial=0) > most:
-        order = np.lexsort((block.indices, -block.data, owner))
-        starts = block.indptr[:-1]
-        kept = np.sort(order[np.arange(len(order)) - starts[owner[order]] < most])
-        block = sparse.csr_matrix(
-            (block.data[kept], (owner[kept], block.indices[kept])), shape=block.shape
-        )
+    for row in np.flatnonzero(np.diff(block.indptr) > most):
+        start, end = block.indptr[row], block.indptr[row + 1]
+        values = block.data[start:end]  # a view: what is zeroed here is dropped below
+        values[np.argpartition(values, len(values) - most)[: len(values) - most]] = 0.0
     block.eliminate_zeros()
     return block.astype(np.float32)

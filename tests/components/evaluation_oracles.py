@@ -52,7 +52,7 @@ def floor_scores(
         owned[user].add(target)
         if history:
             owned[user].add(history[0])
-            after[history[0], target] += 1
+            after[history[0], target] += history[0] in items
     owned = {user: own & set(items) for user, own in owned.items()}
     holders = defaultdict(set)
     for user, own in owned.items():

@@ -46,7 +46,17 @@ def test_floors_equal_those_of_plain_python(tmp_path_factory, train, asked):
         for row, (history, follows) in enumerate(asked):
             want = oracles.floor_list(scorers[name], popularity, IDS, history, follows, 5)
             found = [IDS[i] for i in got[name][row] if i >= 0]
-            assert found == want, (name, history, follows)
+            if name != "item_cosine":
+                assert found == want, (name, history, follows)
+                continue
+            # Sums of cosines are not exact, so equal ones may come in any order.
+            scores = [
+                [scorers[name](item, history, follows) for item in listed]
+                for listed in (found, want)
+            ]
+            assert len(set(found)) == len(found) == len(want)
+            assert not set(found) & set(history)
+            np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
 
 
 def test_item_cosine_keeps_only_the_nearest_of_large_catalogues(monkeypatch, tmp_path):
