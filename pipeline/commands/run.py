@@ -13,6 +13,7 @@ from rich.table import Table
 
 from core.errors import TesseraError
 from pipeline.config import RunConfig, load_config
+from pipeline.preflight import refuse_more_results_than_items
 
 _SHOWN_METRICS = ("recall@10", "recall@50", "recall@100", "ndcg@10", "mrr", "coverage")
 
@@ -43,6 +44,7 @@ def run(
     Ends with the metric table, the bundle's path and the report's path.
     """
     config = load_config(conf, overrides)
+    refuse_more_results_than_items(config)
     if dry_run:
         _dry_run(config)
         return

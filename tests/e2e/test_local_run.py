@@ -92,16 +92,20 @@ def test_a_run_that_misses_its_threshold_is_not_pushed(first_run):
     assert snapshot(work / "serving") == before
 
 
-def test_an_empty_log_stops_the_run_and_keeps_the_pushed_version(first_run, generated, tmp_path):
+@pytest.mark.parametrize("log", ["user_id,item_id,timestamp,action\n", ""])
+def test_an_empty_log_stops_the_run_and_keeps_the_pushed_version(first_run, log, tmp_path):
     work, _, _ = first_run
-    (tmp_path / "engagements.csv").write_text("user_id,item_id,timestamp,action\n")
-    (tmp_path / "items.csv").write_text("item_id,topics\ni1,a\n")
+    (tmp_path / "engagements.csv").write_text(log)
+    rows = "".join(f"i{n},a\n" for n in range(100))
+    (tmp_path / "items.csv").write_text("item_id,topics\n" + rows)
     before = snapshot(work / "serving")
     conf = write_config(tmp_path / "conf.yaml", tmp_path, work)
     done = tessera("run", "--conf", conf)
     assert done.code == 2, done.err
-    assert "engagements" in done.err or "train" in done.err
+    assert ("engagements table has no rows" if log else "engagements.csv:1: the file") in done.err
     assert snapshot(work / "serving") == before
+    asked = ("recommend", "--bundle", work / "serving" / "e2e", "--history", "i1", "-n", 3)
+    assert tessera(*asked).code == 0
 
 
 def test_a_dry_run_checks_inputs_and_writes_no_artifact(generated, tmp_path):
