@@ -199,8 +199,13 @@ def _print(model_dir: Path, rows: list[dict[str, Any]], broken: dict[str, str]) 
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(soft_wrap=True)
-    console.print(f"[bold]{escape(model_dir.name)}[/]  [dim]{escape(str(model_dir))}[/]")
+    console = Console()
+    console = console if console.is_terminal else Console(width=140)
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    line(f"[bold]{escape(model_dir.name)}[/]  [dim]{escape(str(model_dir))}[/]")
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     metric = next((row["primary_metric"] for row in rows if row["primary_metric"]), "metric")
     for title, justify in (
@@ -220,14 +225,9 @@ def _print(model_dir: Path, rows: list[dict[str, Any]], broken: dict[str, str]) 
             _state(row),
         )
     console.print(table if rows else "no published version")
-    for number, reason in broken.items():
-        console.print(f"[red]version {number} is damaged:[/] {escape(reason)}", highlight=False)
-    for row in rows:
-        if row["problem"]:
-            console.print(
-                f"[red]version {row['version']} is damaged:[/] {escape(row['problem'])}",
-                highlight=False,
-            )
+    problems = broken | {str(row["version"]): row["problem"] for row in rows if row["problem"]}
+    for number, reason in problems.items():
+        line(f"[red]version {number} is damaged:[/] {escape(reason)}")
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -22,8 +22,10 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     }
     _head(result, console)
     if result["items"]:
-        console.print(_interest_table(result, colours))
-        console.print(_item_table(result, colours))
+        console.print()
+        console.print(_interest_table(result, colours, console.width))
+        console.print()
+        console.print(_item_table(result, colours, console.width))
     else:
         console.print("nothing to recommend")
     for note in result["notes"]:
@@ -49,11 +51,11 @@ def _head(result: Mapping[str, Any], console: Console) -> None:
         console.print(f"[dim]follows:[/] {escape(', '.join(result['follows']))}", highlight=False)
 
 
-def _interest_table(result: Mapping[str, Any], colours: Mapping[int, str]) -> Table:
+def _interest_table(result: Mapping[str, Any], colours: Mapping[int, str], width: int) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="ellipsis", no_wrap=True)
+    table.add_column(no_wrap=True, min_width=14)
+    table.add_column(justify="right", no_wrap=True, min_width=8)
+    table.add_column(overflow="ellipsis", no_wrap=True, max_width=max(20, width - 28))
     for interest in result["interests"]:
         explicit = interest["kind"] == "explicit"
         label = "followed" if explicit else f"interest {interest['share']:.0%}"
@@ -66,17 +68,27 @@ def _interest_table(result: Mapping[str, Any], colours: Mapping[int, str]) -> Ta
     return table
 
 
-def _item_table(result: Mapping[str, Any], colours: Mapping[int, str]) -> Table:
+def _item_table(result: Mapping[str, Any], colours: Mapping[int, str], width: int) -> Table:
+    """Returns the items; titles, topics and reasons share what the short columns leave."""
     items = result["items"]
     titled = any(item["title"] for item in items)
+    longest = {
+        "rank": len(str(len(items))),
+        "item": min(24, max(len(item["item_id"]) for item in items)),
+        "score": 6,
+    }
+    gaps = 2 * (5 + titled)
+    left = max(30, width - sum(longest.values()) - gaps)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("item", no_wrap=True)
+    short = {"no_wrap": True, "overflow": "ellipsis"}
+    table.add_column("#", justify="right", width=longest["rank"])
+    table.add_column("item", width=max(4, longest["item"]), **short)  # type: ignore[arg-type]
     if titled:
-        table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=34)
-    table.add_column("topics", overflow="ellipsis", no_wrap=True, max_width=28)
-    table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("reason", overflow="ellipsis", no_wrap=True, ratio=1)
+        table.add_column("title", max_width=left * 30 // 100, **short)  # type: ignore[arg-type]
+    table.add_column("topics", max_width=left * 22 // 100, **short)  # type: ignore[arg-type]
+    table.add_column("score", justify="right", width=longest["score"])
+    reasons = left * (48 if titled else 78) // 100
+    table.add_column("reason", max_width=reasons, **short)  # type: ignore[arg-type]
     for item in items:
         table.add_row(
             str(item["rank"]),

@@ -14,10 +14,16 @@ from pipeline.report.svg import MUTED, SERIES, SURFACE, chart
 _MODEL, _OTHER = SERIES[0], SERIES[1]
 
 
-def training(epochs: Sequence[Mapping[str, Any]]) -> str:
-    """Draws loss and validation recall by epoch, side by side."""
+def training(epochs: Sequence[Mapping[str, Any]], watched: str = "") -> str:
+    """Draws loss and validation recall by epoch, side by side.
+
+    Args:
+      epochs: content of `history.json`.
+      watched: the recall to draw; where it is missing, any other.
+    """
     loss = _points(epochs, "epoch", "loss")
-    recall_key = next((k for e in epochs for k in e if k.startswith("val_recall")), "")
+    keys = [key for epoch in epochs for key in epoch if key.startswith("val_recall")]
+    recall_key = watched if watched in keys else next(iter(keys), "")
     recall = _points(epochs, "epoch", recall_key) if recall_key else []
     panels = [p for p in ((loss, "Training loss"), (recall, _title(recall_key))) if p[0]]
     if not panels:
@@ -123,6 +129,7 @@ def bars(
         axis.set_xticks(range(0, len(values), step), list(labels)[::step])
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
+        axis.yaxis.set_major_formatter("{x:,.0f}" if max(values) >= 1000 else "{x:g}")
         axis.grid(visible=False, axis="x")
         axis.margins(y=0.15)
         axis.spines["bottom"].set_color(SURFACE)

@@ -36,7 +36,7 @@ def build_view(report: Mapping[str, Any]) -> dict[str, Any]:
             report.get("curve") or {}, report.get("baselines") or {}
         ),
         "topics_svg": figures.topic_coverage(report.get("topic_coverage") or {}),
-        "training_svg": figures.training(report.get("training") or []),
+        "training_svg": figures.training(report.get("training") or [], _watched(report)),
         "training": _training(report.get("training") or []),
         "interests": _interests(report),
         "data": _data(report.get("data") or {}),
@@ -137,6 +137,8 @@ def _metric_table(report: Mapping[str, Any]) -> dict[str, Any]:
     ordered = sorted(others, key=lambda name: name != "previous")
     rows = []
     for metric, value in model.items():
+        if metric == "coverage" and any(name.startswith("coverage@") for name in model):
+            continue  # the same as at the largest k
         cells = [value, *(others[name].get(metric) for name in ordered)]
         known = [cell for cell in cells if isinstance(cell, (int, float))]
         best = max(known, default=None)
@@ -192,6 +194,12 @@ def _slices(report: Mapping[str, Any], primary: str) -> list[dict[str, Any]]:
             }
         )
     return tables
+
+
+def _watched(report: Mapping[str, Any]) -> str:
+    """Returns the history key that early stopping looks at."""
+    k = ((report.get("config") or {}).get("trainer") or {}).get("early_stopping_metric_k")
+    return f"val_recall@{k}"
 
 
 def _training(epochs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -189,6 +190,23 @@ def test_a_copy_that_differs_from_its_source_is_not_published(tmp_path, monkeypa
     with pytest.raises(PushError, match=r"items\.parquet"):
         push(make_request(tmp_path), blessed=True)
     assert numeric_folders(tmp_path / "serving/demo") == []
+
+
+def test_a_disk_that_is_really_full_publishes_nothing(tmp_path):
+    small = tmp_path / "serving"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount a small file system here")
+    try:
+        request = make_request(tmp_path)
+        (request.index_dir / "item_embeddings.npy").write_bytes(b"e" * 100_000)
+        with pytest.raises(PushError, match="No space left on device"):
+            push(request, blessed=True)
+        assert numeric_folders(small / "demo") == []
+        assert not list((small / "demo").glob(".tmp-*"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_a_rename_that_is_refused_publishes_nothing(tmp_path, monkeypatch):

@@ -21,5 +21,5 @@ def test_no_thread_holds_a_python_object_after_reading(monkeypatch):
         source = io.BytesIO(b"user_id,topic\na,b\nx\n")
         list(reading.read_table(source, "follows", ReadSettings(), name="follows.csv"))
         gc.collect()
-        # The list and the argument of getrefcount.
-        assert sys.getrefcount(streams[-1]) == 2
+        held_by = sys.getrefcount(streams[-1])
+        assert held_by == 2  # the list and the argument of getrefcount
