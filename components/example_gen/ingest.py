@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import tempfile
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from components.example_gen.report import (
 )
 from components.example_gen.window import Window
 from components.example_gen.writing import write_empty
+from core.errors import ConfigError
 from core.files import write_json
+from core.progress import track
 from tables.contract import last_second_of
 from tables.layout import check_headers, read_settings
 from trainer import features
@@ -54,31 +56,38 @@ def do(
       The content of `data_report.json`.
 
     Raises:
+      ConfigError: days are asked of tables that have no time.
       DataError: a file breaks the contract or cannot be read, or too many rows do.
     """
+    if config.split.strategy == "time" and config.time_unit == "order":
+        raise ConfigError(
+            "examples.split.strategy 'time' counts days, but examples.time_unit is 'order'; "
+            "use strategy leave_last_two_out"
+        )
     tables = window.tables
     check_headers(tables)
     item_buckets, user_buckets = bucket_numbers(tables, config.bucket_rows)
     letters = Path(report_uri) / LETTERS_DIR
     letters.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tessera-example-gen-") as scratch:
-        counts_dir, failures_dir = Path(scratch) / "counts", Path(scratch) / "failures"
-        plan = Plan(
-            files=tables.files,
-            settings=read_settings(tables, config.time_unit),
-            config=config,
-            item_buckets=item_buckets,
-            user_buckets=user_buckets,
-            window_end=last_second_of(tables.run_date) + 1 if tables.run_date else None,
-            examples_uri=examples_uri,
-            letters_prefix=str(letters / "rows"),
-            counts_prefix=str(counts_dir / "counts"),
-            failures_prefix=str(failures_dir / "failures"),
-        )
-        with make_pipeline() as pipeline:
-            assemble(pipeline, plan)
-        refuse_unreadable(failures_dir)
-        report = summary(tables, window.fingerprint, read_counts(counts_dir))
+    # Beside the report, not in a local temporary folder: workers must reach it.
+    scratch = Path(report_uri) / ".scratch"
+    plan = Plan(
+        files=tables.files,
+        settings=read_settings(tables, config.time_unit),
+        config=config,
+        item_buckets=item_buckets,
+        user_buckets=user_buckets,
+        window_end=last_second_of(tables.run_date) + 1 if tables.run_date else None,
+        examples_uri=examples_uri,
+        letters_prefix=str(letters / "rows"),
+        counts_prefix=str(scratch / "counts" / "part"),
+        failures_prefix=str(scratch / "failures" / "part"),
+    )
+    with track("join tables"), make_pipeline() as pipeline:
+        assemble(pipeline, plan)
+    refuse_unreadable(scratch / "failures")
+    report = summary(tables, window.fingerprint, read_counts(scratch / "counts"))
+    shutil.rmtree(scratch)
     refuse_too_many_letters(report, letters, Path(dead_letter_dir), config.max_bad_share)
     for split in features.SPLITS:
         if not any((Path(examples_uri) / f"Split-{split}").glob("*.parquet")):

@@ -14,7 +14,7 @@ import pytest
 
 from components.example_gen import window
 from components.example_gen.columns import EXAMPLE_SCHEMA
-from core.errors import DataError
+from core.errors import ConfigError, DataError
 from tests.components.example_gen_oracle import DAY, Event, Follow, Rules, examples
 from tests.components.example_gen_tables import (
     config_for,
@@ -81,6 +81,7 @@ def test_equals_the_naive_join_whatever_the_number_of_buckets(
     assert report["dropped"]["target_not_in_catalogue"] > 0
     assert report["source_topic"]["derived"] > 0
     files = list((tmp_path / "examples").rglob("*"))
+    files += list((tmp_path / "report").rglob("*"))
     assert not [path for path in files if path.name.startswith(".")]
 
 
@@ -175,6 +176,12 @@ def test_header_only_tables_give_empty_splits(tmp_path: Path) -> None:
     report = ingest(config_for(root), tmp_path)
     assert set(report["examples"].values()) == {0}
     assert len(files_of(tmp_path)) == 4
+
+
+def test_days_of_tables_without_time_are_refused(tmp_path: Path) -> None:
+    root = write_tables(tmp_path / "data", log(5), ITEMS)
+    with pytest.raises(ConfigError, match="leave_last_two_out"):
+        ingest(config_for(root, Rules(strategy="time")), tmp_path)
 
 
 def test_no_follows_table_is_fine(tmp_path: Path) -> None:
