@@ -26,6 +26,8 @@ ENV TF_USE_LEGACY_KERAS=1 \
 RUN useradd --create-home --uid 1000 tessera
 COPY --from=build /opt/tessera /opt/tessera
 COPY conf /home/tessera/conf
+# `tessera doctor` compares what is installed with the lock.
+COPY requirements.txt /home/tessera/requirements.txt
 USER 1000
 WORKDIR /home/tessera
 ENTRYPOINT ["tessera"]

@@ -182,6 +182,7 @@ def _model_nodes(
         report=example_gen.outputs["report"],
         evaluation=evaluator.outputs["evaluation"],
         blessing=evaluator.outputs["blessing"],
+        baseline=resolver.outputs["baseline"],
         serving_dir=paths.serving_dir,
         name=config.name,
         config_json=config.pusher.canonical_json(),

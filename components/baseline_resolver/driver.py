@@ -10,7 +10,7 @@ from tfx.orchestration.portable import base_driver as portable_base_driver
 from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import driver_output_pb2
 
-from components.baseline_resolver.executor import effective_span
+from components.baseline_resolver.executor import data_fingerprint, effective_span
 from components.baseline_resolver.resolve import candidates
 
 
@@ -28,6 +28,7 @@ class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):
             Path(properties["serving_dir"]) / properties["name"],
             properties["training_digest"],
             effective_span(properties["span"], execution_info.input_dict),
+            data_fingerprint(execution_info.input_dict),
         )
         newest = found[0].manifest.manifest_digest if found else "none"
         result = driver_output_pb2.DriverOutput()

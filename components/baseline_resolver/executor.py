@@ -31,6 +31,7 @@ class Executor(base_executor.BaseExecutor):
             Path(exec_properties["serving_dir"]) / exec_properties["name"],
             exec_properties["training_digest"],
             effective_span(exec_properties["span"], input_dict),
+            data_fingerprint(input_dict),
         )
         bundle = artifact_utils.get_single_instance(output_dict["baseline"])
         model = artifact_utils.get_single_instance(output_dict["model"])
@@ -51,3 +52,8 @@ def effective_span(span: str, input_dict: Mapping[str, Sequence[types.Artifact]]
     """
     given = parse_span(span)
     return span_of(input_dict["examples"][0]) if given is None else given
+
+
+def data_fingerprint(input_dict: Mapping[str, Sequence[types.Artifact]]) -> str:
+    """Returns the digest of the data that the examples were made from, '' when not recorded."""
+    return str(input_dict["examples"][0].get_string_custom_property("fingerprint"))

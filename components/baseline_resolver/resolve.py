@@ -38,38 +38,47 @@ class Baseline:
     reason: str
 
 
-def candidates(model_dir: Path, training_digest: str, span: int | None) -> list[BundleVersion]:
+def candidates(
+    model_dir: Path, training_digest: str, span: int | None, fingerprint: str = ""
+) -> list[BundleVersion]:
     """Returns the versions that may be the baseline, newest first.
 
     With spans, those of earlier spans. Without, those that were trained in
-    another way. Either way a re-run does not see what its first run published,
+    another way or on other data. Either way a re-run does not see what its first run published,
     so it resolves the same baseline and is answered from the cache.
 
     Args:
       model_dir: `<serving_dir>/<name>`.
       training_digest: configuration and code of this run, without the data.
       span: last day of this run's data, days since 1970-01-01; None: no spans.
+      fingerprint: digest of this run's data, '' when it is not known.
     """
     versions, broken = scan(model_dir)
     for number, reason in sorted(broken.items()):
         _log.warning("version %d is skipped as baseline: %s", number, reason)
-    return [v for v in reversed(versions) if _eligible(v.manifest, training_digest, span)]
+    return [
+        v for v in reversed(versions) if _eligible(v.manifest, training_digest, span, fingerprint)
+    ]
 
 
-def _eligible(manifest: Manifest, training_digest: str, span: int | None) -> bool:
+def _eligible(manifest: Manifest, training_digest: str, span: int | None, fingerprint: str) -> bool:
     if span is None:
-        return manifest.span is None and manifest.training_digest != training_digest
+        other_data = bool(fingerprint) and manifest.data_fingerprint != fingerprint
+        other_training = manifest.training_digest != training_digest
+        return manifest.span is None and (other_training or other_data)
     return manifest.span is not None and manifest.span < span
 
 
-def resolve(model_dir: Path, training_digest: str, span: int | None) -> Baseline:
+def resolve(
+    model_dir: Path, training_digest: str, span: int | None, fingerprint: str = ""
+) -> Baseline:
     """Returns the newest candidate whose files all match its manifest.
 
-    Training starts from it only where there are spans: on the same data, another
-    configuration should start from nothing to be comparable. See `candidates`
-    for the arguments.
+    Training starts from it only where there are spans: only there is it certain
+    that the baseline has not seen the events this run is evaluated on. See
+    `candidates` for the arguments.
     """
-    eligible = candidates(model_dir, training_digest, span)
+    eligible = candidates(model_dir, training_digest, span, fingerprint)
     for bundle in eligible:
         try:
             verify(bundle.path)
@@ -81,7 +90,11 @@ def resolve(model_dir: Path, training_digest: str, span: int | None) -> Baseline
         return Baseline(bundle, span is not None, reason)
     if eligible:
         return Baseline(None, False, f"no baseline: all {len(eligible)} candidates are damaged")
-    kind = "of another training" if span is None else f"of a span before {span_date(span)}"
+    kind = (
+        "of another training or other data"
+        if span is None
+        else f"of a span before {span_date(span)}"
+    )
     return Baseline(None, False, f"no baseline: {model_dir} holds no version {kind}")
 
 

@@ -35,6 +35,15 @@ def test_the_same_configuration_on_an_earlier_span_is_a_baseline(model_dir):
     assert resolve(model_dir, "digest-102", 103).found.version == 3
 
 
+def test_without_spans_the_same_training_on_other_data_is_compared_with(tmp_path):
+    fields = {"training_digest": "a", "data_fingerprint": "monday"}
+    push(make_request(tmp_path, "one", **fields), blessed=True)
+    model_dir = tmp_path / "serving/demo"
+    assert resolve(model_dir, "a", None, "monday").found is None
+    baseline = resolve(model_dir, "a", None, "tuesday")
+    assert (baseline.found.version, baseline.warm_start) == (1, False)
+
+
 def test_without_spans_another_training_is_compared_with_but_not_started_from(tmp_path):
     for content, digest in (("one", "a"), ("two", "b")):
         push(make_request(tmp_path, content, training_digest=digest), blessed=True)
