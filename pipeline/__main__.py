@@ -51,9 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
     environment.prepare()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        tessera.main(args=arguments, prog_name="tessera", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Outside its standalone mode click returns the code of `ctx.exit` and `Exit`.
+        code = tessera.main(args=arguments, prog_name="tessera", standalone_mode=False)
     except click.Abort:
         click.echo("stopped by the user", err=True)
         sys.exit(1)
@@ -65,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
         if "-v" in arguments or "--verbose" in arguments:
             traceback.print_exc()
         sys.exit(error.exit_code)
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":
