@@ -23,7 +23,7 @@ from trainer.vocabularies import load_vocabularies
 class Setup:
     """A training of the tiny data set, made anew each time as a new process would."""
 
-    def __init__(self, tiny, folder, key="a", **settings):
+    def __init__(self, tiny, folder, key="a", name="two_tower", **settings):
         self.config = TrainerConfig(
             **{
                 "batch_size": 32,
@@ -40,7 +40,7 @@ class Setup:
         patterns = [f"{tiny.examples}/Split-train/*"]
         corpus = inputs.read_columns(inputs.split_files(patterns, "corpus"), self.spec)
         topics = inputs.item_topics_table(corpus, vocabularies.item_rows)
-        model = ModelConfig(embedding_dim=8, hidden_units=(8,), num_interests=2)
+        model = ModelConfig(name=name, embedding_dim=8, hidden_units=(8,), num_interests=2)
         self.model = RetrievalModel(model, self.config, TRANSFORM, vocabularies, topics)
         self.model.compile(optimizer=tf_keras.optimizers.Adam(self.config.learning_rate))
         self.model.build_from(self.spec)
@@ -87,12 +87,13 @@ def comparable(history):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tiny, tmp_path_factory):
-    setup = Setup(tiny, tmp_path_factory.mktemp("plain"))
+    """History and weights of the default model, whose training uses every kind of randomness."""
+    setup = Setup(tiny, tmp_path_factory.mktemp("plain"), name="dcm_cr")
     return setup.loop.run(), setup.weights()
 
 
 def test_the_same_seed_gives_the_same_weights(tiny, tmp_path, uninterrupted):
-    setup = Setup(tiny, tmp_path)
+    setup = Setup(tiny, tmp_path, name="dcm_cr")
     history = setup.loop.run()
     assert comparable(history) == comparable(uninterrupted[0])
     for mine, theirs in zip(setup.weights(), uninterrupted[1], strict=True):
@@ -102,15 +103,15 @@ def test_the_same_seed_gives_the_same_weights(tiny, tmp_path, uninterrupted):
 def test_a_training_stopped_by_sigterm_resumes_to_the_same_end(tiny, tmp_path, uninterrupted):
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        first = Setup(tiny, tmp_path)
+        first = Setup(tiny, tmp_path, name="dcm_cr")
         whole_epoch = sum(1 for _ in first.batches(0))
         with_callback(first, Kill(whole_epoch + 3))
         with pytest.raises(TrainingError, match=r"SIGTERM.*resume"):
             first.loop.run()
-        second = Setup(tiny, tmp_path)
+        second = Setup(tiny, tmp_path, name="dcm_cr")
         saved = second.checkpoints.resume()
         assert (saved.epoch, saved.batch) == (1, 3)
-        second = Setup(tiny, tmp_path)
+        second = Setup(tiny, tmp_path, name="dcm_cr")
         history = second.loop.run()
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -121,7 +122,7 @@ def test_a_training_stopped_by_sigterm_resumes_to_the_same_end(tiny, tmp_path, u
 
 
 def test_a_training_killed_between_epochs_goes_on_with_the_next(tiny, tmp_path, uninterrupted):
-    first = Setup(tiny, tmp_path)
+    first = Setup(tiny, tmp_path, name="dcm_cr")
 
     class Die(tf_keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -131,11 +132,11 @@ def test_a_training_killed_between_epochs_goes_on_with_the_next(tiny, tmp_path, 
     with_callback(first, Die())
     with pytest.raises(KeyboardInterrupt):
         first.loop.run()
-    second = Setup(tiny, tmp_path)
+    second = Setup(tiny, tmp_path, name="dcm_cr")
     assert comparable(second.loop.run()) == comparable(uninterrupted[0])
 
 
-def test_a_checkpoint_of_another_training_is_left_alone(tiny, tmp_path, uninterrupted):
+def test_a_checkpoint_of_another_training_is_left_alone(tiny, tmp_path):
     Setup(tiny, tmp_path, key="a", epochs=1).loop.run()
     again = Setup(tiny, tmp_path, key="b")
     assert again.checkpoints.resume().epoch == 0

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from core.errors import ConfigError
-from tests.trainer.tiny import DAY
+from tests.trainer.tiny import DAY, example, transform
+from trainer import features
 from trainer.run_fn import run_fn
 
 
@@ -58,3 +59,28 @@ def test_a_transform_configuration_that_does_not_fit_is_named(tiny, tmp_path):
     with pytest.raises(ConfigError, match=r"transform\.history_max_items is 50"):
         run_fn(fn_args)
     assert not Path(fn_args.serving_model_dir).exists()
+
+
+def test_a_second_training_starts_from_the_first(tiny, tmp_path, caplog):
+    caplog.set_level("INFO", logger="tessera")
+    model = {"name": "two_tower"}
+    run_fn(tiny.fn_args(tmp_path / "first", model, {"epochs": 1}))
+    base = str(tmp_path / "first" / "Format-Serving")
+    run_fn(tiny.fn_args(tmp_path / "second", model, {"epochs": 1}, base_model=base))
+    scratch, warm = (r.getMessage() for r in caplog.records if "best epoch" in r.getMessage())
+    assert "from scratch" in scratch
+    assert "warm start with 24 of 24 items" in warm
+    off = {"epochs": 1, "warm_start": False}
+    run_fn(tiny.fn_args(tmp_path / "third", model, off, base_model=base))
+    assert "from scratch" in caplog.records[-1].getMessage()
+
+
+def test_one_item_and_no_topic_at_all_still_train(tmp_path):
+    bare = {features.ITEM_TOPICS: [], features.FOLLOWED_TOPIC: []}
+    rows = [{**example("only", ["only"] * (n % 3)), **bare} for n in range(8)]
+    raw = {"train": rows, "validation": rows[:2], "corpus": rows[:1]}
+    one = transform(str(tmp_path), raw)
+    run_fn(one.fn_args(tmp_path, trainer={"epochs": 1}))
+    loaded = tf.saved_model.load(str(tmp_path / "Format-Serving"))
+    answer = loaded.embed_user(**request(["only"]))
+    assert np.isfinite(answer["embeddings"]).all()
