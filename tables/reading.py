@@ -147,8 +147,9 @@ def _csv_batches(
 ) -> Iterator[pa.RecordBatch]:
     lent = (guard, skip_row)
     before = _references(lent)
+    reader: pacsv.CSVStreamingReader | None = None
     try:
-        yield from pacsv.open_csv(
+        reader = pacsv.open_csv(
             guard,
             # One thread: only then are the numbers of bad rows known.
             read_options=pacsv.ReadOptions(use_threads=False, block_size=block_bytes),
@@ -161,6 +162,9 @@ def _csv_batches(
                 quoted_strings_can_be_null=False,
             ),
         )
+        yield from iter(reader.read_next_batch, None)
+    except StopIteration:
+        return
     except pa.ArrowInvalid as error:
         if "straddling" in str(error):
             raise DataError(
@@ -169,7 +173,22 @@ def _csv_batches(
             ) from error
         raise
     finally:
+        _end_read_ahead(guard)
+        del reader
         _wait_for_release(lent, before)
+
+
+def _end_read_ahead(guard: Utf8Guard) -> None:
+    """Lets Arrow's read-ahead thread come to its end before its reader is freed.
+
+    Freeing the reader waits for that thread without giving it the interpreter:
+    if the thread was about to read, both would wait forever. A thread that has
+    read far enough ahead sleeps without having met the end; it gets a moment.
+    """
+    guard.stop()
+    deadline = time.monotonic() + _RELEASE_SECONDS
+    while not guard.at_rest() and (guard.busy or time.monotonic() < deadline):
+        time.sleep(0.0005)
 
 
 def _references(objects: tuple[object, ...]) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import sys
 from typing import BinaryIO
 
 #: Stands for each invalid byte: two Unicode noncharacters, which texts never hold.
 SENTINEL = "\ufdd0\ufdd1"
 _ERRORS = "tessera-sentinel"
+#: The attribute, and the argument of `getrefcount`.
+_REFERENCES_AT_REST = 2
 
 
 def _to_sentinel(error: UnicodeError) -> tuple[str, int]:
@@ -28,6 +31,7 @@ class Utf8Guard:
     Attributes:
       replaced: whether any byte has been replaced so far.
       quotes: number of `"` seen so far; odd at the end hints at an unclosed one.
+      busy: whether another thread is reading right now.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -39,16 +43,36 @@ class Utf8Guard:
         self.replaced = False
         self.quotes = 0
         self.closed = False
+        self.busy = False
+        #: What stands for the end; how often it is held tells who still reads.
+        self._end = bytearray()
+        self._end_given = False
 
-    def read(self, size: int = -1) -> bytes:
+    def at_rest(self) -> bool:
+        """Returns whether the reader met the end and will not come back for more."""
+        return self._end_given and sys.getrefcount(self._end) <= _REFERENCES_AT_REST
+
+    def stop(self) -> None:
+        """Makes every further read the end of the stream."""
+        self._ended = True
+        self._ready = b""
+
+    def read(self, size: int = -1) -> bytes | bytearray:
         """Returns `size` bytes (all for -1); fewer only at the end, where Arrow relies on it."""
-        while not self._ended and (size < 0 or len(self._ready) < size):
-            self._fill(size - len(self._ready) if size > 0 else 1 << 20)
+        self.busy = True
+        try:
+            while not self._ended and (size < 0 or len(self._ready) < size):
+                self._fill(size - len(self._ready) if size > 0 else 1 << 20)
+        finally:
+            self.busy = False
         if size < 0 or len(self._ready) <= size:
             out, self._ready = self._ready, b""
         else:
             out, self._ready = self._ready[:size], self._ready[size:]
-        return out
+        if out or size == 0:
+            return out
+        self._end_given = True
+        return self._end
 
     def _fill(self, size: int) -> None:
         raw = self._stream.read(size)
