@@ -47,10 +47,12 @@ class Utf8Guard:
         #: What stands for the end; how often it is held tells who still reads.
         self._end = bytearray()
         self._end_given = False
+        self._failed = False
 
     def at_rest(self) -> bool:
-        """Returns whether the reader met the end and will not come back for more."""
-        return self._end_given and sys.getrefcount(self._end) <= _REFERENCES_AT_REST
+        """Returns whether the reader met the end or an error and will not come back."""
+        given_back = sys.getrefcount(self._end) <= _REFERENCES_AT_REST
+        return self._failed or (self._end_given and given_back)
 
     def stop(self) -> None:
         """Makes every further read the end of the stream."""
@@ -63,6 +65,9 @@ class Utf8Guard:
         try:
             while not self._ended and (size < 0 or len(self._ready) < size):
                 self._fill(size - len(self._ready) if size > 0 else 1 << 20)
+        except BaseException:
+            self._failed = True
+            raise
         finally:
             self.busy = False
         if size < 0 or len(self._ready) <= size:

@@ -161,8 +161,14 @@ def test_23_changed_tables_are_ingested_or_refused_by_name(tmp_path, name):
     assert refused
 
 
-@pytest.mark.parametrize("name", ["engagements.csv.gz", "engagements.csv", "engagements.parquet"])
-@pytest.mark.parametrize("kept", [0, 1, 0.5, -1])
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        *[("engagements.csv.gz", kept) for kept in (0, 1, 0.5, -1)],
+        *[("engagements.parquet", kept) for kept in (0, 1, 0.5, -1)],
+        *[("engagements.csv", kept) for kept in (0, 1)],
+    ],
+)
 def test_24_empty_and_cut_tables_stop_the_run_by_name(tmp_path, name, kept):
     root = parquet_tables(tmp_path / "data")
     whole = (root / "engagements.parquet").read_bytes()
@@ -172,9 +178,7 @@ def test_24_empty_and_cut_tables_stop_the_run_by_name(tmp_path, name, kept):
         whole = (root / "engagements.csv").read_bytes()
         (root / "engagements.csv").unlink()
         whole = gzip.compress(whole) if name.endswith(".gz") else whole
-        if name == "engagements.csv" and kept not in (0, 1):
-            pytest.skip("a cut CSV file is a shorter one: its last row may be a dead letter")
-    size = kept if kept in (0, 1) else int(kept * len(whole)) if kept > 0 else len(whole) - 1
+    size = int(kept * len(whole)) if kept == 0.5 else kept
     (root / name).write_bytes(whole[:size])
     with pytest.raises(DataError, match=name.replace(".", r"\.")):
         ingest(config_for(root), tmp_path)
@@ -207,14 +211,14 @@ import gzip, io
 from core.errors import DataError
 from tables.contract import ReadSettings
 from tables.reading import read_table
-head = b"user_id,item_id,timestamp,action\\n" + b"u1,i1,1,like\\n" * 300_000
-bomb = gzip.compress(head + b'u,"' + b"a" * (48 << 20), 1)
+head = b"user_id,item_id,timestamp,action\\n" + b"u1,i1,1,like\\n" * 600_000
+bomb = gzip.compress(head + b'u,"' + b"a" * (24 << 20), 1)
 whole = gzip.compress(head, 1)
-settings = ReadSettings(block_bytes=1 << 16)
 for data in (bomb, whole[:-9], whole) * 3:
+    batches = read_table(io.BytesIO(data), "engagements", ReadSettings(), name="t.csv.gz")
     try:
-        for number, _ in enumerate(read_table(io.BytesIO(data), "engagements", settings, name="t.csv.gz")):
-            if data is whole and number == 2:
+        for _ in batches:
+            if data is whole:
                 break
     except DataError as error:
         print(error)
