@@ -60,7 +60,7 @@ class ModelConfig(BaseConfig):
     item_id_dropout: float = Field(
         0.05, ge=0.0, lt=1.0, description="share of item ids replaced by an unknown id in training"
     )
-    topic_init_scale: float = Field(1.0, gt=0.0, description="norm of a new topic's vector")
+    topic_init_scale: float = Field(2.0, gt=0.0, description="norm of a new topic's vector")
 
     @property
     def has_explicit_slots(self) -> bool:
