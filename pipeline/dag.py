@@ -23,6 +23,7 @@ from components.pusher.push import ManifestFields
 from core.digest import code_digest, json_digest
 from pipeline.config import RunConfig
 from trainer import features
+from trainer.config import ModelConfig
 
 #: Top-level packages whose code decides what each component does.
 _DATA_CODE = ("core", "tables", "components")
@@ -58,6 +59,12 @@ def example_gen_config(config: RunConfig, data_root: str) -> ExampleGenConfig:
         follows_max_topics=config.transform.follows_max_topics,
         **config.examples.model_dump(),
     )
+
+
+def model_config(config: RunConfig) -> ModelConfig:
+    """Returns the model's configuration; what never makes a target feeds no interest either."""
+    negative = (*config.model.negative_actions, *config.examples.negative_actions)
+    return config.model.model_copy(update={"negative_actions": tuple(dict.fromkeys(negative))})
 
 
 def training_digest(config: RunConfig) -> str:
@@ -155,7 +162,7 @@ def _model_nodes(
         eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),
         custom_config={
             "transform": config.transform.canonical_json(),
-            "model": config.model.canonical_json(),
+            "model": model_config(config).canonical_json(),
             "trainer": config.trainer.canonical_json(),
             "checkpoint_dir": paths.checkpoint_dir,
             "code_digest": code_digest(_MODEL_CODE),

@@ -1,0 +1,69 @@
+"""The pipeline's shape: what waits for what, and what each component is told."""
+
+import json
+
+import pytest
+from tfx.orchestration.pipeline import Pipeline
+
+from pipeline.config import RunConfig
+from pipeline.dag import Paths, build_components, training_digest
+
+PATHS = Paths("/tables", "/serving", "/schema.pbtxt", "/checkpoints", "/dead_letters")
+
+
+def config(**more):
+    return RunConfig.model_validate({"data": {"root": "/tables"}, **more})
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    tree = {"examples": {"negative_actions": ["hide"]}, "model": {"negative_actions": ["skip"]}}
+    nodes = build_components(config(**tree), PATHS)
+    # Only a pipeline knows which node reads what another one writes.
+    Pipeline(pipeline_name="p", pipeline_root="/root", components=nodes)
+    return {node.id: node for node in nodes}
+
+
+def upstream(node):
+    found, queue = set(), list(node.upstream_nodes)
+    while queue:
+        parent = queue.pop()
+        if parent.id not in found:
+            found.add(parent.id)
+            queue.extend(parent.upstream_nodes)
+    return found
+
+
+def test_nothing_is_transformed_before_the_gate_passed(nodes):
+    assert "DataGate" in upstream(nodes["Transform"])
+
+
+def test_nothing_is_pushed_before_every_gate(nodes):
+    assert upstream(nodes["Pusher"]) >= {"DataGate", "RetrievalEvaluator", "ExampleValidator"}
+
+
+def test_components_come_in_an_order_that_can_run(nodes):
+    seen = set()
+    for node in nodes.values():
+        assert {parent.id for parent in node.upstream_nodes} <= seen
+        seen.add(node.id)
+
+
+def test_actions_that_make_no_target_feed_no_interest(nodes):
+    custom = json.loads(nodes["Trainer"].exec_properties["custom_config"])
+    assert json.loads(custom["model"])["negative_actions"] == ["skip", "hide"]
+
+
+def test_the_code_is_part_of_every_cache_key(nodes):
+    for name in ("RetrievalExampleGen", "DataGate", "BaselineResolver", "IndexBuilder",
+                 "RetrievalEvaluator", "Pusher"):  # fmt: skip
+        assert len(nodes[name].exec_properties["code_digest"]) == 16, name
+    for name in ("Transform", "Trainer"):
+        assert "code_digest" in json.loads(nodes[name].exec_properties["custom_config"]), name
+
+
+def test_the_training_digest_follows_what_is_trained_and_nothing_else():
+    base = training_digest(config())
+    assert training_digest(config(work_dir="elsewhere", evaluator={"seed": 9})) == base
+    assert training_digest(config(model={"num_interests": 2})) != base
+    assert training_digest(config(trainer={"seed": 2})) != base
