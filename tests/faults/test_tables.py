@@ -70,7 +70,7 @@ def _run(*arguments: object) -> subprocess.CompletedProcess:
     )
 
 
-def test_06_whatever_trains_or_publishes_waits_for_the_gate(tmp_path):
+def test_6_whatever_trains_or_publishes_waits_for_the_gate(tmp_path):
     """So that an empty log, which the gate refuses, leaves what is served alone."""
     schema = tmp_path / "schema.pbtxt"
     schema.write_text("")
@@ -86,7 +86,7 @@ def test_06_whatever_trains_or_publishes_waits_for_the_gate(tmp_path):
     assert above["Pusher"] >= {"RetrievalEvaluator", "IndexBuilder", "Trainer", "DataGate"}
 
 
-def test_07_all_problems_of_all_tables_come_in_one_message_with_file_and_line(tmp_path):
+def test_7_all_problems_of_all_tables_come_in_one_message_with_file_and_line(tmp_path):
     root = tmp_path / "data"
     root.mkdir()
     (root / "engagements.csv").write_text("\nuser_id,item_id,item_id,action\nu,i,i,like\n")
