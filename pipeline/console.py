@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from core.progress import set_reporter
 
@@ -45,7 +53,7 @@ class RichReporter:
             SpinnerColumn(),
             TextColumn("    {task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
+            TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[fields_text]}"),
             console=console,
@@ -84,15 +92,18 @@ class RunLog(logging.Handler):
 
     Attributes:
       console: where component lines are printed.
+      reporter: draws a spinner while a component runs.
       nodes: component id -> record, in order of execution.
     """
 
     console: Console
+    reporter: RichReporter
     nodes: dict[str, NodeRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         logging.Handler.__init__(self, logging.INFO)
         self._current = ""
+        self._bar: _RichBar | None = None
 
     __hash__ = object.__hash__
 
@@ -114,10 +125,12 @@ class RunLog(logging.Handler):
         if event == "running":
             self._current = name
             self.nodes[name] = NodeRecord(started=time.monotonic())
+            self._bar = self.reporter.start(name, None)
         elif name in self.nodes:
             self._finish(name)
 
     def _finish(self, name: str) -> None:
+        self.end_spinner()
         node = self.nodes[name]
         node.seconds = time.monotonic() - node.started
         node.finished = True
@@ -125,6 +138,12 @@ class RunLog(logging.Handler):
         self.console.print(
             f"  [green]✓[/] {name:<20} {node.seconds:8.1f} s   [dim]{summary}[/]", highlight=False
         )
+
+    def end_spinner(self) -> None:
+        """Stops the spinner of the running component, if there is one."""
+        if self._bar is not None:
+            self.reporter.stop(self._bar)
+            self._bar = None
 
     @property
     def current(self) -> str:
@@ -149,17 +168,19 @@ def run_output(log_path: Path, verbose: bool) -> Iterator[RunLog]:
     saved_out, saved_err = os.dup(1), os.dup(2)
     terminal = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8")
     console = Console(file=terminal, soft_wrap=True)
-    run_log = RunLog(console)
+    reporter = RichReporter(console)
+    run_log = RunLog(console, reporter)
     with open(log_path, "a", buffering=1, encoding="utf-8") as log_file:
         handlers = _install(log_file, run_log, terminal if verbose else None)
         os.dup2(log_file.fileno(), 1)
         os.dup2(log_file.fileno(), 2)
         faulthandler.enable(file=log_file)
-        set_reporter(RichReporter(console))
+        set_reporter(reporter)
         try:
             yield run_log
         finally:
             set_reporter(None)
+            run_log.end_spinner()
             sys.stdout.flush()
             sys.stderr.flush()
             os.dup2(saved_out, 1)
