@@ -112,7 +112,9 @@ def inverted(tmp_path_factory):
     out = tmp_path_factory.mktemp("drift")
     events = [*targets(2, 7), Event("last", "i0", 10 * DAY - 1, "like")]
     root = write_tables(out / "data", events, ITEMS)
-    report = ingest(config_for(root, Rules(strategy="time", repeats="keep")), out)
+    report = ingest(
+        config_for(root, Rules(strategy="time", repeats="keep"), time_unit="seconds"), out
+    )
     return report, (statistics_of(out, "train"), statistics_of(out, "eval"))
 
 
