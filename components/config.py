@@ -88,6 +88,10 @@ class ThresholdConfig(BaseConfig):
         return self
 
 
+#: Names of the simple recommenders that `components.evaluator.floors` ranks with.
+FLOORS = ("popularity", "item_cosine", "last_transition", "topic_popularity")
+
+
 class EvaluatorConfig(BaseConfig):
     """What is measured and when a retriever is blessed."""
 
@@ -117,7 +121,26 @@ class EvaluatorConfig(BaseConfig):
             raise ValueError("an evaluator without thresholds can never bless: give at least one")
         if not self.ks or min(self.ks) < 1:
             raise ValueError("ks needs at least one value, each 1 or more")
+        known = self.metric_names()
+        for key, names in (
+            ("primary_metric", (self.primary_metric,)),
+            ("thresholds", tuple(self.thresholds)),
+        ):
+            for name in names:
+                if name not in known:
+                    raise ValueError(
+                        f"{key} names {name!r}, which is not measured with ks={list(self.ks)}; "
+                        f"known: {', '.join(known)}"
+                    )
+        for floor in self.must_beat_floors:
+            if floor not in FLOORS:
+                raise ValueError(f"must_beat_floors names {floor!r}; known: {', '.join(FLOORS)}")
         return self
+
+    def metric_names(self) -> tuple[str, ...]:
+        """Returns the metrics of an evaluation (`components.evaluator.metrics.summarise`)."""
+        at_k = [f"{name}@{k}" for k in self.ks for name in ("recall", "ndcg", "coverage")]
+        return (*at_k, "mrr", "coverage", "topic_entropy@50", "distinct_topics")
 
 
 class PusherConfig(BaseConfig):

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
+from components.config import FLOORS
 from components.evaluator.examples import EvalExamples
 from components.evaluator.items import Items
 from components.evaluator.requests import user_request
 from components.evaluator.training_log import TrainingLog
 from core.progress import track
 from trainer import features
-
-FLOORS = ("popularity", "item_cosine", "last_transition", "topic_popularity")
 
 #: Items of one user that count for co-occurrence; beyond, work grows with the square.
 USER_MAX_ITEMS = 500

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from components.config import EvaluatorConfig
 from components.evaluator import metrics
 from components.evaluator.comparison import paired_bootstrap
 from components.evaluator.items import PAD, UNKNOWN, Items
@@ -114,3 +115,9 @@ def test_bootstrap_interval_holds_the_difference_and_knows_equality():
     # The normal interval of the mean difference is the second opinion.
     spread = 1.96 * (after - before).std() / np.sqrt(2000)
     assert got["high"] - got["low"] == pytest.approx(2 * spread, rel=0.15)
+
+
+def test_the_configuration_knows_the_name_of_every_metric():
+    config = EvaluatorConfig(ks=(3, 100))
+    nothing = np.zeros((1, 100), np.int32), np.zeros(1, np.int32), sparse.csr_matrix((1, 1))
+    assert set(config.metric_names()) == set(metrics.summarise(*nothing, config.ks))

@@ -80,10 +80,13 @@ def test_2_more_results_than_the_catalogue_holds_are_refused_before_tensorflow(t
 def test_2_as_many_results_as_items_are_fine(tables):
     from pipeline.preflight import refuse_more_results_than_items
 
-    settings = ["evaluator.ks=[10, 40]", "evaluator.primary_metric=recall@40"]
-    refuse_more_results_than_items(load_config(tables, settings))
+    def measured_at(k):
+        judged = ["evaluator.primary_metric=mrr", "evaluator.thresholds={mrr: {min: 0.1}}"]
+        return load_config(tables, [f"evaluator.ks=[10, {k}]", *judged])
+
+    refuse_more_results_than_items(measured_at(40))
     with pytest.raises(ConfigError, match=r"k=41, .*40 items"):
-        refuse_more_results_than_items(load_config(tables, ["evaluator.ks=[41]"]))
+        refuse_more_results_than_items(measured_at(41))
 
 
 def test_2_widths_of_layers_are_positive(tables):

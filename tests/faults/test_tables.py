@@ -101,7 +101,7 @@ def test_7_all_problems_of_all_tables_come_in_one_message_with_file_and_line(tmp
         f"{root}/items.parquet:schema: column 'topics' must be a list of strings",
         f"{root}/follows.csv:1: the file is empty",
     ]
-    set_ks = ("--set", "evaluator.ks=[1]", "--set", "evaluator.primary_metric=recall@1")
+    set_ks = ("--set", "evaluator={ks: [1], primary_metric: mrr, thresholds: {mrr: {min: 0}}}")
     for words in (
         ("data", "check", "--root", root),
         ("run", "--conf", conf, *set_ks, "--dry-run"),

@@ -53,6 +53,10 @@ def test_unknown_key_names_the_key_and_the_nearest_valid_one(conf):
         ("retrieval: {num_results: 50}", "evaluator.ks asks for k=100"),
         ("evaluator: {thresholds: {}}", "without thresholds"),
         ("evaluator: {thresholds: {recall@10: {}}}", "min or max"),
+        ("evaluator: {primary_metric: hits}", "primary_metric names 'hits'"),
+        ("evaluator: {ks: [10]}", "'recall@100', which is not measured"),
+        ("evaluator: {thresholds: {recall@7: {min: 0.1}}}", "thresholds names 'recall@7'"),
+        ("evaluator: {must_beat_floors: [luck]}", "must_beat_floors names 'luck'"),
         ("data: {root: /t, layout: spans}", "run_date"),
         ("trainer: {uniform_negatives: 0}", "in_batch_negatives"),
         ("name: Not Legal", "name"),
@@ -77,10 +81,12 @@ def test_variables_defaults_overrides_and_extends(conf, monkeypatch):
     monkeypatch.setenv("TESSERA_TEST_ROOT", "/from-env")
     conf("data: {root: '${TESSERA_TEST_ROOT}'}\nmodel: {num_interests: 2}\n", "base.yaml")
     top = conf("extends: base.yaml\nmodel: {embedding_dim: 8}\nwork_dir: ${TESSERA_NO:-w}\n")
-    config = load_config(top, ["trainer.epochs=3", "evaluator.ks=[5]", "data.run_date=2024-02-29"])
+    config = load_config(
+        top, ["trainer.epochs=3", "evaluator.ks=[5, 100]", "data.run_date=2024-02-29"]
+    )
     assert config.data.root == "/from-env"
     assert (config.model.num_interests, config.model.embedding_dim) == (2, 8)
-    assert (config.trainer.epochs, config.evaluator.ks, config.work_dir) == (3, (5,), "w")
+    assert (config.trainer.epochs, config.evaluator.ks, config.work_dir) == (3, (5, 100), "w")
     assert config.data.run_date.isoformat() == "2024-02-29"
 
 
