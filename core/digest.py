@@ -27,18 +27,26 @@ def json_digest(value: Any) -> str:
 
 
 def code_digest(packages: Iterable[str]) -> str:
-    """Returns a 16-digit hex digest of the Python sources of top-level packages.
+    """Returns a 16-digit hex digest of Python sources.
 
     TFX does not hash code that is given by import path, so this value goes into
     every component's parameters and thereby into its cache key.
 
     Args:
-      packages: names of packages that lie beside `core/`, for example `trainer`.
+      packages: folders and files, relative to the folder that holds `core/`, for
+        example `trainer` or `trainer/features.py`.
+
+    Raises:
+      FileNotFoundError: there is no Python source at one of them.
     """
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for package in sorted(packages):
-        for path in sorted((root / package).rglob("*.py")):
+        place = root / package
+        sources = [place] if place.is_file() else sorted(place.rglob("*.py"))
+        if not sources:
+            raise FileNotFoundError(f"{place}: no Python source here")
+        for path in sources:
             digest.update(path.relative_to(root).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

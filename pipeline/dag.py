@@ -25,7 +25,17 @@ from pipeline.config import RunConfig
 from trainer import features
 from trainer.config import ModelConfig
 
-#: Top-level packages whose code decides what each component does.
+#: Code that decides what each component does: a change anywhere in it runs the component
+#: anew, a change elsewhere (of the pusher, say) leaves examples and model in the cache.
+EXAMPLES_CODE = (
+    "core",
+    "tables",
+    "components/artifacts.py",
+    "components/config.py",
+    "components/example_gen",
+    "trainer/features.py",
+)
+GATE_CODE = (*EXAMPLES_CODE, "components/data_gate", "components/examples_io.py")
 _DATA_CODE = ("core", "tables", "components")
 _MODEL_CODE = ("core", "trainer")
 _SERVING_CODE = ("core", "trainer", "components")
@@ -40,6 +50,7 @@ class Paths:
       serving_dir: folder of pushed bundles.
       schema_file: curated schema of the raw examples; its name should change with
         its content, because TFX caches by path.
+      corpus_schema: curated schema of the corpus, as text.
       checkpoint_dir: folder for training checkpoints that outlive a killed run.
       dead_letter_dir: folder for dead letters of a run that was stopped.
     """
@@ -47,6 +58,7 @@ class Paths:
     data_root: str
     serving_dir: str
     schema_file: str
+    corpus_schema: str
     checkpoint_dir: str
     dead_letter_dir: str
 
@@ -73,6 +85,17 @@ def training_digest(config: RunConfig) -> str:
     dumped = config.model_dump(mode="json")
     code = code_digest((*_DATA_CODE, *_MODEL_CODE))
     return json_digest({"config": {part: dumped[part] for part in parts}, "code": code})
+
+
+def checkpoint_digest(config: RunConfig) -> str:
+    """Returns the digest of what trains a model from given examples.
+
+    It names the folder of checkpoints, which is part of the Trainer's cache key: what is
+    done with the model afterwards (index, retrieval) must not be in it.
+    """
+    dumped = config.model_dump(mode="json")
+    parts = {part: dumped[part] for part in ("name", "transform", "model", "trainer")}
+    return json_digest({"config": parts, "code": code_digest(_MODEL_CODE)})
 
 
 def build_components(config: RunConfig, paths: Paths) -> list[BaseNode]:
@@ -115,7 +138,7 @@ def _data_nodes(
         run_date=run_date.isoformat() if run_date else "",
         config_json=example_gen_config(config, paths.data_root).canonical_json(),
         dead_letter_dir=paths.dead_letter_dir,
-        code_digest=code_digest(_DATA_CODE),
+        code_digest=code_digest(EXAMPLES_CODE),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
     schema_gen = ImportSchemaGen(schema_file=paths.schema_file)
@@ -130,7 +153,8 @@ def _data_nodes(
         anomalies=validator.outputs["anomalies"],
         report=example_gen.outputs["report"],
         config_json=config.gate.canonical_json(),
-        code_digest=code_digest(_DATA_CODE),
+        corpus_schema=paths.corpus_schema,
+        code_digest=code_digest(GATE_CODE),
     )
     nodes = [example_gen, statistics_gen, schema_gen, validator, gate]
     return nodes, example_gen, schema_gen, gate

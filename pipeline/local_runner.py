@@ -58,7 +58,7 @@ def run_local(config: RunConfig, *, use_cache: bool = True, verbose: bool = Fals
     work_dir = Path(config.work_dir).resolve()
     run_id = f"{dt.datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     run_dir = work_dir / "runs" / run_id
-    _make_work_dir(run_dir)
+    _make_folder(run_dir, work_dir)
     since_ms = int(time.time() * 1000)
     error: Exception | None = None
     with run_output(run_dir / "run.log", verbose) as run_log:
@@ -73,12 +73,12 @@ def run_local(config: RunConfig, *, use_cache: bool = True, verbose: bool = Fals
     return RunResult(run_id=run_id, run_dir=run_dir, report=report, error=error)
 
 
-def _make_work_dir(run_dir: Path) -> None:
+def _make_folder(folder: Path, work_dir: Path) -> None:
     try:
-        run_dir.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"work_dir: {run_dir.parent.parent} cannot be written ({error.strerror}); "
+            f"work_dir: {work_dir} cannot be written ({error.strerror}); "
             "choose another with --set work_dir=DIR"
         ) from error
 
@@ -105,23 +105,29 @@ def _run_pipeline(config: RunConfig, work_dir: Path, use_cache: bool) -> None:
 
 
 def local_paths(config: RunConfig, work_dir: Path) -> Any:
-    """Returns the `pipeline.dag.Paths` of a local run; stages the curated schema."""
-    from pipeline.dag import Paths, training_digest
+    """Returns the `pipeline.dag.Paths` of a local run; stages the curated schema.
+
+    Raises:
+      ConfigError: a schema is missing, or the work folder cannot be written.
+    """
+    from pipeline.dag import Paths, checkpoint_digest
 
     schema_dir = Path(config.schema_dir) if config.schema_dir else _package_schema_dir()
-    source = schema_dir / "examples.pbtxt"
-    if not source.is_file():
-        raise ConfigError(f"schema_dir: {source} not found")
+    source, corpus = schema_dir / "examples.pbtxt", schema_dir / "corpus.pbtxt"
+    for path in (source, corpus):
+        if not path.is_file():
+            raise ConfigError(f"schema_dir: {path} not found")
     # TFX caches an imported schema by its path: put the content's digest there.
     staged = work_dir / "schemas" / file_sha256(source)[:16] / "schema.pbtxt"
-    staged.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(staged.parent, work_dir)
     shutil.copyfile(source, staged)
     span = config.data.run_date.isoformat() if config.data.run_date else "single"
     return Paths(
         data_root=str(Path(config.data.root).expanduser().resolve()),
         serving_dir=str(Path(config.serving_dir).expanduser().resolve()),
         schema_file=str(staged),
-        checkpoint_dir=str(work_dir / "checkpoints" / f"{span}-{training_digest(config)}"),
+        corpus_schema=corpus.read_text(encoding="utf-8"),
+        checkpoint_dir=str(work_dir / "checkpoints" / f"{span}-{checkpoint_digest(config)}"),
         dead_letter_dir=str(work_dir / "dead_letters" / span),
     )
 

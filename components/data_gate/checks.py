@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from components.config import GateConfig
+from core.errors import ConfigError
 from trainer import features
 
-CORPUS_SCHEMA = "corpus.pbtxt"
 #: Features of a target whose shares are compared between train and eval.
 DRIFT_FEATURES = (features.ITEM_ID, features.ACTION)
 
@@ -40,12 +40,18 @@ def anomaly_reasons(
     return reasons
 
 
-def corpus_anomalies(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Any:
-    """Compares statistics of the corpus split with the curated `schemas/corpus.pbtxt`."""
-    import schemas
+def corpus_anomalies(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList, schema_text: str
+) -> Any:
+    """Compares statistics of the corpus split with its curated schema.
 
-    path = Path(schemas.__file__).resolve().parent / CORPUS_SCHEMA
-    schema: schema_pb2.Schema = tfdv.load_schema_text(str(path))
+    Raises:
+      ConfigError: the schema is not one.
+    """
+    try:
+        schema = text_format.Parse(schema_text, schema_pb2.Schema())
+    except text_format.ParseError as error:
+        raise ConfigError(f"corpus.pbtxt in schema_dir: not a schema: {error}") from error
     return tfdv.validate_statistics(statistics, schema)
 
 

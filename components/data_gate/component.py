@@ -15,6 +15,7 @@ class DataGateSpec(ComponentSpec):
 
     PARAMETERS = {
         "config_json": ExecutionParameter(type=str),
+        "corpus_schema": ExecutionParameter(type=str),
         "code_digest": ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -44,6 +45,7 @@ class DataGate(base_component.BaseComponent):
         anomalies: channel.BaseChannel,
         report: channel.BaseChannel,
         config_json: str,
+        corpus_schema: str,
         code_digest: str,
     ) -> None:
         """Builds the component.
@@ -54,6 +56,7 @@ class DataGate(base_component.BaseComponent):
           anomalies: `ExampleValidator` output.
           report: `RetrievalExampleGen`'s data report.
           config_json: `GateConfig` as JSON.
+          corpus_schema: curated schema of the corpus split, text of `schemas/corpus.pbtxt`.
           code_digest: digest of the code that decides the outcome.
         """
         super().__init__(
@@ -63,6 +66,7 @@ class DataGate(base_component.BaseComponent):
                 anomalies=anomalies,
                 report=report,
                 config_json=config_json,
+                corpus_schema=corpus_schema,
                 code_digest=code_digest,
                 verdict=channel_utils.as_channel([Verdict()]),
             )

@@ -59,6 +59,7 @@ class Executor(BaseExecutor):
             report=read_json(Path(report_uri) / REPORT_FILE),
             anomalies=found,
             corpus=known.get(features.CORPUS_SPLIT),
+            corpus_schema=exec_properties["corpus_schema"],
             targets=(known.get(features.TRAIN_SPLIT), known.get(features.EVAL_SPLIT)),
             verdict_path=Path(verdict.uri) / VERDICT_FILE,
         )
@@ -77,6 +78,7 @@ def do(
     anomalies: Mapping[str, anomalies_pb2.Anomalies],
     corpus: Statistics | None,
     verdict_path: Path,
+    corpus_schema: str = "",
     targets: tuple[Statistics | None, Statistics | None] = (None, None),
 ) -> None:
     """Passes or stops the run.
@@ -86,6 +88,7 @@ def do(
       report: content of `data_report.json`.
       anomalies: per split what ExampleValidator found.
       corpus: statistics of the corpus split, None when there are none.
+      corpus_schema: curated schema of the corpus, text.
       verdict_path: where the verdict is written when the data passes.
       targets: statistics of the train and the eval split, compared for drift.
 
@@ -98,7 +101,9 @@ def do(
         found += anomaly_reasons(split, split_anomalies, config.ignored_anomalies)
     if corpus is not None and report["examples"].get(features.CORPUS_SPLIT):
         found += anomaly_reasons(
-            features.CORPUS_SPLIT, corpus_anomalies(corpus), config.ignored_anomalies
+            features.CORPUS_SPLIT,
+            corpus_anomalies(corpus, corpus_schema),
+            config.ignored_anomalies,
         )
     if config.fail_on_anomalies:
         reasons += found

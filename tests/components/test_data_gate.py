@@ -15,7 +15,7 @@ from components.config import GateConfig
 from components.data_gate.executor import do
 from components.example_gen.columns import EXAMPLE_SCHEMA
 from components.examples_io import read_split
-from core.errors import DataGateError
+from core.errors import ConfigError, DataGateError
 from core.files import read_json
 from tests.components.example_gen_oracle import Event, Rules
 from tests.components.example_gen_tables import config_for, ingest, write_tables
@@ -24,6 +24,7 @@ from trainer import features
 EVENTS = [Event(f"u{k % 9}", f"i{k % 20}", k, "like") for k in range(200)]
 ITEMS = {f"i{k}": ["t"] for k in range(20)}
 RULES = Rules(repeats="keep")
+CORPUS_SCHEMA = (Path(schemas.__file__).parent / "corpus.pbtxt").read_text()
 LOOSE = GateConfig(min_train_examples=1, min_eval_examples=1, min_items=1)
 
 
@@ -53,6 +54,7 @@ def _report(**sizes: int) -> dict[str, Any]:
 
 def _gate(path: Path, config: GateConfig = LOOSE, **given: Any) -> dict[str, Any]:
     arguments = {"report": _report(), "anomalies": {}, "corpus": None} | given
+    arguments.setdefault("corpus_schema", CORPUS_SCHEMA)
     do(config, **arguments, verdict_path=path / "verdict.json")
     return read_json(path / "verdict.json")
 
@@ -67,6 +69,17 @@ def test_generated_examples_fit_both_curated_schemas(tmp_path: Path) -> None:
         corpus=_statistics(tmp_path, features.CORPUS_SPLIT),
     )
     assert verdict == {"passed": True, "reasons": [], "tolerated": []}
+
+
+def test_the_corpus_is_held_against_the_schema_that_the_run_names(tmp_path: Path) -> None:
+    root = write_tables(tmp_path / "data", EVENTS, ITEMS)
+    ingest(config_for(root, RULES), tmp_path)
+    corpus = _statistics(tmp_path, features.CORPUS_SPLIT)
+    narrow = CORPUS_SCHEMA.replace("item_topics", "item_colours")
+    with pytest.raises(DataGateError, match="corpus: feature item_topics"):
+        _gate(tmp_path, corpus=corpus, corpus_schema=narrow)
+    with pytest.raises(ConfigError, match="not a schema"):
+        _gate(tmp_path, corpus=corpus, corpus_schema="feature {")
 
 
 def test_header_only_tables_stop_with_the_cause(tmp_path: Path) -> None:

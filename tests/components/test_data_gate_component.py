@@ -44,6 +44,7 @@ def _run(folder: Path, root: Path, gate: GateConfig) -> None:
         anomalies=validator.outputs["anomalies"],
         report=examples.outputs["report"],
         config_json=gate.canonical_json(),
+        corpus_schema=Path(curated).with_name("corpus.pbtxt").read_text(),
         code_digest="a",
     )
     LocalDagRunner().run(

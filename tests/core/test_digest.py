@@ -2,6 +2,8 @@
 
 import hashlib
 
+import pytest
+
 from core.digest import code_digest, file_sha256, json_digest
 
 
@@ -19,3 +21,9 @@ def test_json_digest_ignores_key_order_and_sees_values():
 def test_code_digest_differs_between_packages_and_ignores_their_order():
     assert code_digest(["core", "tables"]) == code_digest(["tables", "core"])
     assert code_digest(["core"]) != code_digest(["tables"])
+
+
+def test_code_digest_takes_single_files_and_refuses_what_is_not_there():
+    assert code_digest(["core/files.py"]) != code_digest(["core/digest.py"])
+    with pytest.raises(FileNotFoundError, match="fils"):
+        code_digest(["core/fils.py"])

@@ -1,14 +1,23 @@
 """The pipeline's shape: what waits for what, and what each component is told."""
 
+import ast
 import json
+from pathlib import Path
 
 import pytest
 from tfx.orchestration.pipeline import Pipeline
 
 from pipeline.config import RunConfig
-from pipeline.dag import Paths, build_components, training_digest
+from pipeline.dag import (
+    EXAMPLES_CODE,
+    GATE_CODE,
+    Paths,
+    build_components,
+    checkpoint_digest,
+    training_digest,
+)
 
-PATHS = Paths("/tables", "/serving", "/schema.pbtxt", "/checkpoints", "/dead_letters")
+PATHS = Paths("/tables", "/serving", "/schema.pbtxt", "", "/checkpoints", "/dead_letters")
 
 
 def config(**more):
@@ -67,3 +76,40 @@ def test_the_training_digest_follows_what_is_trained_and_nothing_else():
     assert training_digest(config(work_dir="elsewhere", evaluator={"seed": 9})) == base
     assert training_digest(config(model={"num_interests": 2})) != base
     assert training_digest(config(trainer={"seed": 2})) != base
+
+
+def test_what_follows_training_does_not_train_anew():
+    base = checkpoint_digest(config())
+    later = {"retrieval": {"explicit_share": 0.5}, "index": {"kind": "exact"}}
+    assert checkpoint_digest(config(**later)) == base
+    assert checkpoint_digest(config(trainer={"seed": 2})) != base
+
+
+@pytest.mark.parametrize("code", [EXAMPLES_CODE, GATE_CODE])
+def test_digested_code_imports_no_project_code_outside_the_digest(code):
+    root = Path(__file__).resolve().parents[2]
+    places = [root / place for place in code]
+    sources = {p for place in places for p in ([place] if place.is_file() else place.rglob("*.py"))}
+    assert all(place.exists() for place in places)
+    for source in sources:
+        for node in ast.walk(ast.parse(source.read_text())):
+            for name in imported(node):
+                found = module_file(root, name)
+                assert found is None or found in sources, f"{source} imports {name}"
+
+
+def imported(node):
+    """Names of the modules that an import statement may load."""
+    if isinstance(node, ast.ImportFrom):
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+
+
+def module_file(root, name):
+    """The project's file of a module; packages that hold nothing but a docstring do not count."""
+    path = root / name.replace(".", "/")
+    if path.with_suffix(".py").is_file():
+        return path.with_suffix(".py")
+    initial = path / "__init__.py"
+    bare = not initial.is_file() or len(ast.parse(initial.read_text()).body) <= 1
+    return None if bare else initial
