@@ -34,6 +34,10 @@ class TrainingError(TesseraError):
     """Training cannot go on (loss is not finite, warm start does not fit, ...)."""
 
 
+class StoppedError(TesseraError):
+    """The user stopped the run (Ctrl-C)."""
+
+
 class ExportError(TesseraError):
     """The trained model could not be exported or read back."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -64,6 +65,14 @@ def main(arguments: list[str] | None = None) -> None:
         if "-v" in arguments or "--verbose" in arguments:
             traceback.print_exc()
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe (`| head`) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+    except OSError as error:
+        click.echo(f"tessera: {error}", err=True)
+        if "-v" in arguments or "--verbose" in arguments:
+            traceback.print_exc()
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.digest import file_sha256
-from core.errors import ConfigError, TesseraError
+from core.errors import ConfigError, StoppedError, TesseraError
 from pipeline.config import RunConfig
 from pipeline.console import RunLog, run_output
 
@@ -66,6 +66,12 @@ def run_local(config: RunConfig, *, use_cache: bool = True, verbose: bool = Fals
         try:
             _run_pipeline(config, work_dir, use_cache)
             _require_every_node(work_dir, since_ms, run_log)
+        except KeyboardInterrupt:
+            error = StoppedError(
+                f"stopped in {run_log.current or 'the first component'}; run the same command "
+                "again: finished components are reused and a training resumes"
+            )
+            _LOGGER.error("%s", error)
         except Exception as caught:
             error = _root_cause(caught)
             _LOGGER.error("run failed in %s\n%s", run_log.current, traceback.format_exc())

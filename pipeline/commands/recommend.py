@@ -50,10 +50,10 @@ def recommend(
     trained on, or from --data. Without --user, say what the user likes with
     --history, --follow or both.
     """
-    if (user is None) == (history is None) and follow is None:
-        raise click.UsageError("give either --user or --history (or at least --follow)")
     if user is not None and history is not None:
         raise click.UsageError("give --user or --history, not both")
+    if user is None and history is None and follow is None:
+        raise click.UsageError("give --user or --history (or at least --follow)")
     from components.bundle import open_bundle
     from pipeline.recommend.explain import explain
     from pipeline.recommend.served import ask, item_topics, usual_action

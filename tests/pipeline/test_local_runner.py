@@ -1,0 +1,48 @@
+"""Runs that end early still say so and leave a report."""
+
+import json
+
+import pytest
+
+from core.errors import ConfigError, StoppedError
+from pipeline import local_runner
+from pipeline.__main__ import main
+from pipeline.config import RunConfig
+
+
+def config(tmp_path, **more):
+    return RunConfig.model_validate(
+        {"data": {"root": "/tables"}, "work_dir": str(tmp_path / "w"), **more}
+    )
+
+
+def test_a_run_that_the_user_stops_leaves_a_report_that_says_so(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local_runner, "_run_pipeline", interrupted)
+    result = local_runner.run_local(config(tmp_path))
+    assert isinstance(result.error, StoppedError)
+    assert result.exit_code == 1
+    report = json.loads((result.run_dir / "report.json").read_text())
+    assert (report["status"], "run the same command again" in report["error"]) == ("failed", True)
+
+
+def test_a_schema_folder_needs_both_schemas(tmp_path):
+    (tmp_path / "examples.pbtxt").write_text("")
+    with pytest.raises(ConfigError, match=r"corpus\.pbtxt not found"):
+        local_runner.local_paths(config(tmp_path, schema_dir=str(tmp_path)), tmp_path)
+
+
+def test_a_work_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "w").write_text("a file")
+    with pytest.raises(ConfigError, match=r"work_dir: .*/w cannot be written"):
+        local_runner.local_paths(config(tmp_path), tmp_path / "w")
+
+
+def test_what_the_system_refuses_is_one_line_not_a_traceback(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "generate", "--out", str(tmp_path / "file" / "out"), "--users", "5"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.count("\n") == 1
