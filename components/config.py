@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.config import BaseConfig
 from tables.config import DataConfig
@@ -59,6 +59,12 @@ class GateConfig(BaseConfig):
     drift_max_distance: float = Field(
         0.3, gt=0.0, le=1.0, description="largest change of the share of any item or action"
     )
+
+    @field_validator("drift_policy", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        """YAML reads a bare `off` as false."""
+        return "off" if value is False else value
 
 
 class IndexConfig(BaseConfig):
