@@ -16,6 +16,7 @@ from core.digest import file_sha256
 from core.errors import ConfigError, StoppedError, TesseraError
 from pipeline.config import RunConfig
 from pipeline.console import RunLog, run_output
+from pipeline.run_lock import run_lock
 
 _LOGGER = logging.getLogger("tessera.run")
 
@@ -54,8 +55,18 @@ def run_local(config: RunConfig, *, use_cache: bool = True, verbose: bool = Fals
 
     Returns:
       The result; errors of components are in it, not raised.
+
+    Raises:
+      ConfigError: the work folder cannot be written.
+      TesseraError: another run works in it.
     """
     work_dir = Path(config.work_dir).resolve()
+    _make_folder(work_dir, work_dir)
+    with run_lock(work_dir):
+        return _run_locked(config, work_dir, use_cache, verbose)
+
+
+def _run_locked(config: RunConfig, work_dir: Path, use_cache: bool, verbose: bool) -> RunResult:
     run_id = f"{dt.datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     run_dir = work_dir / "runs" / run_id
     _make_folder(run_dir, work_dir)

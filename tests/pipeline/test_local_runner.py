@@ -1,13 +1,15 @@
 """Runs that end early still say so and leave a report."""
 
 import json
+import os
 
 import pytest
 
-from core.errors import ConfigError, StoppedError
+from core.errors import ConfigError, StoppedError, TesseraError
 from pipeline import local_runner
 from pipeline.__main__ import main
 from pipeline.config import RunConfig
+from pipeline.run_lock import run_lock
 
 
 def config(tmp_path, **more):
@@ -26,6 +28,17 @@ def test_a_run_that_the_user_stops_leaves_a_report_that_says_so(tmp_path, monkey
     assert result.exit_code == 1
     report = json.loads((result.run_dir / "report.json").read_text())
     assert (report["status"], "run the same command again" in report["error"]) == ("failed", True)
+
+
+def test_a_second_run_in_the_same_work_folder_is_refused_and_a_later_one_is_not(tmp_path):
+    with (
+        run_lock(tmp_path),
+        pytest.raises(TesseraError, match=f"process {os.getpid()}"),
+        run_lock(tmp_path),
+    ):
+        pass
+    with run_lock(tmp_path):
+        pass
 
 
 def test_a_schema_folder_needs_both_schemas(tmp_path):
