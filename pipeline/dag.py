@@ -176,12 +176,15 @@ def _model_nodes(
         training_digest=training_digest(config),
         code_digest=code_digest(_SERVING_CODE),
     )
+    # Without spans nothing starts warm. An input that says so would still be another one
+    # after every push, and train anew what the cache holds.
+    warm = config.data.run_date is not None and config.trainer.warm_start
     trainer = Trainer(
         run_fn="trainer.run_fn.run_fn",
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
-        base_model=resolver.outputs["model"],
+        base_model=resolver.outputs["model"] if warm else None,
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),
         custom_config={

@@ -113,3 +113,12 @@ def module_file(root, name):
     initial = path / "__init__.py"
     bare = not initial.is_file() or len(ast.parse(initial.read_text()).body) <= 1
     return None if bare else initial
+
+
+def test_training_waits_for_a_baseline_only_where_it_may_start_from_one(nodes):
+    assert "BaselineResolver" not in upstream(nodes["Trainer"])
+    spans = {"data": {"root": "/tables", "layout": "spans", "run_date": "2024-02-29"}}
+    daily = build_components(RunConfig.model_validate(spans), PATHS)
+    Pipeline(pipeline_name="d", pipeline_root="/root", components=daily)
+    by_id = {node.id: node for node in daily}
+    assert "BaselineResolver" in upstream(by_id["Trainer"])
