@@ -153,3 +153,6 @@ class PusherConfig(BaseConfig):
     """Retention of published bundles."""
 
     keep_versions: int = Field(5, ge=2, description="newest versions kept; pinned ones always stay")
+    allow_older_span: bool = Field(
+        False, description="publish a model of an older day than the newest published one"
+    )

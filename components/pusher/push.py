@@ -14,7 +14,14 @@ from pydantic import Field, model_validator
 
 from components.bundle.manifest import Manifest, tessera_version
 from components.bundle.span import parse_span, span_date
-from components.bundle.versions import latest_version, next_version, write_last_version
+from components.bundle.verify import verify
+from components.bundle.versions import (
+    BundleVersion,
+    latest_version,
+    list_versions,
+    next_version,
+    write_last_version,
+)
 from components.config import PusherConfig
 from components.pusher.content import EVALUATION, Content, collect_content
 from components.pusher.lock import push_lock
@@ -118,9 +125,13 @@ def _push_locked(
     request: PushRequest, content: Content, model_dir: Path, now: Callable[[], dt.datetime]
 ) -> PushResult:
     parent = latest_version(model_dir)
-    if parent is not None and parent.manifest.content_digest == content.digest:
-        reason = f"version {parent.version} already has this content: nothing to publish"
-        return PushResult(True, parent.version, parent.path, reason)
+    same = _same_content(model_dir, content.digest, request.fields.span)
+    if same is not None:
+        reason = f"version {same.version} already has this content: nothing to publish"
+        return PushResult(True, same.version, same.path, reason)
+    refusal = _older_than_served(request, parent)
+    if refusal:
+        return PushResult(False, None, None, refusal)
     version = next_version(model_dir)
     manifest = Manifest(
         **request.fields.model_dump(),
@@ -140,6 +151,42 @@ def _push_locked(
     removed = _retain(model_dir, request.config.keep_versions)
     reason = f"published version {version}: {len(content.files)} files, {_size(manifest)}"
     return PushResult(True, version, model_dir / str(version), reason, removed)
+
+
+def _same_content(model_dir: Path, digest: str, span: int | None) -> BundleVersion | None:
+    """Returns the undamaged version with this content, None when there is none.
+
+    Without spans only the newest version counts: publishing what an older one
+    holds is how somebody goes back to it. With spans any version of the span
+    counts, because a day that is run again must not replace a later one.
+    """
+    versions = list_versions(model_dir)
+    if span is None:
+        versions = versions[-1:]
+    for bundle in reversed(versions):
+        manifest = bundle.manifest
+        if manifest.content_digest != digest or (span is not None and manifest.span != span):
+            continue
+        try:
+            verify(bundle.path)
+        except BundleError as error:
+            _log.warning("version %d is published anew: %s", bundle.version, error)
+            continue
+        return bundle
+    return None
+
+
+def _older_than_served(request: PushRequest, newest: BundleVersion | None) -> str:
+    """Returns why a model of an older day is not published, '' when it may be."""
+    span = request.fields.span
+    if newest is None or span is None or request.config.allow_older_span:
+        return ""
+    if newest.manifest.span is None or newest.manifest.span <= span:
+        return ""
+    return (
+        f"version {newest.version} is of a later day ({newest.manifest.run_date}) and would no "
+        "longer be served; set pusher.allow_older_span to publish this one all the same"
+    )
 
 
 def _retain(model_dir: Path, keep_versions: int) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from components.bundle import Pins, list_versions, verify, write_pins
+from components.config import PusherConfig
 from components.pusher import push as push_module
 from components.pusher import staging
 from components.pusher.lock import LOCK_NAME, push_lock
@@ -338,3 +339,26 @@ def test_unreadable_pins_stop_retention_but_not_the_push(tmp_path):
     result = push(make_request(tmp_path, "three", keep_versions=2), blessed=True)
     assert (result.version, result.removed) == (3, ())
     assert numeric_folders(model_dir) == [1, 2, 3]
+
+
+def test_a_day_that_is_run_again_does_not_replace_a_later_one(tmp_path):
+    for content, span in (("one", 101), ("two", 102)):
+        assert push(make_request(tmp_path, content, span=span), blessed=True).pushed
+    again = push(make_request(tmp_path, "one", span=101), blessed=True)
+    assert (again.pushed, again.version) == (True, 1)
+    retrained = push(make_request(tmp_path, "one anew", span=101), blessed=True)
+    assert not retrained.pushed and "later day" in retrained.reason
+    assert numeric_folders(tmp_path / "serving/demo") == [1, 2]
+
+
+def test_a_model_of_an_older_day_is_published_on_demand(tmp_path):
+    assert push(make_request(tmp_path, "two", span=102), blessed=True).pushed
+    request = make_request(tmp_path, "one", span=101)
+    wanted = dataclasses.replace(request, config=PusherConfig(allow_older_span=True))
+    assert push(wanted, blessed=True).version == 2
+
+
+def test_a_damaged_newest_version_is_published_anew(tmp_path):
+    first = push(make_request(tmp_path, "one"), blessed=True)
+    (first.destination / "saved_model.pb").write_bytes(b"damaged")
+    assert push(make_request(tmp_path, "one"), blessed=True).version == 2
