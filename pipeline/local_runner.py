@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
+import os
 import shutil
+import signal
+import threading
 import time
 import traceback
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from core.digest import file_sha256
@@ -74,20 +80,47 @@ def _run_locked(config: RunConfig, work_dir: Path, use_cache: bool, verbose: boo
     error: Exception | None = None
     with run_output(run_dir / "run.log", verbose) as run_log:
         run_log.console.print(f"[bold]{config.name}[/] run {run_id}", highlight=False)
+
+        def report_stop(signal_number: int, frame: object) -> None:
+            # Not by raising: inside a destructor of TensorFlow an exception is swallowed.
+            stopped = _stopped(run_log)
+            _write_report(config, work_dir, run_dir, run_id, since_ms, run_log, stopped)
+            run_log.end_spinner()
+            run_log.console.print(f"tessera: {stopped}\nreport  {run_dir / 'report.html'}")
+            os._exit(128 + signal_number)
+
         try:
-            _run_pipeline(config, work_dir, use_cache)
+            with _on_sigterm(report_stop):
+                _run_pipeline(config, work_dir, use_cache)
             _require_every_node(work_dir, since_ms, run_log)
         except KeyboardInterrupt:
-            error = StoppedError(
-                f"stopped in {run_log.current or 'the first component'}; run the same command "
-                "again: finished components are reused and a training resumes"
-            )
+            error = _stopped(run_log)
             _LOGGER.error("%s", error)
         except Exception as caught:
             error = _root_cause(caught)
             _LOGGER.error("run failed in %s\n%s", run_log.current, traceback.format_exc())
         report = _write_report(config, work_dir, run_dir, run_id, since_ms, run_log, error)
     return RunResult(run_id=run_id, run_dir=run_dir, report=report, error=error)
+
+
+def _stopped(run_log: RunLog) -> StoppedError:
+    return StoppedError(
+        f"stopped in {run_log.current or 'the first component'}; run the same command "
+        "again: finished components are reused and a training resumes"
+    )
+
+
+@contextlib.contextmanager
+def _on_sigterm(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handles SIGTERM inside the block; a training writes its checkpoint before it is handed on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _make_folder(folder: Path, work_dir: Path) -> None:

@@ -1,10 +1,14 @@
 """The main job, end to end: tables to a pushed bundle that answers with reasons."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
-from tests.e2e.conftest import tessera, write_config
+from tests.e2e.conftest import REPOSITORY, tessera, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -114,3 +118,25 @@ def test_a_dry_run_checks_inputs_and_writes_no_artifact(generated, tmp_path):
     assert done.code == 0, done.err
     assert "RetrievalExampleGen" in done.out and "Pusher" in done.out
     assert not (tmp_path / "w" / "artifacts").exists()
+
+
+def test_a_terminated_run_leaves_a_report_and_the_next_one_goes_on(generated, tmp_path):
+    conf = write_config(tmp_path / "conf.yaml", generated, tmp_path, trainer={"epochs": 40})
+    command = [sys.executable, "-m", "pipeline", "run", "--conf", str(conf)]
+    running = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 240
+    while not list(tmp_path.glob("artifacts/Trainer/model_run/*/events*")):
+        assert running.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    time.sleep(2)
+    running.send_signal(signal.SIGTERM)
+    shown = running.communicate(timeout=120)[1]
+    assert running.returncode == 128 + signal.SIGTERM
+    assert "stopped in Trainer" in shown, shown
+    (report,) = tmp_path.glob("runs/*/report.json")
+    assert "stopped in Trainer" in json.loads(report.read_text())["error"]
+    assert not (tmp_path / "serving").exists()
+
+    again = tessera("run", "--conf", conf, "--set", "trainer.epochs=40")
+    assert again.code == 0, again.err
+    assert again.err.count("reused") >= 5, again.err
