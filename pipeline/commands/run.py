@@ -87,6 +87,7 @@ def _print_result(report: dict[str, Any], run_dir: Path) -> None:
     metrics = report.get("metrics") or {}
     if metrics:
         console.print(_metric_table(report))
+        _print_floors_above(console, report)
     if report.get("pushed_version"):
         console.print(f"bundle  {report['bundle']}", highlight=False)
     elif metrics:
@@ -94,6 +95,18 @@ def _print_result(report: dict[str, Any], run_dir: Path) -> None:
             "[yellow]not pushed[/]: " + (report.get("not_pushed_reason") or "not blessed")
         )
     console.print(f"report  {run_dir / 'report.html'}", highlight=False)
+
+
+def _print_floors_above(console: Console, report: dict[str, Any]) -> None:
+    """Says which floor or previous version is above the model, and where."""
+    for name, metrics in (report.get("baselines") or {}).items():
+        above = [
+            metric
+            for metric in _SHOWN_METRICS
+            if metric != "coverage" and metrics.get(metric, 0) > report["metrics"].get(metric, 0)
+        ]
+        if above:
+            console.print(f"[yellow]![/] {name} is above the model at {', '.join(above)}")
 
 
 def _metric_table(report: dict[str, Any]) -> Table:
