@@ -35,10 +35,10 @@ demo: setup  ## Run the main job on generated data and print one user's recommen
 
 test: setup-dev  ## Lint, types, import contract, unit tests and the end-to-end run.
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -m "not data"
+	$(BIN)/python -m pytest
 
 test-fast: setup-dev  ## Unit tests only.
-	$(BIN)/python -m pytest -m "not slow and not data"
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: setup-dev  ## ruff, mypy and the import contract.
 	$(BIN)/ruff check .

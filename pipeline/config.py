@@ -48,6 +48,15 @@ class ExamplesConfig(BaseConfig):
     max_events_per_user: int = Field(10_000, ge=1)
     bucket_rows: int = Field(200_000, ge=1)
 
+    @model_validator(mode="after")
+    def _days_need_time(self) -> ExamplesConfig:
+        if self.split.strategy == "time" and self.time_unit == "order":
+            raise ValueError(
+                "split.strategy 'time' counts days, but time_unit is 'order'; "
+                "use strategy leave_last_two_out"
+            )
+        return self
+
 
 class BeamConfig(BaseConfig):
     """Where Beam runs; see docs for the measured choice on few cores."""

@@ -176,25 +176,7 @@ def _model_nodes(
         training_digest=training_digest(config),
         code_digest=code_digest(_SERVING_CODE),
     )
-    # Without spans nothing starts warm. An input that says so would still be another one
-    # after every push, and train anew what the cache holds.
-    warm = config.data.run_date is not None and config.trainer.warm_start
-    trainer = Trainer(
-        run_fn="trainer.run_fn.run_fn",
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        schema=schema_gen.outputs["schema"],
-        base_model=resolver.outputs["model"] if warm else None,
-        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
-        eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),
-        custom_config={
-            "transform": config.transform.canonical_json(),
-            "model": model_config(config).canonical_json(),
-            "trainer": config.trainer.canonical_json(),
-            "checkpoint_dir": paths.checkpoint_dir,
-            "code_digest": code_digest(_MODEL_CODE),
-        },
-    )
+    trainer = _trainer(config, paths, transform, schema_gen, resolver)
     index_builder = IndexBuilder(
         model=trainer.outputs["model"],
         examples=examples,
@@ -224,6 +206,34 @@ def _model_nodes(
         code_digest=code_digest(_SERVING_CODE),
     )
     return [resolver, trainer, index_builder, evaluator, pusher]
+
+
+def _trainer(
+    config: RunConfig,
+    paths: Paths,
+    transform: BaseNode,
+    schema_gen: BaseNode,
+    resolver: BaseNode,
+) -> Trainer:
+    # Without spans nothing starts warm. An input that says so would still be another one
+    # after every push, and train anew what the cache holds.
+    warm = config.data.run_date is not None and config.trainer.warm_start
+    return Trainer(
+        run_fn="trainer.run_fn.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema_gen.outputs["schema"],
+        base_model=resolver.outputs["model"] if warm else None,
+        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
+        eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),
+        custom_config={
+            "transform": config.transform.canonical_json(),
+            "model": model_config(config).canonical_json(),
+            "trainer": config.trainer.canonical_json(),
+            "checkpoint_dir": paths.checkpoint_dir,
+            "code_digest": code_digest(_MODEL_CODE),
+        },
+    )
 
 
 def _manifest_fields(config: RunConfig, data_root: str) -> ManifestFields:

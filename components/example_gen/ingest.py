@@ -59,11 +59,7 @@ def do(
       ConfigError: days are asked of tables that have no time.
       DataError: a file breaks the contract or cannot be read, or too many rows do.
     """
-    if config.split.strategy == "time" and config.time_unit == "order":
-        raise ConfigError(
-            "examples.split.strategy 'time' counts days, but examples.time_unit is 'order'; "
-            "use strategy leave_last_two_out"
-        )
+    _refuse_days_without_time(config)
     tables = window.tables
     check_headers(tables)
     item_buckets, user_buckets = bucket_numbers(tables, config.bucket_rows)
@@ -95,6 +91,14 @@ def do(
     write_json(Path(report_uri) / REPORT_FILE, report)
     _LOG.info("%s", _line(report))
     return report
+
+
+def _refuse_days_without_time(config: ExampleGenConfig) -> None:
+    if config.split.strategy == "time" and config.time_unit == "order":
+        raise ConfigError(
+            "examples.split.strategy 'time' counts days, but examples.time_unit is 'order'; "
+            "use strategy leave_last_two_out"
+        )
 
 
 def _line(report: dict[str, Any]) -> str:
