@@ -29,7 +29,7 @@ def nodes():
     tree = {"examples": {"negative_actions": ["hide"]}, "model": {"negative_actions": ["skip"]}}
     nodes = build_components(config(**tree), PATHS)
     # Only a pipeline knows which node reads what another one writes.
-    Pipeline(pipeline_name="p", pipeline_root="/root", components=nodes)
+    Pipeline(pipeline_name="p", pipeline_root="unused", components=nodes)
     return {node.id: node for node in nodes}
 
 
@@ -119,6 +119,6 @@ def test_training_waits_for_a_baseline_only_where_it_may_start_from_one(nodes):
     assert "BaselineResolver" not in upstream(nodes["Trainer"])
     spans = {"data": {"root": "/tables", "layout": "spans", "run_date": "2024-02-29"}}
     daily = build_components(RunConfig.model_validate(spans), PATHS)
-    Pipeline(pipeline_name="d", pipeline_root="/root", components=daily)
+    Pipeline(pipeline_name="d", pipeline_root="unused", components=daily)
     by_id = {node.id: node for node in daily}
     assert "BaselineResolver" in upstream(by_id["Trainer"])
