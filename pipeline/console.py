@@ -83,7 +83,6 @@ class NodeRecord:
     seconds: float = 0.0
     summary: str = ""
     cached: bool = False
-    finished: bool = False
 
 
 @dataclass
@@ -133,7 +132,6 @@ class RunLog(logging.Handler):
         self.end_spinner()
         node = self.nodes[name]
         node.seconds = time.monotonic() - node.started
-        node.finished = True
         summary = "reused from an earlier run" if node.cached else node.summary
         self.console.print(
             f"  [green]✓[/] {name:<20} {node.seconds:8.1f} s   [dim]{summary}[/]", highlight=False

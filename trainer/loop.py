@@ -77,6 +77,8 @@ class TrainingLoop:
                 if signals.received is not None:
                     break
                 self._finish_epoch(progress, record)
+        if self._log is not None:
+            self._log.close()
         if signals.received is not None:
             self._stop(signals.received)
         self._checkpoints.restore_best()

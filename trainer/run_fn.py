@@ -180,8 +180,11 @@ def _summary(model: RetrievalModel, history: list[dict[str, Any]], started: str)
     metric = f"val_recall@{model.trainer_config.early_stopping_metric_k}"
     parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     best = max(history, key=lambda record: record[metric])
+    # A training resumed at the very end of an epoch has seen no batch of it.
+    loss = "" if best["loss"] is None else f"loss {best['loss']:.3f}, "
+    epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
     return (
-        f"{model.config.name}: {len(history)} epochs {started}, best epoch {best['epoch']} with "
-        f"{metric} {best[metric]:.4f}, loss {best['loss']:.3f}, "
+        f"{model.config.name}: {epochs} {started}, best epoch {best['epoch']} with "
+        f"{metric} {best[metric]:.4f}, {loss}"
         f"{len(model.vocabularies.items):,} items, {parameters:,} parameters"
     )

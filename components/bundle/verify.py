@@ -32,15 +32,6 @@ def tree_files(directory: str | Path) -> list[str]:
     return sorted(found)
 
 
-def digest_files(directory: str | Path) -> dict[str, FileEntry]:
-    """Returns size and SHA-256 of every file below a folder, by relative path."""
-    root = Path(directory)
-    return {
-        name: FileEntry(sha256=file_sha256(root / name), bytes=(root / name).stat().st_size)
-        for name in tree_files(root)
-    }
-
-
 def verify(version_dir: str | Path) -> Manifest:
     """Checks the manifest, then every file against it.
 

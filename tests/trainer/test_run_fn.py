@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import tensorflow as tf
 from core.errors import ConfigError
 from tests.trainer.tiny import DAY, example, transform
 from trainer import features
-from trainer.run_fn import run_fn
+from trainer.config import ModelConfig, TrainerConfig
+from trainer.run_fn import _summary, run_fn
 
 
 def request(history, follows=(), now=100 * DAY):
@@ -84,3 +86,17 @@ def test_one_item_and_no_topic_at_all_still_train(tmp_path):
     loaded = tf.saved_model.load(str(tmp_path / "Format-Serving"))
     answer = loaded.embed_user(**request(["only"]))
     assert np.isfinite(answer["embeddings"]).all()
+
+
+def test_an_epoch_that_was_resumed_after_its_last_batch_is_summarised_without_a_loss():
+    model = SimpleNamespace(
+        trainer_config=TrainerConfig(),
+        trainable_weights=[np.zeros((2, 3)), np.zeros(5)],
+        config=ModelConfig(),
+        vocabularies=SimpleNamespace(items=["a", "b"]),
+    )
+    history = [{"epoch": 1, "loss": None, "val_recall@50": 0.25}]
+    assert _summary(model, history, "from scratch") == (
+        "dcm_cr: 1 epoch from scratch, best epoch 1 with val_recall@50 0.2500, "
+        "2 items, 11 parameters"
+    )
