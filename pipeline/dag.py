@@ -6,6 +6,7 @@ Runners add root, metadata, image and schedule (`pipeline.local_runner`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
@@ -36,6 +37,12 @@ EXAMPLES_CODE = (
     "trainer/features.py",
 )
 GATE_CODE = (*EXAMPLES_CODE, "components/data_gate", "components/examples_io.py")
+TRANSFORM_CODE = (
+    "core",
+    "trainer/config.py",
+    "trainer/features.py",
+    "trainer/preprocessing.py",
+)
 _DATA_CODE = ("core", "tables", "components")
 _MODEL_CODE = ("core", "trainer")
 _SERVING_CODE = ("core", "trainer", "components")
@@ -108,30 +115,34 @@ def build_components(config: RunConfig, paths: Paths) -> list[BaseNode]:
     Returns:
       Components in execution order.
     """
-    data_nodes, example_gen, schema_gen, gate = _data_nodes(config, paths)
-    transform = Transform(
-        examples=example_gen.outputs["examples"],
-        schema=schema_gen.outputs["schema"],
-        preprocessing_fn="trainer.preprocessing.preprocessing_fn",
-        splits_config=transform_pb2.SplitsConfig(
-            analyze=[features.TRAIN_SPLIT, features.CORPUS_SPLIT], transform=list(features.SPLITS)
-        ),
-        custom_config={
-            "transform": config.transform.canonical_json(),
-            "code_digest": code_digest(_MODEL_CODE),
-        },
-        disable_statistics=True,
-    )
-    # TFX alone never stops on anomalies: nothing is transformed before the gate passed.
-    transform.add_upstream_node(gate)
-    model_nodes = _model_nodes(config, paths, example_gen, transform, schema_gen)
-    return [*data_nodes, transform, *model_nodes]
+    data = _data_nodes(config, paths)
+    return [*data.nodes, *_model_nodes(config, paths, data)]
 
 
-def _data_nodes(
-    config: RunConfig, paths: Paths
-) -> tuple[list[BaseNode], BaseNode, BaseNode, BaseNode]:
-    """Tables to checked examples."""
+def build_data_components(config: RunConfig, paths: Paths) -> list[BaseNode]:
+    """Builds the chain as far as Transform, for those who train by themselves.
+
+    Args:
+      config: the validated configuration.
+      paths: places that the runner chose.
+
+    Returns:
+      Components in execution order, the same (and with the same cache keys) as those of
+      `build_components`.
+    """
+    return list(_data_nodes(config, paths).nodes)
+
+
+class _DataNodes(NamedTuple):
+    """Tables to transformed examples."""
+
+    nodes: list[BaseNode]
+    example_gen: BaseNode
+    schema_gen: BaseNode
+    transform: BaseNode
+
+
+def _data_nodes(config: RunConfig, paths: Paths) -> _DataNodes:
     run_date = config.data.run_date
     example_gen = RetrievalExampleGen(
         data_root=paths.data_root,
@@ -156,19 +167,28 @@ def _data_nodes(
         corpus_schema=paths.corpus_schema,
         code_digest=code_digest(GATE_CODE),
     )
-    nodes = [example_gen, statistics_gen, schema_gen, validator, gate]
-    return nodes, example_gen, schema_gen, gate
+    transform = Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        preprocessing_fn="trainer.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(
+            analyze=[features.TRAIN_SPLIT, features.CORPUS_SPLIT], transform=list(features.SPLITS)
+        ),
+        custom_config={
+            "transform": config.transform.canonical_json(),
+            "code_digest": code_digest(TRANSFORM_CODE),
+        },
+        disable_statistics=True,
+    )
+    # TFX alone never stops on anomalies: nothing is transformed before the gate passed.
+    transform.add_upstream_node(gate)
+    nodes = [example_gen, statistics_gen, schema_gen, validator, gate, transform]
+    return _DataNodes(nodes, example_gen, schema_gen, transform)
 
 
-def _model_nodes(
-    config: RunConfig,
-    paths: Paths,
-    example_gen: BaseNode,
-    transform: BaseNode,
-    schema_gen: BaseNode,
-) -> list[BaseNode]:
+def _model_nodes(config: RunConfig, paths: Paths, data: _DataNodes) -> list[BaseNode]:
     """Transformed examples to a pushed bundle."""
-    examples = example_gen.outputs["examples"]
+    examples = data.example_gen.outputs["examples"]
     resolver = BaselineResolver(
         examples=examples,
         serving_dir=paths.serving_dir,
@@ -176,7 +196,7 @@ def _model_nodes(
         training_digest=training_digest(config),
         code_digest=code_digest(_SERVING_CODE),
     )
-    trainer = _trainer(config, paths, transform, schema_gen, resolver)
+    trainer = _trainer(config, paths, data, resolver)
     index_builder = IndexBuilder(
         model=trainer.outputs["model"],
         examples=examples,
@@ -195,7 +215,7 @@ def _model_nodes(
         index=index_builder.outputs["index"],
         model=trainer.outputs["model"],
         examples=examples,
-        report=example_gen.outputs["report"],
+        report=data.example_gen.outputs["report"],
         evaluation=evaluator.outputs["evaluation"],
         blessing=evaluator.outputs["blessing"],
         baseline=resolver.outputs["baseline"],
@@ -208,21 +228,15 @@ def _model_nodes(
     return [resolver, trainer, index_builder, evaluator, pusher]
 
 
-def _trainer(
-    config: RunConfig,
-    paths: Paths,
-    transform: BaseNode,
-    schema_gen: BaseNode,
-    resolver: BaseNode,
-) -> Trainer:
+def _trainer(config: RunConfig, paths: Paths, data: _DataNodes, resolver: BaseNode) -> Trainer:
     # Without spans nothing starts warm. An input that says so would still be another one
     # after every push, and train anew what the cache holds.
     warm = config.data.run_date is not None and config.trainer.warm_start
     return Trainer(
         run_fn="trainer.run_fn.run_fn",
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        schema=schema_gen.outputs["schema"],
+        examples=data.transform.outputs["transformed_examples"],
+        transform_graph=data.transform.outputs["transform_graph"],
+        schema=data.schema_gen.outputs["schema"],
         base_model=resolver.outputs["model"] if warm else None,
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),

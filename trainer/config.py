@@ -23,10 +23,38 @@ class TransformConfig(BaseConfig):
     age_buckets: int = Field(32, ge=2, description="buckets of log2(1 + age)")
 
 
+#: Models with implicit slots alone; each also exists with explicit slots, as `<name>_cr`.
+IMPLICIT_MODELS = (
+    "two_tower",
+    "self_attention",
+    "interest_token",
+    "mind",
+    "dcm",
+    "last_k",
+    "pfs",
+)
+
+
 class ModelConfig(BaseConfig):
     """The retrieval model: towers, interest extractor, conditions, association."""
 
-    name: Literal["two_tower", "dcm", "cr", "dcm_cr"] = "dcm_cr"
+    name: Literal[
+        "two_tower",
+        "self_attention",
+        "interest_token",
+        "mind",
+        "dcm",
+        "last_k",
+        "pfs",
+        "cr",
+        "two_tower_cr",
+        "self_attention_cr",
+        "interest_token_cr",
+        "mind_cr",
+        "dcm_cr",
+        "last_k_cr",
+        "pfs_cr",
+    ] = "dcm_cr"
     embedding_dim: int = Field(64, ge=2)
     hidden_units: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (128,), description="user tower MLP, hidden layers"
@@ -35,15 +63,54 @@ class ModelConfig(BaseConfig):
     num_interests: int = Field(4, ge=1, description="K, implicit slots")
     routing_iterations: int = Field(3, ge=1, description="T of the routing, paper Eq. 1-2")
     routing_temperature: float = Field(1.0, gt=0.0, description="of the softmax over centroids")
+    routing_matrix: bool = Field(
+        False, description="dcm: keep the capsules' shared bilinear map S (Eq. 1); mind has it"
+    )
+    centroid_init: Literal["farthest", "random_items", "gaussian"] = Field(
+        "farthest", description="dcm: farthest is VA-FPI (Eq. 5-6); gaussian: MIND's random start"
+    )
+    validity_aware: bool = Field(
+        True, description="dcm: invalid history items are never a centroid and feed none (Eq. 6)"
+    )
+    single_assignment: bool = Field(
+        True, description="dcm: SAR (Eq. 7); false: every item feeds every centroid softly"
+    )
     centroid_norm: Literal["l2", "squash"] = Field("l2", description="squash: paper Eq. 3")
     duplicate_epsilon: float = Field(
         1e-4, ge=0.0, description="least cosine distance between two first centroids"
     )
+    adaptive_interests: Literal["fixed", "history_size", "cluster_mass"] = Field(
+        "fixed",
+        description="slots per user: all K; max(1, min(K, log2 of the history)); or those "
+        "that hold at least adaptive_min_mass_share of the mass",
+    )
+    adaptive_min_mass_share: float = Field(0.1, ge=0.0, lt=1.0)
+    attention_units: int = Field(
+        256, ge=1, description="self_attention: hidden units of the attention (ComiRec-SA: 4 dim)"
+    )
+    label_attention_power: float = Field(
+        20.0, ge=0.0, description="association label_aware: exponent p of MIND's label attention"
+    )
+    item_clusters: int = Field(32, ge=1, description="pfs: offline clusters of the catalogue")
+    item_cluster_method: Literal["kmeans", "ward"] = "kmeans"
     cluster_features: bool = Field(
         True, description="last item, size, share and recency of each cluster as tower inputs"
     )
+    followed_topics_feature: bool = Field(
+        False, description="mean of the followed topics as an input of every user embedding"
+    )
+    history_actions: bool = Field(True, description="action types as part of the history")
     negative_actions: tuple[str, ...] = Field(
         (), description="shell patterns of actions that feed no interest"
+    )
+    mask_negative_actions: bool = Field(
+        True, description="false: history items with a negative action count like any other"
+    )
+    missing_item_share: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="experiments: share of the items whose features are missing in histories",
     )
     explicit_slots: int = Field(5, ge=1, description="K_ex, followed topics asked per request")
     condition: Literal["source_interest", "item_interest"] = "source_interest"
@@ -52,9 +119,12 @@ class ModelConfig(BaseConfig):
         True, description="train the explicit tower on examples without a source as well"
     )
     explicit_loss_weight: float = Field(0.5, ge=0.0)
-    association: Literal["best_slot", "argmax"] = Field(
-        "best_slot", description="argmax: paper Eq. 8-9; best_slot: negatives use their best slot"
+    association: Literal["best_slot", "argmax", "gumbel", "label_aware"] = Field(
+        "best_slot",
+        description="argmax: paper Eq. 8-9; best_slot: negatives use their best slot; gumbel: "
+        "straight-through Gumbel-softmax; label_aware: MIND's label-aware attention",
     )
+    gumbel_temperature: float = Field(1.0, gt=0.0, description="association gumbel")
     history_dropout: float = Field(0.3, ge=0.0, lt=1.0)
     input_dropout: float = Field(0.15, ge=0.0, lt=1.0)
     item_id_dropout: float = Field(
@@ -82,6 +152,11 @@ class TrainerConfig(BaseConfig):
     uniform_negatives: int = Field(1024, ge=0, description="uniform negatives shared by the batch")
     in_batch_negatives: bool = Field(False, description="the other targets of the batch")
     logq_correction: bool = Field(True, description="subtract log p(item) from in-batch logits")
+    item_frequency: Literal["counted", "streaming"] = Field(
+        "counted",
+        description="p(item) of logQ: counted by Transform, or estimated while training "
+        "(Yi et al. 2019)",
+    )
     early_stopping_patience: int = Field(3, ge=1, description="epochs without a better validation")
     early_stopping_metric_k: int = Field(50, ge=1, description="k of the validation recall@k")
     validation_max_examples: int = Field(5000, ge=1)
@@ -104,5 +179,8 @@ class RetrievalConfig(BaseConfig):
         0.2, ge=0.0, le=1.0, description="share of N for followed topics, when there are any"
     )
     merge: Literal["round_robin", "score"] = "round_robin"
+    implicit_budget: Literal["mass", "equal"] = Field(
+        "mass", description="round_robin: budgets of implicit slots by routing mass, or equal"
+    )
     topic_filter: bool = Field(True, description="explicit slots return items of their topic only")
     exclude_seen: bool = Field(True, description="history items are never returned")

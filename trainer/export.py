@@ -27,7 +27,7 @@ class EmbeddingModule(tf.Module):
         """
         super().__init__(name="embedding_model")
         # Only the variables are tracked: Keras' own saving would trace every layer again.
-        self._weights = [*model.trainable_weights, model.item_topics]
+        self._weights = [*model.trainable_weights, *model.frozen_tables]
         self._model = lambda: model
         self.transform = transform_output.transform_features_layer()
         spec = transform_output.transformed_feature_spec()
@@ -74,9 +74,11 @@ class EmbeddingModule(tf.Module):
             },
             tf.size(timestamp),
         )
-        ids = columns[features.transformed_name(features.HISTORY_ITEM_ID)]
-        history = self._model().encode_history(columns, self._model().embed_distinct([ids])[0])
-        slots = self._model().implicit_slots(history)
+        model = self._model()
+        vectors = model.embed_distinct([model.history_items(columns)])[0]
+        history = model.encode_history(columns, vectors)
+        context = model.user_context(history, columns)
+        slots = model.implicit_slots(history, context)
         outputs = {
             "embeddings": slots.embeddings,
             "slot_valid": slots.slot_valid,
@@ -85,10 +87,10 @@ class EmbeddingModule(tf.Module):
             "slot_topic": tf.fill(tf.shape(slots.slot_valid), ""),
             "history_slot": self._as_requested(slots.history_slot, tf.shape(history_item_id)[1]),
         }
-        if self._model().topic_tower is None:
+        if model.topic_tower is None:
             return outputs
         keys = conditions.pick_keys(followed_topic, timestamp)
-        return self._with_explicit(outputs, columns, history, keys, followed_topic)
+        return self._with_explicit(outputs, columns, context, keys, followed_topic)
 
     @tf.function(
         input_signature=[
@@ -150,7 +152,7 @@ class EmbeddingModule(tf.Module):
         self,
         outputs: dict[str, tf.Tensor],
         columns: dict[str, tf.Tensor],
-        history: Any,
+        context: tf.Tensor,
         keys: tf.Tensor,
         followed_topic: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
@@ -167,7 +169,7 @@ class EmbeddingModule(tf.Module):
             outputs["slot_valid"] = alone
             outputs["mass"] = tf.cast(alone, tf.float32)
         explicit = {
-            "embeddings": self._model().explicit_slots(history, topics),
+            "embeddings": self._model().explicit_slots(context, topics),
             "slot_valid": valid,
             "mass": tf.zeros_like(topics, tf.float32),
             "slot_kind": tf.fill(tf.shape(valid), EXPLICIT),

@@ -13,7 +13,7 @@ import tf_keras
 from trainer import conditions, features, losses, randomness, towers
 from trainer.config import ModelConfig, TrainerConfig, TransformConfig
 from trainer.interests import make_extractor
-from trainer.interests.base import History
+from trainer.interests.base import History, masked_mean
 from trainer.vocabularies import Vocabularies
 
 IMPLICIT, EXPLICIT = 0, 1
@@ -45,6 +45,7 @@ class RetrievalModel(tfrs.Model):
         transform: TransformConfig,
         vocabularies: Vocabularies,
         item_topics: np.ndarray,
+        item_clusters: np.ndarray | None = None,
     ) -> None:
         """Builds the layers.
 
@@ -54,6 +55,8 @@ class RetrievalModel(tfrs.Model):
           transform: sizes of the transformed features.
           vocabularies: tokens and item frequencies.
           item_topics: [item rows, topics] int32, topics of every item index.
+          item_clusters: [item rows] int32 offline cluster of every item index, -1 for none;
+            for `pfs` alone.
         """
         super().__init__(name="retrieval_model")
         self.config, self.trainer_config = config, trainer
@@ -64,10 +67,12 @@ class RetrievalModel(tfrs.Model):
         usable = np.zeros(vocabularies.item_rows, bool)
         usable[1 : 1 + len(vocabularies.items)] = True
         self._usable_item = tf.constant(usable)
-        self._negative_action = tf.constant(vocabularies.action_mask(config.negative_actions))
+        masked = config.negative_actions if config.mask_negative_actions else ()
+        self._negative_action = tf.constant(vocabularies.action_mask(masked))
+        self._missing_item = _missing_items(config, vocabularies)
         self.item_tower = towers.ItemTower(config, vocabularies)
         self.history_encoder = towers.HistoryEncoder(config, vocabularies, transform.age_buckets)
-        self.extractor = make_extractor(config)
+        self.extractor = make_extractor(config, item_clusters)
         self.user_tower: Any = None
         self.topic_tower: Any = None
         if self.extractor is not None:
@@ -93,6 +98,12 @@ class RetrievalModel(tfrs.Model):
         """Number of implicit slots; at least 1, so that a user always has an embedding."""
         return self.extractor.num_slots if self.extractor is not None else 1
 
+    @property
+    def frozen_tables(self) -> list[tf.Variable]:
+        """Variables that no gradient reaches but every embedding needs."""
+        tables = [self.item_topics]
+        return tables if self.extractor is None else [*tables, *self.extractor.frozen_tables]
+
     # -- embeddings ---------------------------------------------------------------------
 
     def embed_distinct(
@@ -116,6 +127,16 @@ class RetrievalModel(tfrs.Model):
             for part, where in zip(ids, tf.split(position, sizes), strict=True)
         ]
 
+    def history_items(self, columns: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Item indices of the histories, [batch, length] int64.
+
+        Items that `missing_item_share` takes the features from are unknown items here.
+        """
+        ids = columns[features.transformed_name(features.HISTORY_ITEM_ID)]
+        if self._missing_item is None:
+            return ids
+        return tf.gather(self._missing_item, ids)
+
     def encode_history(
         self, columns: dict[str, tf.Tensor], vectors: tf.Tensor, seed: tf.Tensor | None = None
     ) -> History:
@@ -127,18 +148,42 @@ class RetrievalModel(tfrs.Model):
           seed: [2] int32 randomness of this training step, None at inference.
         """
         actions = columns[features.transformed_name(features.HISTORY_ACTION)]
+        ids = self.history_items(columns)
         valid = tf.logical_and(
-            tf.gather(
-                self._usable_item, columns[features.transformed_name(features.HISTORY_ITEM_ID)]
-            ),
+            tf.gather(self._usable_item, ids),
             tf.logical_not(tf.gather(self._negative_action, actions)),
         )
         ages = columns[features.transformed_name(features.HISTORY_TIMESTAMP)]
-        return self.history_encoder(vectors, ages, actions, valid, seed=seed)
+        return self.history_encoder(vectors, ages, actions, valid, ids, seed=seed)
 
-    def implicit_slots(self, history: History, seed: tf.Tensor | None = None) -> UserSlots:
-        """Embeds users by their history; a user without one gets a learned slot 0."""
+    def user_context(self, history: History, columns: dict[str, tf.Tensor]) -> tf.Tensor:
+        """What every embedding of a user knows, [batch, context] float32.
+
+        Mean and last item of the history; with `followed_topics_feature` the mean of the
+        followed topics as well.
+
+        Args:
+          history: a batch of histories.
+          columns: transformed features.
+        """
         context = towers.user_context(history)
+        if not self.config.followed_topics_feature:
+            return context
+        followed = columns[features.transformed_name(features.FOLLOWED_TOPIC)]
+        known = tf.logical_and(followed > 0, followed <= len(self.vocabularies.topics))
+        topics = masked_mean(self.item_tower.topics(followed), known)
+        return tf.concat([context, topics], axis=-1)
+
+    def implicit_slots(
+        self, history: History, context: tf.Tensor, seed: tf.Tensor | None = None
+    ) -> UserSlots:
+        """Embeds users by their history; a user without one gets a learned slot 0.
+
+        Args:
+          history: a batch of histories.
+          context: [batch, context] float32, from `user_context`.
+          seed: [2] int32 randomness of this training step, None at inference.
+        """
         if self.extractor is None:
             return self._null_slot(history, context, seed)
         interests = self.extractor(history, seed=seed)
@@ -157,19 +202,18 @@ class RetrievalModel(tfrs.Model):
         )
 
     def explicit_slots(
-        self, history: History, topics: tf.Tensor, seed: tf.Tensor | None = None
+        self, context: tf.Tensor, topics: tf.Tensor, seed: tf.Tensor | None = None
     ) -> tf.Tensor:
         """Embeds users under topics.
 
         Args:
-          history: a batch of histories.
+          context: [batch, context] float32, from `user_context`.
           topics: [batch, slots] int64 topic indices, 0 for the null condition.
           seed: [2] int32 randomness of this training step, None at inference.
 
         Returns:
           [batch, slots, dim] float32.
         """
-        context = towers.user_context(history)
         return self.topic_tower(self.topic_conditions(topics), None, context, seed=seed)
 
     def _null_slot(self, history: History, context: tf.Tensor, seed: tf.Tensor | None) -> UserSlots:
@@ -210,18 +254,18 @@ class RetrievalModel(tfrs.Model):
         if training:
             seed = tf.stack([self.trainer_config.seed, tf.cast(self.steps, tf.int32)])
         targets = inputs[features.transformed_name(features.ITEM_ID)][:, 0]
-        history_ids = inputs[features.transformed_name(features.HISTORY_ITEM_ID)]
         negative_ids = self._negative_ids()
         history_vectors, target_vectors, negative_vectors = self.embed_distinct(
-            [history_ids, targets, negative_ids], seed
+            [self.history_items(inputs), targets, negative_ids], seed
         )
         history = self.encode_history(inputs, history_vectors, seed)
+        context = self.user_context(history, inputs)
         negatives = None
         if self.trainer_config.uniform_negatives:
             negatives = losses.Negatives(negative_vectors, negative_ids)
         loss = tf.constant(0.0)
         if self.extractor is not None:
-            slots = self.implicit_slots(history, seed)
+            slots = self.implicit_slots(history, context, seed)
             sampled = self._softmax(
                 slots.embeddings,
                 slots.slot_valid,
@@ -233,13 +277,13 @@ class RetrievalModel(tfrs.Model):
             loss += tf.reduce_mean(sampled.loss)
             self._hits.update_state(sampled.hit)
         if self.topic_tower is not None:
-            loss += self._explicit_loss(inputs, history, target_vectors, targets, negatives, seed)
+            loss += self._explicit_loss(inputs, context, target_vectors, targets, negatives, seed)
         return loss
 
     def _explicit_loss(
         self,
         inputs: dict[str, tf.Tensor],
-        history: History,
+        context: tf.Tensor,
         target_vectors: tf.Tensor,
         targets: tf.Tensor,
         negatives: losses.Negatives | None,
@@ -247,7 +291,7 @@ class RetrievalModel(tfrs.Model):
     ) -> tf.Tensor:
         draw = seed if seed is not None else tf.constant([self.trainer_config.seed, 0])
         topic, weights = conditions.training_topic(inputs, self.config, draw)
-        users = self.explicit_slots(history, topic[:, tf.newaxis], seed)
+        users = self.explicit_slots(context, topic[:, tf.newaxis], seed)
         sampled = self._softmax(
             users,
             tf.ones_like(topic[:, tf.newaxis], tf.bool),
@@ -301,3 +345,17 @@ class RetrievalModel(tfrs.Model):
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
         self.reset_metrics()
+
+
+def _missing_items(config: ModelConfig, vocabularies: Vocabularies) -> tf.Tensor | None:
+    """Returns the item index that stands for each one in histories, None for itself.
+
+    A fixed draw of `missing_item_share` of the known items becomes unknown items.
+    """
+    if config.missing_item_share == 0.0:
+        return None
+    known = len(vocabularies.items)
+    rows = np.arange(vocabularies.item_rows, dtype=np.int64)
+    drawn = 1 + np.flatnonzero(np.random.default_rng(0).random(known) < config.missing_item_share)
+    rows[drawn] = 1 + known + drawn % vocabularies.item_oov_buckets
+    return tf.constant(rows)

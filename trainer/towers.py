@@ -75,11 +75,11 @@ class ItemTower(tf_keras.layers.Layer):
 
 
 class HistoryEncoder(tf_keras.layers.Layer):
-    """Adds age and action to the item vectors of a history."""
+    """Adds age and, unless `history_actions` is off, action to the vectors of a history."""
 
     def __init__(self, config: ModelConfig, vocabularies: Vocabularies, age_buckets: int) -> None:
         super().__init__(name="history_encoder")
-        self._dropout = config.history_dropout
+        self._dropout, self._actions = config.history_dropout, config.history_actions
         self._age = tf_keras.layers.Embedding(
             age_buckets + 1, config.embedding_dim, embeddings_initializer="zeros", name="age"
         )
@@ -96,6 +96,7 @@ class HistoryEncoder(tf_keras.layers.Layer):
         ages: tf.Tensor,
         actions: tf.Tensor,
         valid: tf.Tensor,
+        item_ids: tf.Tensor,
         seed: tf.Tensor | None = None,
     ) -> History:
         """Encodes a batch of histories.
@@ -105,11 +106,14 @@ class HistoryEncoder(tf_keras.layers.Layer):
           ages: [batch, length] int64 age buckets.
           actions: [batch, length] int64 action indices.
           valid: [batch, length] bool.
+          item_ids: [batch, length] int64 item indices.
           seed: [2] int32 randomness of this training step, None at inference.
         """
-        encoded = vectors + self._age(ages) + self._action(actions)
+        encoded = vectors + self._age(ages)
+        if self._actions:
+            encoded += self._action(actions)
         encoded = randomness.dropout(encoded, self._dropout, seed, randomness.HISTORY_DROPOUT)
-        return History(vectors, encoded, valid)
+        return History(vectors, encoded, valid, item_ids)
 
 
 class UserTower(tf_keras.layers.Layer):

@@ -91,10 +91,10 @@ class Validator:
         self, items: tf.Tensor, columns: dict[str, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Implicit slots of a sample: embeddings, validity, history slots, best slots."""
-        history_ids = columns[features.transformed_name(features.HISTORY_ITEM_ID)]
         targets = tf.gather(items, columns[features.transformed_name(features.ITEM_ID)][:, 0])
-        history = self._model.encode_history(columns, tf.gather(items, history_ids))
-        slots = self._model.implicit_slots(history)
+        vectors = tf.gather(items, self._model.history_items(columns))
+        history = self._model.encode_history(columns, vectors)
+        slots = self._model.implicit_slots(history, self._model.user_context(history, columns))
         own = association.slot_scores(slots.embeddings, slots.slot_valid, targets)
         best = tf.argmax(own, axis=1, output_type=tf.int32)
         return slots.embeddings, slots.slot_valid, slots.history_slot, best
@@ -102,7 +102,8 @@ class Validator:
     def _rank_batch(self, items: tf.Tensor, columns: dict[str, tf.Tensor]) -> tf.Tensor:
         history_ids = columns[features.transformed_name(features.HISTORY_ITEM_ID)]
         target = columns[features.transformed_name(features.ITEM_ID)][:, 0]
-        users, valid = all_slots(self._model, columns, tf.gather(items, history_ids))
+        vectors = tf.gather(items, self._model.history_items(columns))
+        users, valid = all_slots(self._model, columns, vectors)
         scores = association.best_slot_scores(users, valid, items)  # [B, rows]
         own = tf.gather(scores, target, batch_dims=1)[:, tf.newaxis]
         rows = tf.range(tf.shape(scores)[0], dtype=tf.int64)[:, tf.newaxis]
@@ -130,12 +131,13 @@ def all_slots(
       slot_valid: [batch, slots] bool.
     """
     history = model.encode_history(columns, history_vectors)
-    slots = model.implicit_slots(history)
+    context = model.user_context(history, columns)
+    slots = model.implicit_slots(history, context)
     if model.topic_tower is None:
         return slots.embeddings, slots.slot_valid
     followed = columns[features.transformed_name(features.FOLLOWED_TOPIC)]
     topics, places = model.explicit_inputs(columns, followed)
-    explicit = model.explicit_slots(history, topics)
+    explicit = model.explicit_slots(context, topics)
     implicit_valid = slots.slot_valid
     if model.extractor is None:  # the null slot stands in only where no topic is followed
         implicit_valid = tf.logical_not(tf.reduce_any(places >= 0, axis=1, keepdims=True))

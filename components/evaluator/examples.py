@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +42,11 @@ class EvalExamples:
 
 
 def read_eval_examples(
-    examples_uri: str, items: Items, max_examples: int, seed: int
+    examples_uri: str,
+    items: Items,
+    max_examples: int,
+    seed: int,
+    extra_columns: Sequence[str] = (),
 ) -> EvalExamples:
     """Reads the eval split, or a uniform sample of it without replacement.
 
@@ -50,8 +55,9 @@ def read_eval_examples(
       items: the catalogue.
       max_examples: size of the sample.
       seed: of the sample.
+      extra_columns: raw features to keep in the table beside those of a request.
     """
-    columns = [*USER_COLUMNS, features.ITEM_ID]
+    columns = [*USER_COLUMNS, features.ITEM_ID, *extra_columns]
     split = features.EVAL_SPLIT
     total = count_rows(examples_uri, split)
     if total > max_examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,28 @@ def replay(
         without the outputs that are needed.
     """
     _model, retrieve = load_signature(folder, scann)
+    return replay_signature(retrieve, str(folder), examples, items, batch_size)
+
+
+def replay_signature(
+    retrieve: Callable[..., dict[str, tf.Tensor]],
+    where: str,
+    examples: EvalExamples,
+    items: Items,
+    batch_size: int,
+) -> Results:
+    """Asks a `retrieve` signature, or `Retriever.retrieve` itself, for every example.
+
+    Args:
+      retrieve: takes the features of a request by name.
+      where: names the retriever in errors.
+      examples: what is asked.
+      items: the catalogue that the answers are counted in.
+      batch_size: examples per request.
+
+    Raises:
+      BundleError: it refuses the request or answers without the outputs that are needed.
+    """
     parts: list[list[np.ndarray]] = []
     with track("replaying eval examples", len(examples)) as bar:
         for batch in examples.batches(batch_size):
@@ -80,7 +103,7 @@ def replay(
                 answer = retrieve(**{name: tf.constant(v) for name, v in request.items()})
                 arrays = {name: answer[name].numpy() for name in _OUTPUTS}
             except (TypeError, ValueError, KeyError, tf.errors.OpError) as error:
-                raise BundleError(f"{folder}: `retrieve` does not answer: {error}") from error
+                raise BundleError(f"{where}: `retrieve` does not answer: {error}") from error
             parts.append(_compact(arrays, items))
             bar.advance(batch.num_rows)
     if not parts:

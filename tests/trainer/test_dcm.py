@@ -25,7 +25,12 @@ def clustering(slots=3, **settings_):
 
 
 def extract(vectors, valid, slots=3, **settings_):
-    history = History(tf.constant(vectors), tf.constant(vectors), tf.constant(valid))
+    history = History(
+        tf.constant(vectors),
+        tf.constant(vectors),
+        tf.constant(valid),
+        tf.ones(valid.shape, tf.int64),
+    )
     found = clustering(slots, **settings_).extract(history, None)
     return [part.numpy() for part in found]
 
@@ -139,7 +144,9 @@ def test_a_wholly_padded_history_gives_no_interest_and_finite_gradients():
     vectors = tf.Variable(np.zeros((2, 4, DIM), np.float32))
     valid = tf.constant([[False] * 4, [True, False, False, False]])
     with tf.GradientTape() as tape:
-        found = clustering().extract(History(vectors, vectors * 1.0, valid), None)
+        found = clustering().extract(
+            History(vectors, vectors * 1.0, valid, tf.ones(valid.shape, tf.int64)), None
+        )
         loss = tf.reduce_sum(found.conditions**2) + tf.reduce_sum(found.mass)
     assert not found.slot_valid.numpy()[0].any()
     assert np.isfinite(tape.gradient(loss, vectors).numpy()).all()
@@ -151,7 +158,13 @@ def test_gradients_run_through_the_last_iteration_only():
     vectors = tf.Variable(unit(3, 1, 5))
     with tf.GradientTape() as tape:
         found = clustering(2).extract(
-            History(tf.stop_gradient(vectors), vectors, tf.ones((1, 5), bool)), None
+            History(
+                tf.stop_gradient(vectors),
+                vectors,
+                tf.ones((1, 5), bool),
+                tf.ones((1, 5), tf.int64),
+            ),
+            None,
         )
         loss = tf.reduce_sum(found.conditions[:, 0])
     gradient = tape.gradient(loss, vectors).numpy()[0]

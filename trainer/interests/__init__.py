@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from trainer.config import ModelConfig
 from trainer.interests.base import History, InterestExtractor, Interests
 from trainer.interests.dcm import DifferentiableClustering
@@ -14,8 +16,15 @@ EXTRACTORS: dict[str, type[InterestExtractor]] = {
 }
 
 
-def make_extractor(config: ModelConfig) -> InterestExtractor | None:
-    """Returns the extractor of a model, None when it has no implicit slots (`cr`)."""
+def make_extractor(
+    config: ModelConfig, item_clusters: np.ndarray | None = None
+) -> InterestExtractor | None:
+    """Returns the extractor of a model, None when it has no implicit slots (`cr`).
+
+    Args:
+      config: the model.
+      item_clusters: [item rows] int32 offline cluster of each item, for `pfs` alone.
+    """
     name = config.name.removesuffix("_cr")
     return EXTRACTORS[name](config) if name in EXTRACTORS else None
 

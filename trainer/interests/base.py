@@ -19,11 +19,18 @@ class History(NamedTuple):
       vectors: [batch, length, dim] float32, item vectors as the item tower gives them.
       encoded: [batch, length, dim] float32, with age and action added and dropout applied.
       valid: [batch, length] bool, False for padding, negative actions and unknown items.
+      item_ids: [batch, length] int64, item indices, 0 for padding.
     """
 
     vectors: tf.Tensor
     encoded: tf.Tensor
     valid: tf.Tensor
+    item_ids: tf.Tensor
+
+    @property
+    def present(self) -> tf.Tensor:
+        """[batch, length] bool, True for every item that is not padding."""
+        return self.item_ids > 0
 
 
 class Interests(NamedTuple):
@@ -50,6 +57,11 @@ class InterestExtractor(tf_keras.layers.Layer):
     """
 
     num_slots: int
+
+    @property
+    def frozen_tables(self) -> list[tf.Variable]:
+        """Variables that no gradient reaches; they belong to every export."""
+        return list(self.non_trainable_weights)
 
     @abstractmethod
     def extract(self, history: History, seed: tf.Tensor | None) -> Interests:

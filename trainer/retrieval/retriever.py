@@ -184,8 +184,9 @@ class Retriever(tf.Module):
     ) -> merge.Merged:
         if self.config.merge == "score":
             return merge.best_score(rows, scores, self.config.num_results)
+        by_mass = self.config.implicit_budget == "mass"
         budgets = slot_budgets(
-            slots["mass"],
+            slots["mass"] if by_mass else tf.ones_like(slots["mass"]),
             valid,
             slots["slot_kind"],
             self.config.num_results,

@@ -1,0 +1,232 @@
+"""Trains a model on transformed examples: everything but the export."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras
+
+from core.digest import json_digest
+from core.errors import ConfigError
+from trainer import features, inputs
+from trainer.callbacks import TensorBoardLog
+from trainer.checkpoints import Checkpoints
+from trainer.config import ModelConfig, TrainerConfig, TransformConfig
+from trainer.item_clusters import cluster_items
+from trainer.loop import TrainingLoop
+from trainer.model import RetrievalModel
+from trainer.validation import Validator
+from trainer.vocabularies import Vocabularies, load_vocabularies
+from trainer.warm_start import load_warm_start
+
+#: Folder of the weights by vocabulary token, inside an exported model.
+WARM_START = "warm_start"
+_CLUSTER_EXAMPLES = 200_000
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What a training reads and how it is configured.
+
+    Attributes:
+      examples: file patterns of the transformed examples, all splits.
+      transform_graph: folder of the transform graph.
+      model: the model.
+      trainer: optimisation and stopping.
+      transform: what the transform graph was built with.
+      checkpoint_dir: folder of this training's checkpoints.
+      log_dir: folder of the TensorBoard log.
+      code_digest: of the code; another one starts the training anew.
+      base_model: exported model to start from, None for a fresh start.
+    """
+
+    examples: Sequence[str]
+    transform_graph: str
+    model: ModelConfig
+    trainer: TrainerConfig
+    transform: TransformConfig
+    checkpoint_dir: str
+    log_dir: str
+    code_digest: str = ""
+    base_model: str | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model.
+
+    Attributes:
+      model: with the weights of its best epoch.
+      transform_output: the `tft.TFTransformOutput` that made its features.
+      history: one record per epoch (`TrainingLoop.run`).
+      started: how it started, in words.
+      checkpoints: the checkpoints, to be removed once the model is kept elsewhere.
+    """
+
+    model: RetrievalModel
+    transform_output: Any
+    history: list[dict[str, Any]]
+    started: str
+    checkpoints: Checkpoints
+
+
+def fit(job: TrainingJob) -> Trained:
+    """Trains and validates a model.
+
+    Raises:
+      ConfigError: the process runs without legacy Keras, or the transform configuration is
+        not the one of the transform graph.
+      TrainingError: training cannot go on.
+    """
+    if os.environ.get("TF_USE_LEGACY_KERAS") != "1":
+        raise ConfigError(
+            "TF_USE_LEGACY_KERAS=1 must be in the environment before TensorFlow loads"
+        )
+    transform_output = tft.TFTransformOutput(job.transform_graph)
+    _check_widths(job.transform, transform_output)
+    tf_keras.utils.set_random_seed(job.trainer.seed)
+    spec = transform_output.transformed_feature_spec()
+    corpus = inputs.read_columns(inputs.split_files(job.examples, features.CORPUS_SPLIT), spec)
+    vocabularies = load_vocabularies(transform_output, job.transform)
+    model = RetrievalModel(
+        job.model,
+        job.trainer,
+        job.transform,
+        vocabularies,
+        inputs.item_topics_table(corpus, vocabularies.item_rows),
+        _item_clusters(job, spec, vocabularies),
+    )
+    epoch_steps = _epoch_steps(job.trainer, vocabularies, corpus)
+    model.compile(optimizer=_optimizer(job.trainer, epoch_steps))
+    model.build_from(spec)
+    started = _start_warm(model, job.base_model)
+    checkpoints = Checkpoints(job.checkpoint_dir, model, _training_key(job))
+    loop = _training_loop(model, job, spec, corpus, checkpoints, epoch_steps)
+    return Trained(model, transform_output, loop.run(), started, checkpoints)
+
+
+def _item_clusters(
+    job: TrainingJob, spec: Mapping[str, Any], vocabularies: Vocabularies
+) -> np.ndarray | None:
+    """Offline clusters of the catalogue for `pfs`, None for every other model."""
+    if job.model.name.removesuffix("_cr") != "pfs":
+        return None
+    examples = inputs.read_columns(
+        inputs.split_files(job.examples, features.TRAIN_SPLIT),
+        spec,
+        limit=_CLUSTER_EXAMPLES,
+        seed=job.trainer.seed,
+    )
+    return cluster_items(
+        examples,
+        item_rows=vocabularies.item_rows,
+        clusters=job.model.item_clusters,
+        method=job.model.item_cluster_method,
+        seed=job.trainer.seed,
+    )
+
+
+def _check_widths(config: TransformConfig, transform_output: Any) -> None:
+    """Compares a transform configuration with the transformed features.
+
+    Raises:
+      ConfigError: it is not the one that the transform graph was built with.
+    """
+    spec = transform_output.transformed_feature_spec()
+    widths = {
+        features.HISTORY_ITEM_ID: ("history_max_items", config.history_max_items),
+        features.FOLLOWED_TOPIC: ("follows_max_topics", config.follows_max_topics),
+        features.ITEM_TOPICS: ("item_topics_max", config.item_topics_max),
+    }
+    for name, (key, value) in widths.items():
+        found = spec[features.transformed_name(name)].shape[0]
+        if found != value:
+            raise ConfigError(
+                f"transform.{key} is {value}, but the transformed feature {name!r} is {found} "
+                "wide; give the Trainer's custom_config the 'transform' of the Transform component"
+            )
+
+
+def _start_warm(model: RetrievalModel, base_model: str | None) -> str:
+    """Takes the baseline's weights over where there are any; returns words for the summary."""
+    folder = os.path.join(base_model, WARM_START) if base_model else ""
+    if not model.trainer_config.warm_start or not folder or not os.path.isdir(folder):
+        return "from scratch"
+    taken = load_warm_start(model, folder)
+    return f"warm start with {taken['items']:,} of {len(model.vocabularies.items):,} items"
+
+
+def _training_key(job: TrainingJob) -> str:
+    """Names a training: its configuration, code and input."""
+    named = {
+        "model": job.model.canonical_json(),
+        "trainer": job.trainer.canonical_json(),
+        "transform": job.transform.canonical_json(),
+        "code_digest": job.code_digest,
+    }
+    return json_digest({**named, "input": [*job.examples, job.base_model or ""]})
+
+
+def _epoch_steps(
+    config: TrainerConfig, vocabularies: Vocabularies, corpus: Mapping[str, np.ndarray]
+) -> int:
+    """Batches per epoch; the item counts hold the training targets and the corpus once."""
+    rows = len(corpus[features.transformed_name(features.ITEM_ID)])
+    examples = max(int(vocabularies.item_counts.sum()) - rows, 1)
+    return config.steps_per_epoch or math.ceil(examples / config.batch_size)
+
+
+def _optimizer(config: TrainerConfig, epoch_steps: int) -> tf_keras.optimizers.Optimizer:
+    """Adam with a cosine decay over all epochs."""
+    rate = tf_keras.optimizers.schedules.CosineDecay(
+        config.learning_rate,
+        decay_steps=epoch_steps * config.epochs,
+        alpha=config.learning_rate_final_share,
+    )
+    return tf_keras.optimizers.Adam(rate)
+
+
+def _training_loop(
+    model: RetrievalModel,
+    job: TrainingJob,
+    spec: Mapping[str, Any],
+    corpus: Mapping[str, np.ndarray],
+    checkpoints: Checkpoints,
+    epoch_steps: int,
+) -> TrainingLoop:
+    """Puts training batches, validation and logs around a model."""
+    config = model.trainer_config
+    files = inputs.split_files(job.examples, features.TRAIN_SPLIT)
+
+    def epoch_batches(epoch: int) -> tf.data.Dataset:
+        return inputs.train_batches(
+            files,
+            spec,
+            batch_size=config.batch_size,
+            shuffle_buffer=config.shuffle_buffer_examples,
+            seed=config.seed + 7919 * epoch,
+        )
+
+    examples = inputs.read_columns(
+        inputs.split_files(job.examples, features.VALIDATION_SPLIT),
+        spec,
+        limit=config.validation_max_examples,
+        seed=config.seed,
+    )
+    catalogue = corpus[features.transformed_name(features.ITEM_ID)][:, 0]
+    return TrainingLoop(
+        model,
+        epoch_batches,
+        Validator(model, examples, catalogue),
+        config,
+        checkpoints,
+        TensorBoardLog(job.log_dir),
+        epoch_steps,
+    )
