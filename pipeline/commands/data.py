@@ -11,6 +11,8 @@ import click
 
 _FORMATS = click.Choice(["parquet", "csv", "csv.gz"])
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
+_SHARE = click.FloatRange(0.0, 1.0)
+_RATIO = click.FloatRange(0.0, 10.0)
 
 
 @click.group()
@@ -25,6 +27,14 @@ def data() -> None:
 @click.option("--topics", type=click.IntRange(4), help="Broad topics and sub-topics together.")
 @click.option("--days", type=click.IntRange(1), help="Length of the log in days.")
 @click.option("--engagements", type=click.IntRange(1), help="About so many engagements.")
+@click.option("--user-events-min", type=click.IntRange(1), help="Engagements per user, at least.")
+@click.option("--user-events-max", type=click.IntRange(1), help="Engagements per user, at most.")
+@click.option("--interests-min", type=click.IntRange(1), help="Interests of a user, at least.")
+@click.option("--interests-max", type=click.IntRange(1), help="Interests of a user, at most.")
+@click.option("--follow-share", type=_SHARE, help="Share of the interests that are followed.")
+@click.option("--undated-share", type=_SHARE, help="Share of follows without a date.")
+@click.option("--view-share", type=_RATIO, help="Views on top, as a share of engagements.")
+@click.option("--search-share", type=_RATIO, help="Searches on top, as a share of engagements.")
 @click.option("--seed", type=click.IntRange(0), help="Equal seeds give equal tables.")
 @click.option("--end-date", type=_DAY, help="Last day of the log (UTC).")
 @click.option("--format", "file_format", type=_FORMATS, default="parquet", show_default=True)
@@ -44,7 +54,7 @@ def generate(
     force: bool,
     as_json: bool,
     end_date: dt.datetime | None,
-    **numbers: int | None,
+    **numbers: float | None,
 ) -> None:
     """Make synthetic tables with known latent interests.
 
@@ -55,12 +65,19 @@ def generate(
     \b
     tessera data generate --out data/demo --users 2000 --seed 1
     """  # noqa: D301 - click reads the \b
+    from pydantic import ValidationError
+
     from tables.generate import GeneratorConfig, write_generated
 
     given: dict[str, Any] = {key: value for key, value in numbers.items() if value is not None}
     if end_date is not None:
         given["end_date"] = end_date.date()
-    counts = write_generated(GeneratorConfig(**given), out, file_format, layout, force)  # type: ignore[arg-type]
+    try:
+        config = GeneratorConfig(**given)
+    except ValidationError as error:
+        reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise click.UsageError(reason.replace("_", "-")) from error
+    counts = write_generated(config, out, file_format, layout, force)  # type: ignore[arg-type]
     if as_json:
         click.echo(json.dumps({"out": str(out), **counts}))
         return

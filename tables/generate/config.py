@@ -24,6 +24,11 @@ class GeneratorConfig(BaseConfig):
     seed: int = Field(1, ge=0)
     end_date: dt.date = Field(dt.date(2024, 6, 30), description="last day of the log, UTC")
 
+    user_events_min: int | None = Field(
+        None, ge=1, description="engagements of a user, at least; fewer only where items run out"
+    )
+    user_events_max: int | None = Field(None, ge=1, description="and at most")
+
     interests_min: int = Field(2, ge=1, description="latent interests of a user, at least")
     interests_max: int = Field(6, ge=1, description="and at most")
     interest_concentration: float = Field(
@@ -36,6 +41,15 @@ class GeneratorConfig(BaseConfig):
     session_stay: float = Field(0.75, ge=0.0, le=1.0, description="share that keeps its interest")
     noise_share: float = Field(0.03, ge=0.0, le=1.0, description="engagements off every interest")
     hide_share: float = Field(0.04, ge=0.0, le=1.0, description="negative engagements")
+    view_share: float = Field(
+        0.0, ge=0.0, le=10.0, description="views, as a share of engagements, on top of them"
+    )
+    view_noise_share: float = Field(
+        0.3, ge=0.0, le=1.0, description="views off the interest of the moment"
+    )
+    search_share: float = Field(
+        0.0, ge=0.0, le=10.0, description="items opened from a search, as a share of engagements"
+    )
 
     follow_share: float = Field(0.45, ge=0.0, le=1.0, description="interests that are followed")
     extra_follows: float = Field(1.2, ge=0.0, description="mean follows without such an interest")
@@ -46,6 +60,12 @@ class GeneratorConfig(BaseConfig):
     def _fits(self) -> GeneratorConfig:
         if self.interests_min > self.interests_max:
             raise ValueError("interests_min must not exceed interests_max")
+        if self.user_events_min and self.user_events_min > (self.user_events_max or self.items):
+            raise ValueError("user_events_min must not exceed user_events_max")
+        if self.user_events_min and self.user_events_min > self.items // 3:
+            raise ValueError(
+                f"user_events_min must not exceed a third of the items ({self.items // 3})"
+            )
         return self
 
     @property

@@ -17,12 +17,14 @@ _GAP_SECONDS = 90.0
 SOURCES = ("home", "topic_feed", "search", "related")
 _SOURCE_SHARE = (0.45, 0.25, 0.15, 0.15)
 HOME, TOPIC_FEED, SEARCH, RELATED = range(4)
-ACTIONS = ("click", "save", "share", "hide")
+ACTIONS = ("click", "save", "share", "hide", "view", "search")
 _ACTION_SHARE = (0.75, 0.17, 0.08)
-HIDE = 3
+HIDE, VIEW, SEARCHED = 3, 4, 5
 DRIVERS = ("interest", "follow", "noise")
 INTEREST, FOLLOW, NOISE = range(3)
+#: Draws of an item that the user has not met yet; more where histories must keep their length.
 _REDRAWS = 3
+_REDRAWS_BOUNDED = 20
 
 
 class Events(NamedTuple):
@@ -149,7 +151,8 @@ def _items(
     """Draws items; a user's repeats are drawn anew a few times, then dropped (-1)."""
     item = np.full(len(user), -1)
     again = np.arange(len(user))
-    for redraw in range(_REDRAWS + 1):
+    bounded = config.user_events_min is not None
+    for redraw in range((_REDRAWS_BOUNDED if bounded else _REDRAWS) + 1):
         item[again] = _draw(
             world, rng, time[again], interest[again], source[again], topic[again], redraw
         )

@@ -11,6 +11,7 @@ import pyarrow as pa
 from tables.generate.arrow import Chunk, Names, chunk_tables, item_tables
 from tables.generate.config import GeneratorConfig
 from tables.generate.events import make_events
+from tables.generate.streams import add_streams
 from tables.generate.users import make_users
 from tables.generate.world import make_world
 
@@ -51,6 +52,8 @@ def simulate(config: GeneratorConfig) -> Simulation:
             rng = np.random.default_rng([config.seed, 1, number])
             users = make_users(config, world, rng, first, min(size, config.users - first))
             events = make_events(config, world, users, rng)
+            extra = np.random.default_rng([config.seed, 2, number])
+            events = add_streams(config, world, users, events, extra)
             yield chunk_tables(world, names, users, events)
 
     return Simulation(items, truth, chunks())

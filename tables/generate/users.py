@@ -53,7 +53,8 @@ def make_users(
     interests, weights = _interests(config, world, rng, count)
     activity = rng.lognormal(-0.5, 1.0, count)  # mean 1
     expected = np.maximum(1.0, activity * config.engagements / config.users)
-    rows = np.minimum(rng.poisson(expected), max(1, config.items // 3))
+    most = min(max(1, config.items // 3), config.user_events_max or config.items)
+    rows = np.clip(rng.poisson(expected), config.user_events_min or 0, most)
     follows = _follows(config, world, rng, interests, joined)
     return Users(first, joined, interests, weights, rows, *follows)
 

@@ -47,6 +47,23 @@ def test_generate_says_what_it_made(tmp_path):
     assert "engagements of 50 users with 100 items" in result.output
 
 
+def test_generate_makes_long_histories_and_further_streams(tmp_path):
+    bounds = ("--user-events-min", 20, "--user-events-max", 30)
+    made = answer("generate", "--out", tmp_path / "long", *SIZES, *bounds)
+    assert 50 * 10 < made["engagements"] <= 50 * 30
+    streams = ("--view-share", 1.0, "--search-share", 0.2)
+    more = answer("generate", "--out", tmp_path / "more", *SIZES, *bounds, *streams)
+    assert more["engagements"] > 1.3 * made["engagements"]
+
+
+def test_generate_refuses_bounds_that_contradict_each_other(tmp_path):
+    bounds = ("--user-events-min", 31, "--user-events-max", 30)
+    result = call("generate", "--out", tmp_path / "x", *SIZES, *bounds)
+    assert result.exit_code == 2
+    assert "user-events-min must not exceed user-events-max" in result.output
+    assert not (tmp_path / "x").exists()
+
+
 def test_generate_does_not_overwrite(tmp_path):
     put(tmp_path / "x", b"")
     result = call("generate", "--out", tmp_path, *SIZES)

@@ -137,6 +137,8 @@ def test_items_carry_a_few_correlated_noisy_topics(frames):
     days=st.integers(1, 4),
     engagements=st.integers(1, 600),
     seed=st.integers(0, 10_000),
+    view_share=st.sampled_from([0.0, 0.5, 2.0]),
+    search_share=st.sampled_from([0.0, 0.5]),
 )
 def test_any_size_gives_consistent_tables(**sizes):
     made = generate(GeneratorConfig(**sizes))
