@@ -24,7 +24,7 @@ from components.config import (
     PusherConfig,
     SplitConfig,
 )
-from core.config import BaseConfig
+from core.config import BaseConfig, ConfigT
 from core.errors import ConfigError
 from tables.config import DataConfig
 from trainer.config import ModelConfig, RetrievalConfig, TrainerConfig, TransformConfig
@@ -112,13 +112,40 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     Raises:
       ConfigError: file missing, not YAML, unknown key, wrong value, variable not set.
     """
+    return validate_tree(RunConfig, load_tree(path, overrides), path)
+
+
+def load_tree(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Loads a YAML file with what it extends, variables replaced; validates nothing.
+
+    Args:
+      path: YAML file; `extends: other.yaml` (relative to it) is merged below it.
+      overrides: `key.path=value` texts; values are parsed as YAML.
+
+    Raises:
+      ConfigError: file missing, not YAML, variable not set.
+    """
     tree = _load_tree(Path(path), seen=())
     for text in overrides:
         _apply_override(tree, text)
+    return tree
+
+
+def validate_tree(kind: type[ConfigT], tree: Mapping[str, Any], where: str | Path) -> ConfigT:
+    """Returns the typed configuration that a tree of values holds.
+
+    Args:
+      kind: the type of the configuration.
+      tree: keys and values as YAML gives them.
+      where: names the tree in errors.
+
+    Raises:
+      ConfigError: unknown key, key missing, wrong value.
+    """
     try:
-        return RunConfig.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_explain(error, path)) from error
+        raise ConfigError(_explain(error, where, kind)) from error
 
 
 def _load_tree(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -146,7 +173,7 @@ def _load_tree(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
-    return _merge(_load_tree(path.parent / str(parent), (*seen, resolved)), tree)
+    return merge_trees(_load_tree(path.parent / str(parent), (*seen, resolved)), tree)
 
 
 def _substitute(text: str, path: Path) -> str:
@@ -163,11 +190,12 @@ def _substitute(text: str, path: Path) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+def merge_trees(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `base` with the values of `top` in their places; only mappings are merged."""
     merged = dict(base)
     for key, value in top.items():
         if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = _merge(merged[key], value)
+            merged[key] = merge_trees(merged[key], value)
         else:
             merged[key] = value
     return merged
@@ -190,14 +218,14 @@ def _apply_override(tree: dict[str, Any], text: str) -> None:
         raise ConfigError(f"--set {text!r}: the value is not valid YAML: {error}") from error
 
 
-def _explain(error: ValidationError, path: str | Path) -> str:
+def _explain(error: ValidationError, path: str | Path, kind: type[BaseModel]) -> str:
     lines = [f"{path}: {error.error_count()} problem(s) in the configuration:"]
     for problem in error.errors():
         location = [str(part) for part in problem["loc"]]
         key = ".".join(location) or "(top level)"
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(
-                location[-1], _known_keys(location[:-1]), n=1, cutoff=0.5
+                location[-1], _known_keys(kind, location[:-1]), n=1, cutoff=0.5
             )
             hint = f"; did you mean {'.'.join([*location[:-1], near[0]])!r}?" if near else ""
             lines.append(f"  {key}: unknown key{hint}")
@@ -211,15 +239,19 @@ def _explain(error: ValidationError, path: str | Path) -> str:
     return "\n".join(lines)
 
 
-def _known_keys(location: list[str]) -> list[str]:
-    model: Any = RunConfig
-    for part in location:
+def _known_keys(kind: type[BaseModel], location: list[str]) -> list[str]:
+    model: Any = kind
+    parts = iter(location)
+    for part in parts:
         field = getattr(model, "model_fields", {}).get(part)
         if field is None:
             return []
-        candidates = (field.annotation, *get_args(field.annotation))
+        arguments = get_args(field.annotation)
+        candidates = (field.annotation, *arguments)
         models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
         if not models:
             return []
         model = models[0]
+        if arguments[:1] == (str,):  # names -> models: the next part is a name
+            next(parts, None)
     return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""Experiments: many models on equal data, compared by one evaluator."""
