@@ -12,7 +12,9 @@ import tf_keras
 
 from trainer import conditions, features, losses, randomness, towers
 from trainer.config import ModelConfig, TrainerConfig, TransformConfig
+from trainer.frequency import item_frequency
 from trainer.interests import make_extractor
+from trainer.interests.adaptive import adapt
 from trainer.interests.base import History, masked_mean
 from trainer.vocabularies import Vocabularies
 
@@ -83,11 +85,13 @@ class RetrievalModel(tfrs.Model):
         if config.has_explicit_slots:
             self.topic_tower = towers.UserTower(config, "topic_tower")
             self.topic_conditions = conditions.TopicConditions(config, self.item_tower.topics)
-        probability = vocabularies.item_probabilities() if trainer.logq_correction else None
+        self._frequency = item_frequency(trainer, vocabularies)
         self._softmax = losses.SampledSoftmax(
             temperature=trainer.temperature,
             in_batch=trainer.in_batch_negatives,
-            item_probability=probability,
+            frequency=self._frequency,
+            gumbel_temperature=config.gumbel_temperature,
+            label_attention_power=config.label_attention_power,
         )
         self.steps = tf.Variable(0, trainable=False, dtype=tf.int64, name="steps")
         self._hits = tf_keras.metrics.Mean("in_batch_accuracy")
@@ -186,7 +190,7 @@ class RetrievalModel(tfrs.Model):
         """
         if self.extractor is None:
             return self._null_slot(history, context, seed)
-        interests = self.extractor(history, seed=seed)
+        interests = adapt(self.config, self.extractor(history, seed=seed), history.valid)
         slot_inputs = None
         if self.config.cluster_features:
             slot_inputs = towers.cluster_inputs(history, interests)
@@ -262,7 +266,8 @@ class RetrievalModel(tfrs.Model):
         context = self.user_context(history, inputs)
         negatives = None
         if self.trainer_config.uniform_negatives:
-            negatives = losses.Negatives(negative_vectors, negative_ids)
+            population = len(self.vocabularies.items)
+            negatives = losses.Negatives(negative_vectors, negative_ids, population)
         loss = tf.constant(0.0)
         if self.extractor is not None:
             slots = self.implicit_slots(history, context, seed)
@@ -272,12 +277,15 @@ class RetrievalModel(tfrs.Model):
                 target_vectors,
                 targets,
                 negatives,
-                best_slot=self.config.association == "best_slot",
+                association=self.config.association,
+                seed=seed,
             )
             loss += tf.reduce_mean(sampled.loss)
             self._hits.update_state(sampled.hit)
         if self.topic_tower is not None:
             loss += self._explicit_loss(inputs, context, target_vectors, targets, negatives, seed)
+        if training and self._frequency is not None:
+            self._frequency.observe(targets, self.steps)
         return loss
 
     def _explicit_loss(
@@ -298,7 +306,7 @@ class RetrievalModel(tfrs.Model):
             target_vectors,
             targets,
             negatives,
-            best_slot=False,
+            association="argmax",
         )
         loss = tf.reduce_sum(sampled.loss * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
         if self.extractor is None:

@@ -15,6 +15,9 @@ HISTORY_DROPOUT = 2_000
 INPUT_DROPOUT = 3_000
 NEGATIVES = 4_000
 CONDITION = 5_000
+ROUTING = 6_000
+CENTROIDS = 7_000
+GUMBEL = 8_000
 
 
 def salted(seed: tf.Tensor, salt: int) -> tf.Tensor:

@@ -7,12 +7,22 @@ import numpy as np
 from trainer.config import ModelConfig
 from trainer.interests.base import History, InterestExtractor, Interests
 from trainer.interests.dcm import DifferentiableClustering
+from trainer.interests.interest_token import InterestTokens
+from trainer.interests.last_k import LastItems
+from trainer.interests.mind import DynamicRouting
+from trainer.interests.pfs import PooledSequences
+from trainer.interests.self_attention import SelfAttention
 from trainer.interests.single import SingleInterest
 
 #: Extractor of the implicit slots by the first part of `model.name`.
 EXTRACTORS: dict[str, type[InterestExtractor]] = {
     "two_tower": SingleInterest,
+    "self_attention": SelfAttention,
+    "interest_token": InterestTokens,
+    "mind": DynamicRouting,
     "dcm": DifferentiableClustering,
+    "last_k": LastItems,
+    "pfs": PooledSequences,
 }
 
 
@@ -24,9 +34,16 @@ def make_extractor(
     Args:
       config: the model.
       item_clusters: [item rows] int32 offline cluster of each item, for `pfs` alone.
+
+    Raises:
+      TrainingError: `pfs` without clusters, or with clusters out of range.
     """
-    name = config.name.removesuffix("_cr")
-    return EXTRACTORS[name](config) if name in EXTRACTORS else None
+    extractor = EXTRACTORS.get(config.name.removesuffix("_cr"))
+    if extractor is None:
+        return None
+    if extractor is PooledSequences:
+        return PooledSequences(config, item_clusters)
+    return extractor(config)
 
 
 __all__ = ["EXTRACTORS", "History", "InterestExtractor", "Interests", "make_extractor"]

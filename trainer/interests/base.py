@@ -8,6 +8,8 @@ from typing import NamedTuple
 import tensorflow as tf
 import tf_keras
 
+from trainer import randomness
+
 #: Stands for minus infinity; a true one gives NaN gradients behind a mask.
 MASKED = -1e9
 
@@ -95,3 +97,68 @@ def masked_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 def first_valid(mask: tf.Tensor) -> tf.Tensor:
     """Position of the first True along the last axis, int32; 0 where there is none."""
     return tf.argmax(tf.cast(mask, tf.int32), axis=-1, output_type=tf.int32)
+
+
+def unit(vectors: tf.Tensor) -> tf.Tensor:
+    """L2-normalises the last axis; zero stays zero with a small finite gradient."""
+    return tf.math.l2_normalize(vectors, axis=-1, epsilon=1e-6)
+
+
+def masked_softmax(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Softmax over the last axis among the positions that count; 0 elsewhere.
+
+    Args:
+      logits: [..., length] float32.
+      mask: bool, broadcast to the logits; a row without a True gives zeros.
+    """
+    weights = tf.nn.softmax(tf.where(mask, logits, MASKED), axis=-1)
+    return weights * tf.cast(mask, weights.dtype)
+
+
+def strongest_slot(weights: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """The slot in which each item weighs most, [batch, length] int32, -1 where not valid.
+
+    Args:
+      weights: [batch, slots, length] float32.
+      valid: [batch, length] bool.
+    """
+    return tf.where(valid, tf.argmax(weights, axis=1, output_type=tf.int32), -1)
+
+
+def one_for_each(valid: tf.Tensor, slots: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Validity and mass of slots that all read the whole history and count alike.
+
+    Args:
+      valid: [batch, length] bool.
+      slots: number of slots.
+
+    Returns:
+      slot_valid: [batch, slots] bool, True where the user has a valid item.
+      mass: [batch, slots] float32, 1 for each valid slot.
+    """
+    slot_valid = tf.repeat(tf.reduce_any(valid, axis=1, keepdims=True), slots, axis=1)
+    return slot_valid, tf.cast(slot_valid, tf.float32)
+
+
+def routing_noise(history: History, slots: int, seed: tf.Tensor | None) -> tf.Tensor:
+    """Standard normal routing logits, one for each slot and position.
+
+    In training every user of every step has draws of their own. At inference the draws
+    are fixed and belong to (position, slot): neither the batch nor padding behind the
+    history changes them, because the generator counts up along the positions.
+
+    Args:
+      history: a batch of histories.
+      slots: number of slots.
+      seed: [2] int32 randomness of this training step, None at inference.
+
+    Returns:
+      [batch, slots, length] float32, [1, slots, length] at inference.
+    """
+    batch, length = tf.unstack(tf.shape(history.item_ids))
+    if seed is None:
+        fixed = tf.random.stateless_normal([length, slots], [0, randomness.ROUTING])
+        return tf.transpose(fixed)[tf.newaxis]
+    return tf.random.stateless_normal(
+        [batch, slots, length], randomness.salted(seed, randomness.ROUTING)
+    )

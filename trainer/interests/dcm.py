@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from trainer import randomness
 from trainer.config import ModelConfig
-from trainer.interests.base import MASKED, History, InterestExtractor, Interests, first_valid
+from trainer.interests.base import (
+    MASKED,
+    History,
+    InterestExtractor,
+    Interests,
+    first_valid,
+    routing_noise,
+)
 
 
 class DifferentiableClustering(InterestExtractor):
-    """K clusters of a history, made anew for every request (paper 3.2, Eq. 1-7)."""
+    """K clusters of a history, made anew for every request (paper 3.2, Eq. 1-7).
+
+    Each part can be switched: `centroid_init` (VA-FPI, random items, or the random first
+    routing of MIND), `validity_aware` (off: invalid items take part like any other),
+    `single_assignment` (off: the whole softmax stays) and `routing_matrix` (on: once the
+    first centroids are chosen, `S e` stands for every item `e`).
+    """
 
     def __init__(self, config: ModelConfig, name: str = "differentiable_clustering") -> None:
         super().__init__(name=name)
         self.num_slots = config.num_interests
-        self._iterations = config.routing_iterations
-        self._temperature = config.routing_temperature
-        self._epsilon = config.duplicate_epsilon
-        self._squash = config.centroid_norm == "squash"
+        self._config = config
+        self._map: tf.Variable | None = None
+        if config.routing_matrix:
+            self._map = self.add_weight(
+                name="routing_matrix",
+                shape=(config.embedding_dim, config.embedding_dim),
+                initializer="identity",
+            )
 
     def extract(self, history: History, seed: tf.Tensor | None) -> Interests:
         """Clusters the history; see `InterestExtractor.extract`.
@@ -25,24 +43,73 @@ class DifferentiableClustering(InterestExtractor):
         Items are assigned by their clean vectors; the centroids of the last iteration
         are made of the encoded ones and carry the gradient.
         """
-        points = tf.math.l2_normalize(history.vectors, axis=-1, epsilon=1e-12)
-        picks, chosen = farthest_points(points, history.valid, self.num_slots, self._epsilon)
+        config = self._config
+        valid = history.valid if config.validity_aware else history.present
+        items = tf.math.l2_normalize(history.vectors, axis=-1, epsilon=1e-12)
+        points, encoded = self._mapped(items), self._mapped(history.encoded)
         frozen = tf.stop_gradient(points)
-        centroids = tf.gather(frozen, picks, batch_dims=1)  # [B, K, D]
-        for _ in range(self._iterations - 1):
-            weights, _ = route(frozen, history.valid, centroids, chosen, self._temperature)
-            centroids = self._update(weights, frozen, centroids)
-        weights, history_slot = route(
-            points, history.valid, tf.stop_gradient(centroids), chosen, self._temperature
-        )
-        centroids = self._update(weights, history.encoded, tf.stop_gradient(centroids))
+        centroids, chosen, logits = self._start(items, frozen, valid, history, seed)
+        for iteration in range(config.routing_iterations):
+            last = iteration == config.routing_iterations - 1
+            if logits is None:
+                logits = tf.matmul(centroids, points if last else frozen, transpose_b=True)
+            weights, history_slot = assign(
+                logits / config.routing_temperature, valid, chosen, single=config.single_assignment
+            )
+            if config.centroid_init == "gaussian":
+                # A slot that drew no item has no centroid to go on with.
+                chosen = tf.logical_and(chosen, tf.reduce_any(weights > 0.0, axis=2))
+            centroids = self._update(weights, encoded if last else frozen, centroids)
+            logits = None
         mass = tf.reduce_sum(weights, axis=2)  # [B, K]
-        return Interests(centroids, mass > 0.0, mass, history_slot)
+        slot_valid = mass > 0.0 if config.single_assignment else chosen
+        return Interests(centroids, slot_valid, mass, history_slot)
+
+    def _start(
+        self,
+        items: tf.Tensor,
+        points: tf.Tensor,
+        valid: tf.Tensor,
+        history: History,
+        seed: tf.Tensor | None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        """Chooses the first centroids, or the routing logits that stand in for them.
+
+        Args:
+          items: [batch, length, dim] float32, L2-normalised.
+          points: [batch, length, dim] float32, without gradient.
+          valid: [batch, length] bool.
+          history: a batch of histories.
+          seed: [2] int32 randomness of this training step, None at inference.
+
+        Returns:
+          centroids: [batch, slots, dim] float32, zeros where logits stand in.
+          chosen: [batch, slots] bool.
+          logits: float32, [batch or 1, slots, length], of the first iteration; None where the
+            centroids give them.
+        """
+        slots, epsilon = self.num_slots, self._config.duplicate_epsilon
+        if self._config.centroid_init == "gaussian":
+            chosen = tf.repeat(tf.reduce_any(valid, axis=1, keepdims=True), slots, axis=1)
+            batch, _, dim = tf.unstack(tf.shape(points))
+            return tf.zeros([batch, slots, dim]), chosen, routing_noise(history, slots, seed)
+        if self._config.centroid_init == "random_items":
+            picks, chosen = random_points(items, valid, slots, epsilon, seed)
+        else:
+            picks, chosen = farthest_points(items, valid, slots, epsilon)
+        return tf.gather(points, picks, batch_dims=1), chosen, None
+
+    def _mapped(self, vectors: tf.Tensor) -> tf.Tensor:
+        """`S e` for each vector, or the vectors themselves without a routing matrix."""
+        return vectors if self._map is None else tf.tensordot(vectors, self._map, 1)
 
     def _update(self, weights: tf.Tensor, points: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
         """Next centroids (Eq. 2); an empty cluster keeps the one it had."""
         total = tf.matmul(weights, points)  # [B, K, D]
-        after = squash(total) if self._squash else tf.math.l2_normalize(total, -1, epsilon=1e-12)
+        if self._config.centroid_norm == "squash":
+            after = squash(total)
+        else:
+            after = tf.math.l2_normalize(total, -1, epsilon=1e-12)
         filled = tf.reduce_any(weights > 0.0, axis=2, keepdims=True)
         return tf.where(filled, after, before)
 
@@ -65,13 +132,52 @@ def farthest_points(
       picks: [batch, count] int32 positions; those not `chosen` repeat the first.
       chosen: [batch, count] bool, True for the first min(count, distinct valid items).
     """
+    return _distinct_points(points, valid, count, epsilon, first_valid(valid), None)
+
+
+def random_points(
+    points: tf.Tensor, valid: tf.Tensor, count: int, epsilon: float, seed: tf.Tensor | None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Random distinct valid items; at inference the draw is fixed and goes by position.
+
+    Args:
+      points: [batch, length, dim] float32, L2-normalised; newest first.
+      valid: [batch, length] bool.
+      count: K, number of picks.
+      epsilon: least cosine distance between two picks.
+      seed: [2] int32 randomness of this training step, None at inference.
+
+    Returns:
+      The same as `farthest_points`.
+    """
+    batch, length = tf.unstack(tf.shape(valid))
+    if seed is None:
+        # The generator counts up along the positions, so padding behind them moves nothing.
+        keys = tf.random.stateless_uniform([length], [0, randomness.CENTROIDS])[tf.newaxis]
+    else:
+        keys = tf.random.stateless_uniform(
+            [batch, length], randomness.salted(seed, randomness.CENTROIDS)
+        )
+    first = tf.argmin(tf.where(valid, keys, -MASKED), axis=1, output_type=tf.int32)
+    return _distinct_points(points, valid, count, epsilon, first, keys)
+
+
+def _distinct_points(
+    points: tf.Tensor,
+    valid: tf.Tensor,
+    count: int,
+    epsilon: float,
+    first: tf.Tensor,
+    keys: tf.Tensor | None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Picks distinct items from `first` on: smallest key next, without keys the farthest."""
     points = tf.stop_gradient(points)
-    first = first_valid(valid)  # [B]
     picks, chosen = [first], [tf.reduce_any(valid, axis=1)]
     nearest = _similarity_to(points, first)  # [B, L]
     for _ in range(count - 1):
         usable = tf.logical_and(valid, nearest < 1.0 - epsilon)
-        pick = tf.argmin(tf.where(usable, nearest, -MASKED), axis=1, output_type=tf.int32)
+        rank = nearest if keys is None else keys
+        pick = tf.argmin(tf.where(usable, rank, -MASKED), axis=1, output_type=tf.int32)
         found = tf.reduce_any(usable, axis=1)
         pick = tf.where(found, pick, first)
         nearest = tf.maximum(nearest, _similarity_to(points, pick))
@@ -80,33 +186,29 @@ def farthest_points(
     return tf.stack(picks, axis=1), tf.stack(chosen, axis=1)
 
 
-def route(
-    points: tf.Tensor,
-    valid: tf.Tensor,
-    centroids: tf.Tensor,
-    chosen: tf.Tensor,
-    temperature: float,
+def assign(
+    logits: tf.Tensor, valid: tf.Tensor, chosen: tf.Tensor, *, single: bool = True
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Single-assignment routing (SAR, Eq. 1 and 7).
+    """Shares the items between the centroids: Eq. 1, with single-assignment (SAR) Eq. 7.
 
     Args:
-      points: [batch, length, dim] float32.
+      logits: [batch, slots, length] float32, centroids against items; batch may be 1.
       valid: [batch, length] bool; other items feed no cluster.
-      centroids: [batch, slots, dim] float32.
       chosen: [batch, slots] bool; other centroids get no item.
-      temperature: of the softmax over centroids.
+      single: keep the softmax weight of each item's best centroid alone.
 
     Returns:
-      weights: [batch, slots, length] float32, the softmax weight of each item's nearest
-        centroid and 0 elsewhere.
-      history_slot: [batch, length] int32, the nearest centroid, -1 where not valid.
+      weights: [batch, slots, length] float32, the kept softmax weights over the centroids.
+      history_slot: [batch, length] int32, the best centroid, -1 where not valid.
     """
-    logits = tf.matmul(centroids, points, transpose_b=True) / temperature  # [B, K, L]
     logits = tf.where(chosen[:, :, tf.newaxis], logits, MASKED)
     nearest = tf.argmax(logits, axis=1, output_type=tf.int32)  # [B, L]
     usable = tf.logical_and(valid, tf.reduce_any(chosen, axis=1, keepdims=True))
     history_slot = tf.where(usable, nearest, -1)
-    kept = tf.one_hot(history_slot, tf.shape(centroids)[1], axis=1)  # [B, K, L]
+    if single:
+        kept = tf.one_hot(history_slot, tf.shape(logits)[1], axis=1)  # [B, K, L]
+    else:
+        kept = tf.cast(usable, logits.dtype)[:, tf.newaxis]  # [B, 1, L]
     return tf.nn.softmax(logits, axis=1) * kept, history_slot
 
 
