@@ -1,0 +1,164 @@
+"""What is computed once per data set: floors, new targets, counts; kept beside the runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from components.evaluator import metrics
+from components.evaluator.evaluate import finite_json
+from components.evaluator.examples import EvalExamples
+from components.evaluator.floors import Floors
+from components.evaluator.items import Items
+from components.evaluator.training_log import read_training_log
+from components.examples_io import padded, read_split, split_files
+from core.errors import DataError
+from core.files import read_json, write_json
+from pipeline.experiment.jobs import DatasetRuns
+from pipeline.experiment.measures import KS
+from pipeline.experiment.population import Population, make_population
+from trainer import features
+
+#: Raise it when the content of the file changes.
+_VERSION = 1
+_BATCH = 512
+_SPLITS = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, features.EVAL_SPLIT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """What every row of a data set stands beside.
+
+    Attributes:
+      population: the eval examples.
+      counts: `users`, `items`, `topics`, `train_examples`, `eval_examples`, `eval_users`,
+        `history_mean`, `history_median` (items), `follows_share`.
+      floors: metric by floor.
+      floors_source_topic: the same, asked by the logged source topic; empty unless wanted.
+    """
+
+    population: Population
+    counts: dict[str, float]
+    floors: dict[str, dict[str, float]]
+    floors_source_topic: dict[str, dict[str, float]]
+
+
+def read_reference(runs: DatasetRuns, folder: Path, by_source: bool) -> Reference:
+    """Computes the reference of a data set, or reads what an earlier call kept.
+
+    Args:
+      runs: of the data set.
+      folder: where the files of all data sets are kept.
+      by_source: whether floors are wanted that are asked by source topic.
+    """
+    examples, items = runs.examples, runs.items
+    path = folder / f"{runs.name}-{_digest(runs)}.json"
+    known: dict[str, Any] = read_json(path) if path.exists() else {}
+    wanted = by_source and features.SOURCE_TOPIC in examples.table.column_names
+    if not known or (wanted and "floors_source_topic" not in known):
+        known = _compute(runs.examples_uri, examples, items, wanted)
+        write_json(path, finite_json(known))
+    new = np.zeros(len(examples), bool)
+    new[np.asarray(known["new_targets"], np.int64)] = True
+    population = make_population(examples, items, new)
+    return Reference(
+        population=population,
+        counts=known["counts"] | _population_counts(population),
+        floors=known["floors"],
+        floors_source_topic=known.get("floors_source_topic", {}) if by_source else {},
+    )
+
+
+def _compute(uri: str, examples: EvalExamples, items: Items, by_source: bool) -> dict[str, Any]:
+    log = read_training_log(uri, items)
+    target = examples.target
+    new = ~((target >= 0) & log.seen[np.maximum(target, 0)])
+    floors = Floors(log, items, max(KS))
+    users: set[bytes] = set()
+    sizes = dict.fromkeys(_SPLITS, 0)
+    for split in _SPLITS:
+        for batch in _user_batches(uri, split):
+            names = padded(batch, features.USER_ID, 1, b"")[:, 0]
+            users.update(pd.unique(names))
+            sizes[split] += len(names)
+    found = {
+        "counts": {
+            "users": len(users),
+            "items": len(items),
+            "topics": int((np.asarray(items.topics.sum(axis=0)).ravel() > 0).sum()),
+            "train_examples": sizes[features.TRAIN_SPLIT],
+        },
+        "new_targets": np.flatnonzero(new).tolist(),
+        "floors": _floor_figures(floors, examples, items),
+    }
+    if by_source:
+        asked = asked_by_source(examples, items)
+        found["floors_source_topic"] = _floor_figures(floors, asked, items) if len(asked) else {}
+    return found
+
+
+def asked_by_source(examples: EvalExamples, items: Items) -> EvalExamples:
+    """Returns the examples with a logged source topic, which becomes what they follow."""
+    table = examples.table
+    names = padded(table, features.SOURCE_TOPIC, 1, b"")[:, 0]
+    logged = names != b""
+    if features.SOURCE_TOPIC_DERIVED in table.column_names:
+        logged &= padded(table, features.SOURCE_TOPIC_DERIVED, 1, 0)[:, 0] == 0
+    chosen = np.flatnonzero(logged)
+    column = table.column_names.index(features.FOLLOWED_TOPIC)
+    kind = table.schema.field(features.FOLLOWED_TOPIC).type
+    follows = pa.array([[name] for name in names[chosen]], kind)
+    taken = table.take(pa.array(chosen)).set_column(column, features.FOLLOWED_TOPIC, follows)
+    return EvalExamples(
+        table=taken.combine_chunks(),
+        target=examples.target[chosen],
+        history_length=examples.history_length[chosen],
+        follows=np.ones(len(chosen), np.int64),
+    )
+
+
+def _floor_figures(
+    floors: Floors, examples: EvalExamples, items: Items
+) -> dict[str, dict[str, float]]:
+    return {
+        name: metrics.summarise(lists, examples.target, items.topics, KS)
+        for name, lists in floors.rank(examples, _BATCH).items()
+    }
+
+
+def _user_batches(uri: str, split: str) -> Any:
+    try:
+        split_files(uri, split)
+    except DataError:  # a data set may do without validation
+        return
+    yield from read_split(uri, split, [features.USER_ID])
+
+
+def _population_counts(population: Population) -> dict[str, float]:
+    length = population.history_length
+    return {
+        "eval_examples": len(population),
+        "eval_users": len(np.unique(population.users)),
+        "history_mean": float(length.mean()) if len(length) else 0.0,
+        "history_median": float(np.median(length)) if len(length) else 0.0,
+        "follows_share": float((np.diff(population.follows.indptr) > 0).mean())
+        if len(length)
+        else 0.0,
+    }
+
+
+def _digest(runs: DatasetRuns) -> str:
+    """Returns a digest of the examples' files, the sample and the catalogue."""
+    digest = hashlib.sha256(f"{_VERSION} {runs.examples_uri} {len(runs.items)} {KS}".encode())
+    for split in _SPLITS:
+        for path in sorted((Path(runs.examples_uri) / f"Split-{split}").glob("*.parquet")):
+            state = path.stat()
+            digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}".encode())
+    digest.update(np.ascontiguousarray(runs.examples.target).tobytes())
+    return digest.hexdigest()[:16]
