@@ -102,6 +102,12 @@ class RunConfig(BaseConfig):
         return self
 
 
+def model_config(config: RunConfig) -> ModelConfig:
+    """Returns the model's configuration; what never makes a target feeds no interest either."""
+    negative = (*config.model.negative_actions, *config.examples.negative_actions)
+    return config.model.model_copy(update={"negative_actions": tuple(dict.fromkeys(negative))})
+
+
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     """Loads and validates one run configuration.
 

@@ -22,9 +22,8 @@ from components.index_builder.component import IndexBuilder
 from components.pusher.component import Pusher
 from components.pusher.push import ManifestFields
 from core.digest import code_digest, json_digest
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, model_config
 from trainer import features
-from trainer.config import ModelConfig
 
 #: Code that decides what each component does: a change anywhere in it runs the component
 #: anew, a change elsewhere (of the pusher, say) leaves examples and model in the cache.
@@ -78,12 +77,6 @@ def example_gen_config(config: RunConfig, data_root: str) -> ExampleGenConfig:
         follows_max_topics=config.transform.follows_max_topics,
         **config.examples.model_dump(),
     )
-
-
-def model_config(config: RunConfig) -> ModelConfig:
-    """Returns the model's configuration; what never makes a target feeds no interest either."""
-    negative = (*config.model.negative_actions, *config.examples.negative_actions)
-    return config.model.model_copy(update={"negative_actions": tuple(dict.fromkeys(negative))})
 
 
 def training_digest(config: RunConfig) -> str:

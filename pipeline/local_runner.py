@@ -16,13 +16,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.digest import file_sha256
 from core.errors import ConfigError, StoppedError, TesseraError
 from pipeline.config import RunConfig
 from pipeline.console import RunLog, run_output
 from pipeline.run_lock import run_lock
+
+if TYPE_CHECKING:
+    from pipeline.lineage import NodeState
 
 _LOGGER = logging.getLogger("tessera.run")
 
@@ -133,18 +136,52 @@ def _make_folder(folder: Path, work_dir: Path) -> None:
         ) from error
 
 
-def _run_pipeline(config: RunConfig, work_dir: Path, use_cache: bool) -> None:
+def run_data_local(config: RunConfig, *, verbose: bool = False) -> dict[str, NodeState]:
+    """Runs the chain as far as Transform, in the work folder and cache of `run_local`.
+
+    Args:
+      config: the validated configuration.
+      verbose: show all log records on the terminal too.
+
+    Returns:
+      node id -> its state, with the folders of its outputs.
+
+    Raises:
+      StoppedError: the user stopped it.
+      TesseraError: another run works in the folder, a component failed.
+    """
+    from pipeline.lineage import read_run
+
+    work_dir = Path(config.work_dir).resolve()
+    _make_folder(work_dir, work_dir)
+    since_ms = int(time.time() * 1000)
+    with run_lock(work_dir), run_output(work_dir / "data.log", verbose) as run_log:
+        try:
+            _run_pipeline(config, work_dir, use_cache=True, data_only=True)
+            _require_every_node(work_dir, since_ms, run_log)
+        except KeyboardInterrupt:
+            raise _stopped(run_log) from None
+        except Exception as caught:
+            _LOGGER.error("failed in %s\n%s", run_log.current, traceback.format_exc())
+            raise _root_cause(caught) from caught
+    return read_run(work_dir / "metadata.db", since_ms)
+
+
+def _run_pipeline(
+    config: RunConfig, work_dir: Path, use_cache: bool, data_only: bool = False
+) -> None:
     # TFX takes seconds to import: only once the configuration is known to be good.
     from tfx.orchestration import metadata
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
     from tfx.orchestration.pipeline import Pipeline
 
-    from pipeline.dag import build_components
+    from pipeline.dag import build_components, build_data_components
 
+    build = build_data_components if data_only else build_components
     pipeline = Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(work_dir / "artifacts"),
-        components=build_components(config, local_paths(config, work_dir)),
+        components=build(config, local_paths(config, work_dir)),
         enable_cache=use_cache,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(
             str(work_dir / "metadata.db")

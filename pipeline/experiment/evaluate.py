@@ -1,0 +1,204 @@
+"""Asks one trained model for everything that an experiment compares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.evaluator.examples import EvalExamples
+from components.evaluator.items import Items
+from components.evaluator.replay import Results, replay_signature
+from components.evaluator.requests import user_request
+from components.index_builder.catalogue import Catalogue, embed_catalogue
+from core.files import staged_file
+from pipeline.experiment.asking import asked_examples, read_examples
+from pipeline.experiment.jobs import ITEMS_FILE, SLOT_EXAMPLES, SLOTS_FILE, Job, VariantJob
+from trainer import features, inputs
+from trainer.export import EmbeddingModule
+from trainer.fit import Trained
+from trainer.interests.base import InterestExtractor
+from trainer.model import RetrievalModel
+from trainer.retrieval.retriever import Retriever
+
+_BATCH = 512
+_ITEM_BATCH = 4096
+_WARM_UP_CALLS, _TIMED_CALLS = 20, 200
+
+
+def evaluate(job: Job, trained: Trained) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Writes answers and embeddings of a trained model into the run's folder.
+
+    Args:
+      job: what is asked and where the answers go.
+      trained: the model.
+
+    Returns:
+      Latency figures of the model, and figures of each variant.
+
+    Raises:
+      TesseraError: the model's vectors are not finite, or it does not answer.
+    """
+    module = EmbeddingModule(trained.model, trained.transform_output)
+    catalogue = embed_catalogue(module, job.examples, _ITEM_BATCH)
+    items = Items(catalogue.ids, catalogue.topics)
+    examples = read_examples(job.examples, items, job.max_examples, job.sample_seed)
+    variants: dict[str, dict[str, float]] = {}
+    figures: dict[str, float] = {}
+    for name, variant in job.variants.items():
+        started = time.monotonic()
+        retriever = _retriever(module, catalogue, variant)
+        asked, positions = asked_examples(examples, variant.ask)
+        results = replay_signature(retriever.retrieve, job.words, asked, items, _BATCH)
+        _save_results(job.folder / f"{name}.npz", results, positions)
+        variants[name] = {"eval_s": round(time.monotonic() - started, 2)}
+        if name == "default":
+            figures = _latencies(module, retriever, examples)
+            figures["eval_s"] = variants[name]["eval_s"]
+    _save(job.folder / ITEMS_FILE, embeddings=catalogue.embeddings)
+    _save(
+        job.folder / SLOTS_FILE,
+        **slot_arrays(module.embed_user, examples),
+        **_condition_arrays(job, trained),
+    )
+    return figures, variants
+
+
+def _retriever(module: Any, catalogue: Catalogue, variant: VariantJob) -> Retriever:
+    embeddings = catalogue.embeddings
+    if variant.items_from is not None:
+        with np.load(Path(variant.items_from) / ITEMS_FILE) as stored:
+            embeddings = stored["embeddings"]
+    return Retriever(module, catalogue.ids, catalogue.topics, embeddings, variant.retrieval)
+
+
+def slot_arrays(
+    embed_user: Callable[..., Mapping[str, tf.Tensor]], examples: EvalExamples
+) -> dict[str, np.ndarray]:
+    """Embeds the first eval examples.
+
+    Args:
+      embed_user: takes the features of a request by name.
+      examples: the eval examples.
+
+    Returns:
+      `embeddings` [examples, slots, dim] float16, `slot_valid` [examples, slots] bool,
+      `slot_kind` [examples, slots] int8, `history_slot` [examples, longest] int16, -1 pads.
+    """
+    names = ("embeddings", "slot_valid", "slot_kind", "history_slot")
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for batch in _head(examples, SLOT_EXAMPLES).batches(_BATCH):
+        request = user_request(batch)
+        answer = embed_user(**{name: tf.constant(value) for name, value in request.items()})
+        for name in names:
+            parts[name].append(answer[name].numpy())
+    if not parts["embeddings"]:
+        return {}
+    longest = max(part.shape[1] for part in parts["history_slot"])
+    parts["history_slot"] = [
+        np.pad(part, ((0, 0), (0, longest - part.shape[1])), constant_values=-1)
+        for part in parts["history_slot"]
+    ]
+    types = {"embeddings": np.float16, "slot_kind": np.int8, "history_slot": np.int16}
+    joined = {name: np.concatenate(part) for name, part in parts.items()}
+    return {name: array.astype(types.get(name, array.dtype)) for name, array in joined.items()}
+
+
+def _condition_arrays(job: Job, trained: Trained) -> dict[str, np.ndarray]:
+    """Conditions of the implicit slots of a sample of eval examples.
+
+    The sample is not that of `slot_arrays`: transformed examples have an order of their own.
+
+    Returns:
+      `conditions` [users, slots, dim] float16 and `condition_valid` [users, slots] bool;
+      nothing for a model without implicit slots.
+    """
+    model = trained.model
+    if model.extractor is None:
+        return {}
+    columns = inputs.read_columns(
+        inputs.split_files([f"{job.transformed}/Split-train/*"], features.EVAL_SPLIT),
+        trained.transform_output.transformed_feature_spec(),
+        limit=SLOT_EXAMPLES,
+        seed=job.sample_seed,
+    )
+    extract = tf.function(partial(_conditions, model, model.extractor), reduce_retracing=True)
+    total = len(columns[features.transformed_name(features.ITEM_ID)])
+    parts = []
+    for start in range(0, total, _BATCH):
+        batch = {name: tf.constant(c[start : start + _BATCH]) for name, c in columns.items()}
+        parts.append([part.numpy() for part in extract(batch)])
+    if not parts:
+        return {}
+    conditions, valid = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return {"conditions": conditions.astype(np.float16), "condition_valid": valid}
+
+
+def _conditions(
+    model: RetrievalModel, extractor: InterestExtractor, columns: dict[str, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    vectors = model.embed_distinct([model.history_items(columns)])[0]
+    interests = extractor(model.encode_history(columns, vectors))
+    return interests.conditions, interests.slot_valid
+
+
+def _latencies(module: Any, retriever: Retriever, examples: EvalExamples) -> dict[str, float]:
+    """Milliseconds of single requests of real users, one at a time."""
+    batches = _head(examples, _WARM_UP_CALLS + _TIMED_CALLS).batches(1)
+    requests = [
+        {name: tf.constant(value) for name, value in user_request(batch).items()}
+        for batch in batches
+    ]
+    figures: dict[str, float] = {}
+    for name, call in (("user_tower", module.embed_user), ("retrieve", retriever.retrieve)):
+        for q, value in zip((50, 99), percentiles_ms(call, requests, (50, 99)), strict=True):
+            figures[f"{name}_p{q}_ms"] = value
+    return figures
+
+
+def percentiles_ms(
+    call: Callable[..., Any], requests: list[dict[str, Any]], percentiles: tuple[int, ...]
+) -> list[float]:
+    """Times single calls.
+
+    Args:
+      call: takes a request by name.
+      requests: are used in turn; the first calls only warm up.
+      percentiles: in percent.
+
+    Returns:
+      Milliseconds of each percentile; nothing when there is no request.
+    """
+    if not requests:
+        return []
+    seconds = []
+    for number in range(_WARM_UP_CALLS + _TIMED_CALLS):
+        request = requests[number % len(requests)]
+        started = time.perf_counter()
+        call(**request)
+        seconds.append(time.perf_counter() - started)
+    values = np.percentile(np.asarray(seconds[_WARM_UP_CALLS:]) * 1e3, percentiles)
+    return [round(float(value), 3) for value in values]
+
+
+def _head(examples: EvalExamples, number: int) -> EvalExamples:
+    return EvalExamples(
+        table=examples.table.slice(0, number),
+        target=examples.target[:number],
+        history_length=examples.history_length[:number],
+        follows=examples.follows[:number],
+    )
+
+
+def _save_results(path: Path, results: Results, asked: np.ndarray) -> None:
+    _save(path, **vars(results), asked=asked.astype(np.int64))
+
+
+def _save(path: Path, **arrays: np.ndarray) -> None:
+    with staged_file(path) as staging, open(staging, "wb") as stream:
+        np.savez_compressed(stream, **arrays)
