@@ -4,24 +4,35 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
-from trainer import association
+from trainer.association import (
+    Association,
+    best_slot_scores,
+    chosen_embedding,
+    gumbel_embedding,
+    label_aware_embedding,
+    slot_scores,
+)
+from trainer.frequency import ItemFrequency
 from trainer.interests.base import MASKED
+
+#: Least expected number of draws; keeps the logarithm of an item that is never drawn finite.
+_LEAST_DRAWS = 1e-9
 
 
 class Negatives(NamedTuple):
-    """Candidates that the whole batch shares.
+    """Candidates that the whole batch shares, drawn uniformly.
 
     Attributes:
       vectors: [negatives, dim] float32.
       ids: [negatives] int64.
+      population: number of items they were drawn from, with ids 1 to `population`.
     """
 
     vectors: tf.Tensor
     ids: tf.Tensor
+    population: int
 
 
 class SampledLoss(NamedTuple):
@@ -41,27 +52,37 @@ class SampledLoss(NamedTuple):
 class SampledSoftmax:
     """Cross-entropy of the target among sampled negatives.
 
-    With `argmax` association the embedding that the target chose scores the negatives as
-    well (Eq. 8-9); with `best_slot` each negative is scored by its own best slot, as at
-    serving time.
+    The association says which embedding of a user scores what: `argmax` the one that the
+    target chose scores the target and the negatives (Eq. 8-9); `gumbel` and `label_aware`
+    one that is a mixture of the slots does; with `best_slot` the target and each negative
+    are scored by their own best slot, as at serving time.
     """
 
     def __init__(
-        self, *, temperature: float, in_batch: bool, item_probability: np.ndarray | None
+        self,
+        *,
+        temperature: float,
+        in_batch: bool,
+        frequency: ItemFrequency | None,
+        gumbel_temperature: float = 1.0,
+        label_attention_power: float = 20.0,
     ) -> None:
         """Sets the rule up.
 
         Args:
           temperature: divides every score.
           in_batch: use the other targets of the batch as negatives.
-          item_probability: [item rows] float32 share of each item among the targets, for
-            the logQ correction of in-batch negatives; None for no correction.
+          frequency: how often an item is drawn as an in-batch negative, for the logQ
+            correction; None for no correction.
+          gumbel_temperature: see `association.gumbel_embedding`.
+          label_attention_power: see `association.label_aware_embedding`.
         """
         self._temperature = temperature
         self._in_batch = in_batch
-        self._probability = None if item_probability is None else tf.constant(item_probability)
-        self._logq = tfrs.layers.loss.SamplingProbablityCorrection()
-        self._accidental = tfrs.layers.loss.RemoveAccidentalHits()
+        # Uniform draws alone have the same Q for every item, which changes nothing.
+        self._frequency = frequency if in_batch else None
+        self._gumbel_temperature = gumbel_temperature
+        self._label_attention_power = label_attention_power
 
     def __call__(
         self,
@@ -71,7 +92,8 @@ class SampledSoftmax:
         target_ids: tf.Tensor,
         negatives: Negatives | None,
         *,
-        best_slot: bool,
+        association: Association,
+        seed: tf.Tensor | None = None,
     ) -> SampledLoss:
         """Computes the loss of every example.
 
@@ -81,45 +103,74 @@ class SampledSoftmax:
           targets: [batch, dim] float32.
           target_ids: [batch] int64.
           negatives: uniform negatives, or None for none.
-          best_slot: score each negative by its best slot.
+          association: which embedding scores the target and the negatives.
+          seed: [2] int32 randomness of this training step, None at evaluation.
         """
-        own = association.slot_scores(users, slot_valid, targets)  # [B, S]
-        if not best_slot:
-            users = association.chosen_embedding(users, own)[:, tf.newaxis]
-            slot_valid = tf.ones_like(slot_valid[:, :1])
-        positive = tf.reduce_max(own, axis=1, keepdims=True) / self._temperature
-        blocks = []
-        if self._in_batch:
-            scores = association.best_slot_scores(users, slot_valid, targets)
-            blocks.append(self._in_batch_logits(scores / self._temperature, target_ids))
-            positive = tf.linalg.diag_part(blocks[0])[:, tf.newaxis]
-            blocks[0] = tf.linalg.set_diag(blocks[0], tf.fill(tf.shape(target_ids), MASKED))
-        if negatives is not None:
-            scores = association.best_slot_scores(users, slot_valid, negatives.vectors)
-            blocks.append(self._uniform_logits(scores / self._temperature, target_ids, negatives))
-        others = tf.concat(blocks, axis=1)  # [B, negatives]
-        logits = tf.concat([positive, others], axis=1)
-        loss = tf.reduce_logsumexp(logits, axis=1) - positive[:, 0]
-        hit = positive[:, 0] > tf.reduce_max(others, axis=1)
-        return SampledLoss(loss, hit, tf.argmax(own, axis=1, output_type=tf.int32))
+        own = slot_scores(users, slot_valid, targets)  # [B, S]
+        slot = tf.argmax(own, axis=1, output_type=tf.int32)
+        if association == "best_slot":
+            positive = tf.reduce_max(own, axis=1)
+        else:
+            chosen = self._associated(users, own, association, seed)  # [B, D]
+            positive = tf.reduce_sum(chosen * targets, axis=1)
+            users, slot_valid = chosen[:, tf.newaxis], tf.ones_like(slot_valid[:, :1])
+        positive /= self._temperature
+        vectors, ids = self._candidates(targets, target_ids, negatives)
+        others = best_slot_scores(users, slot_valid, vectors) / self._temperature  # [B, C]
+        if self._frequency is not None:
+            positive -= self._log_draws(target_ids, target_ids, negatives)
+            others -= self._log_draws(ids, target_ids, negatives)
+        # The target itself, be it the row's own or an accidental hit, is no negative.
+        others = tf.where(target_ids[:, tf.newaxis] == ids, MASKED, others)
+        loss = tf.nn.softplus(tf.reduce_logsumexp(others, axis=1) - positive)
+        hit = positive > tf.reduce_max(others, axis=1)
+        return SampledLoss(loss, hit, slot)
 
-    def _in_batch_logits(self, logits: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
-        """Corrects [batch, batch] logits by the items' frequency and masks accidental hits."""
-        if self._probability is not None:
-            expected = tf.gather(self._probability, target_ids) * tf.cast(
-                tf.size(target_ids), tf.float32
-            )
-            logits = self._logq(logits, tf.minimum(expected, 1.0))
-        labels = tf.eye(tf.shape(target_ids)[0])
-        return self._accidental(labels, logits, target_ids)
-
-    def _uniform_logits(
-        self, logits: tf.Tensor, target_ids: tf.Tensor, negatives: Negatives
+    def _associated(
+        self, users: tf.Tensor, scores: tf.Tensor, rule: Association, seed: tf.Tensor | None
     ) -> tf.Tensor:
-        """Masks negatives that are the target itself; logQ where in-batch ones are corrected."""
-        if self._in_batch and self._probability is not None:
-            rows = tf.cast(tf.size(self._probability), tf.float32)
-            expected = tf.cast(tf.size(negatives.ids), tf.float32) / rows
-            logits = self._logq(logits, tf.fill(tf.shape(negatives.ids), tf.minimum(expected, 1.0)))
-        same = target_ids[:, tf.newaxis] == negatives.ids[tf.newaxis, :]
-        return tf.where(same, MASKED, logits)
+        """The one embedding [batch, dim] that scores everything under a rule but `best_slot`."""
+        if rule == "gumbel":
+            return gumbel_embedding(
+                users, scores / self._temperature, self._gumbel_temperature, seed
+            )
+        if rule == "label_aware":
+            return label_aware_embedding(users, scores, self._label_attention_power)
+        return chosen_embedding(users, scores)
+
+    def _candidates(
+        self, targets: tf.Tensor, target_ids: tf.Tensor, negatives: Negatives | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Vectors [candidates, dim] and ids [candidates] of both pools of negatives."""
+        if negatives is None:
+            return targets, target_ids
+        if not self._in_batch:
+            return negatives.vectors, negatives.ids
+        vectors = tf.concat([targets, negatives.vectors], axis=0)
+        return vectors, tf.concat([target_ids, negatives.ids], axis=0)
+
+    def _log_draws(
+        self, ids: tf.Tensor, target_ids: tf.Tensor, negatives: Negatives | None
+    ) -> tf.Tensor:
+        """Logarithm of how often an item is expected among a row's negatives.
+
+        A candidate may have come from either pool, so the expectations add up (mixed
+        negatives, Yang et al. 2020); then the sum of exp(corrected logit) over a row's
+        negatives has the sum over the whole catalogue as its expectation.
+
+        Args:
+          ids: [ids] int64.
+          target_ids: [batch] int64.
+          negatives: uniform negatives, or None for none.
+
+        Returns:
+          [ids] float32.
+        """
+        if self._frequency is None:
+            return tf.zeros_like(ids, tf.float32)
+        draws = self._frequency.expected_draws(ids, tf.size(target_ids) - 1)
+        if negatives is not None:
+            drawable = tf.logical_and(ids >= 1, ids <= negatives.population)
+            share = tf.cast(tf.size(negatives.ids), tf.float32) / negatives.population
+            draws += tf.where(drawable, share, 0.0)
+        return tf.math.log(tf.maximum(draws, _LEAST_DRAWS))
