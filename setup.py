@@ -15,7 +15,7 @@ setup(
     packages=find_packages(include=[p for name in PACKAGES for p in (name, f"{name}.*")]),
     package_data={
         "schemas": ["*.pbtxt", "*.md"],
-        "pipeline": ["report/*.j2", "report/*.css"],
+        "pipeline": ["report/*.j2", "report/*.css", "experiment/*.j2"],
     },
     entry_points={"console_scripts": ["tessera = pipeline.__main__:main"]},
     install_requires=[

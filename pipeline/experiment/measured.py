@@ -79,6 +79,7 @@ def measure_union(
     num_results: int,
     reference: Reference,
     slices: SliceMasks,
+    by_source: bool,
 ) -> Measured:
     """Measures the union of several stored lists, on the examples that all parts answered.
 
@@ -91,6 +92,7 @@ def measure_union(
       num_results: results of the union.
       reference: of the data set.
       slices: of its eval examples.
+      by_source: whether some part was asked by the examples' source topic.
     """
     population = reference.population
     stored = [_load(path) for path in parts]
@@ -103,7 +105,8 @@ def measure_union(
     merged = union(rows, kinds, shares, num_results)
     lists = measures.Lists(merged.lists, merged.part, merged.kind, merged.found_by)
     target = population.target[asked]
-    values = measures.list_values(lists, target, population.topics, population.follows[asked])
+    wanted = (population.source if by_source else population.follows)[asked]
+    values = measures.list_values(lists, target, population.topics, wanted)
     ranks = metrics.target_ranks(lists.rows, target)
     found = ranks > 0
     second = np.full(len(asked), np.nan)
@@ -133,13 +136,11 @@ def slot_figures(
     kind = np.broadcast_to(slots["slot_kind"], valid.shape)
     implicit = valid & (kind == IMPLICIT)
     values = {"user_cosine": measures.pairwise_cosine(slots["embeddings"], implicit)}
-    if "conditions" in slots and slots["conditions"].ndim == 3:
-        conditions = slots["conditions"]
-        values["centroid_cosine"] = measures.pairwise_cosine(
-            conditions, implicit[:, : conditions.shape[1]]
-        )
     columns = int((kind == IMPLICIT).any(axis=0).sum())
     figures = measures.slot_use(best[best < columns], columns) if columns else {}
+    if "conditions" in slots:  # of a sample of its own, so no values by example
+        cosine = measures.pairwise_cosine(slots["conditions"], slots["condition_valid"])
+        figures |= measures.means({"centroid_cosine": cosine})
     if columns > 1 and "history_slot" in slots:
         history_slot = slots["history_slot"]
         topic = history_topics(population, *history_slot.shape)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from components.evaluator import metrics
 from components.evaluator.evaluate import finite_json
@@ -20,6 +19,7 @@ from components.evaluator.training_log import read_training_log
 from components.examples_io import padded, read_split, split_files
 from core.errors import DataError
 from core.files import read_json, write_json
+from pipeline.experiment.asking import asked_examples
 from pipeline.experiment.jobs import DatasetRuns
 from pipeline.experiment.measures import KS
 from pipeline.experiment.population import Population, make_population
@@ -98,29 +98,9 @@ def _compute(uri: str, examples: EvalExamples, items: Items, by_source: bool) ->
         "floors": _floor_figures(floors, examples, items),
     }
     if by_source:
-        asked = asked_by_source(examples, items)
+        asked, _ = asked_examples(examples, "source_topic")
         found["floors_source_topic"] = _floor_figures(floors, asked, items) if len(asked) else {}
     return found
-
-
-def asked_by_source(examples: EvalExamples, items: Items) -> EvalExamples:
-    """Returns the examples with a logged source topic, which becomes what they follow."""
-    table = examples.table
-    names = padded(table, features.SOURCE_TOPIC, 1, b"")[:, 0]
-    logged = names != b""
-    if features.SOURCE_TOPIC_DERIVED in table.column_names:
-        logged &= padded(table, features.SOURCE_TOPIC_DERIVED, 1, 0)[:, 0] == 0
-    chosen = np.flatnonzero(logged)
-    column = table.column_names.index(features.FOLLOWED_TOPIC)
-    kind = table.schema.field(features.FOLLOWED_TOPIC).type
-    follows = pa.array([[name] for name in names[chosen]], kind)
-    taken = table.take(pa.array(chosen)).set_column(column, features.FOLLOWED_TOPIC, follows)
-    return EvalExamples(
-        table=taken.combine_chunks(),
-        target=examples.target[chosen],
-        history_length=examples.history_length[chosen],
-        follows=np.ones(len(chosen), np.int64),
-    )
 
 
 def _floor_figures(

@@ -131,6 +131,7 @@ def _measured_rows(
         entry = config.unions[name]
         row = _Row(name, "union", None, DEFAULT, entry.note)
         reason = "no seed has all its parts"
+        asks = {config.variant(row_parts(part)[1]).ask for part in entry.parts}
         for place, seed in enumerate(seeds):
             parts = _parts(runs, seeds, place, entry.parts, entry.part_offsets)
             if parts is None:
@@ -139,7 +140,12 @@ def _measured_rows(
                 reason = "two parts are the same run: it needs more seeds"
                 continue
             row.by_seed[seed] = measure_union(
-                parts, entry.part_shares, config.num_results, reference, slices
+                parts,
+                entry.part_shares,
+                config.num_results,
+                reference,
+                slices,
+                "source_topic" in asks,
             )
         _keep(row, rows, missing, reason)
     return rows, missing

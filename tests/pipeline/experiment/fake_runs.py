@@ -73,13 +73,16 @@ def write_run(
             cluster_sizes=np.ones((size, SLOTS), np.int32),
             asked=chosen.astype(np.int32),
         )
+    vectors = generator.normal(size=(ITEMS, 8)).astype(np.float32)
+    np.savez_compressed(folder / "items.npz", embeddings=vectors)
     if slots:
         first = min(count, 40)
         kind = np.tile(np.array([0, 0, 1], np.int32), (first, 1))
         np.savez_compressed(
             folder / "slots.npz",
             embeddings=generator.normal(size=(first, SLOTS, 8)).astype(np.float16),
-            conditions=generator.normal(size=(first, SLOTS, 8)).astype(np.float16),
+            conditions=generator.normal(size=(30, SLOTS - 1, 8)).astype(np.float16),
+            condition_valid=generator.random((30, SLOTS - 1)) < 0.9,
             slot_valid=np.ones((first, SLOTS), bool),
             slot_kind=kind,
             history_slot=generator.integers(-1, 2, (first, 12)).astype(np.int32),
