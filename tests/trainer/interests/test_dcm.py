@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from trainer.config import ModelConfig
 from trainer.interests import History
-from trainer.interests.dcm import DifferentiableClustering, farthest_points, route, squash
+from trainer.interests.dcm import DifferentiableClustering, assign, farthest_points, squash
 
 DIM = 6
 
@@ -184,12 +184,10 @@ def test_squash_is_shorter_than_one_and_keeps_the_direction(vectors):
 
 def test_centroids_that_were_not_chosen_get_no_item():
     points = unit(5, 1, 4)
-    weights, slot = route(
-        tf.constant(points),
+    weights, slot = assign(
+        tf.constant(points[:, :3] @ points.transpose(0, 2, 1)),
         tf.ones((1, 4), bool),
-        tf.constant(points[:, :3]),
         tf.constant([[True, False, True]]),
-        1.0,
     )
     assert 1 not in slot.numpy()
     assert not weights.numpy()[0, 1].any()
