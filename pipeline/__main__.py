@@ -19,6 +19,7 @@ _COMMANDS = {
     "data": ("pipeline.commands.data", "data", "Generate, import and check input tables."),
     "schema": ("pipeline.commands.schema", "schema", "Propose a schema from examples."),
     "versions": ("pipeline.commands.versions", "versions", "List and pin pushed versions."),
+    "tune": ("pipeline.commands.tune", "tune", "Search settings, the same way for each model."),
     "doctor": ("pipeline.commands.doctor", "doctor", "Tell what is wrong with this machine."),
 }
 

@@ -1,0 +1,1 @@
+"""A small hyper-parameter search, the same for every model."""
