@@ -15,6 +15,11 @@ from pipeline import environment
 #: command -> (module, attribute, one-line help); modules load when they are called.
 _COMMANDS = {
     "run": ("pipeline.commands.run", "run", "Run the whole pipeline on this machine."),
+    "experiment": (
+        "pipeline.commands.experiment",
+        "experiment",
+        "Train and compare many models on equal data.",
+    ),
     "recommend": ("pipeline.commands.recommend", "recommend", "Ask a pushed bundle."),
     "data": ("pipeline.commands.data", "data", "Generate, import and check input tables."),
     "schema": ("pipeline.commands.schema", "schema", "Propose a schema from examples."),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,9 @@ from components.index_builder.catalogue import Catalogue, embed_catalogue
 from core.files import staged_file
 from pipeline.experiment.asking import asked_examples, read_examples
 from pipeline.experiment.jobs import ITEMS_FILE, SLOT_EXAMPLES, SLOTS_FILE, Job, VariantJob
-from trainer import features, inputs
+from trainer import features
 from trainer.export import EmbeddingModule
 from trainer.fit import Trained
-from trainer.interests.base import InterestExtractor
-from trainer.model import RetrievalModel
 from trainer.retrieval.retriever import Retriever
 
 _BATCH = 512
@@ -64,7 +61,7 @@ def evaluate(job: Job, trained: Trained) -> tuple[dict[str, float], dict[str, di
     _save(
         job.folder / SLOTS_FILE,
         **slot_arrays(module.embed_user, examples),
-        **_condition_arrays(job, trained),
+        **condition_arrays(trained, examples),
     )
     return figures, variants
 
@@ -109,42 +106,50 @@ def slot_arrays(
     return {name: array.astype(types.get(name, array.dtype)) for name, array in joined.items()}
 
 
-def _condition_arrays(job: Job, trained: Trained) -> dict[str, np.ndarray]:
-    """Conditions of the implicit slots of a sample of eval examples.
+def condition_arrays(trained: Trained, examples: EvalExamples) -> dict[str, np.ndarray]:
+    """Conditions of the implicit slots of the first eval examples, in their order.
 
-    The sample is not that of `slot_arrays`: transformed examples have an order of their own.
+    Args:
+      trained: the model.
+      examples: the eval examples.
 
     Returns:
-      `conditions` [users, slots, dim] float16 and `condition_valid` [users, slots] bool;
-      nothing for a model without implicit slots.
+      `conditions` [examples, slots, dim] float16 and `condition_valid` [examples, slots]
+      bool; nothing for a model without implicit slots.
     """
-    model = trained.model
-    if model.extractor is None:
+    model, extractor = trained.model, trained.model.extractor
+    if extractor is None or not len(examples):
         return {}
-    columns = inputs.read_columns(
-        inputs.split_files([f"{job.transformed}/Split-train/*"], features.EVAL_SPLIT),
-        trained.transform_output.transformed_feature_spec(),
-        limit=SLOT_EXAMPLES,
-        seed=job.sample_seed,
-    )
-    extract = tf.function(partial(_conditions, model, model.extractor), reduce_retracing=True)
-    total = len(columns[features.transformed_name(features.ITEM_ID)])
+    transform = trained.transform_output.transform_features_layer()
     parts = []
-    for start in range(0, total, _BATCH):
-        batch = {name: tf.constant(c[start : start + _BATCH]) for name, c in columns.items()}
-        parts.append([part.numpy() for part in extract(batch)])
-    if not parts:
-        return {}
+    for batch in _head(examples, SLOT_EXAMPLES).batches(_BATCH):
+        columns = transform(_raw_columns(user_request(batch)))
+        vectors = model.embed_distinct([model.history_items(columns)])[0]
+        interests = extractor(model.encode_history(columns, vectors))
+        parts.append((interests.conditions.numpy(), interests.slot_valid.numpy()))
     conditions, valid = (np.concatenate(column) for column in zip(*parts, strict=True))
     return {"conditions": conditions.astype(np.float16), "condition_valid": valid}
 
 
-def _conditions(
-    model: RetrievalModel, extractor: InterestExtractor, columns: dict[str, tf.Tensor]
-) -> tuple[tf.Tensor, tf.Tensor]:
-    vectors = model.embed_distinct([model.history_items(columns)])[0]
-    interests = extractor(model.encode_history(columns, vectors))
-    return interests.conditions, interests.slot_valid
+def _raw_columns(request: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The raw features of requests as the transform graph takes them; the others are empty."""
+    rows = len(request[features.TIMESTAMP])
+    columns: dict[str, Any] = {}
+    for name in features.RAW_FEATURES:
+        missing = np.zeros((rows, 0), np.int64 if name in features.INT_FEATURES else object)
+        if name not in features.DENSE_FEATURES:
+            columns[name] = _every_cell(request.get(name, missing), missing.dtype == object)
+        elif name in request:
+            columns[name] = tf.constant(request[name][:, np.newaxis])
+        else:
+            columns[name] = tf.zeros([rows, 1], tf.string)
+    return columns
+
+
+def _every_cell(values: np.ndarray, text: bool) -> tf.SparseTensor:
+    indices = np.stack([part.ravel() for part in np.indices(values.shape)], axis=1)
+    flat = tf.constant(values.ravel().tolist(), tf.string if text else tf.int64)
+    return tf.SparseTensor(indices.astype(np.int64), flat, values.shape)
 
 
 def _latencies(module: Any, retriever: Retriever, examples: EvalExamples) -> dict[str, float]:
