@@ -47,10 +47,10 @@ def markdown(results: Mapping[str, Any]) -> str:
     for name, data in (results.get("datasets") or {}).items():
         parts += ["", f"## {name}", "", describe(data)]
         for table in dataset_tables(data):
-            parts += ["", f"### {table.title}", "", table.note, "", *_markdown_table(table)]
+            parts += ["", f"### {table.title}", "", *_markdown_table(table)]
         parts += _markdown_notes(data)
     for table in cost_tables(results.get("points") or []):
-        parts += ["", f"## {table.title}", "", table.note, "", *_markdown_table(table)]
+        parts += ["", f"## {table.title}", "", *_markdown_table(table)]
     parts += ["", "## What the columns are", ""]
     parts += [f"- **{label}**: {note}" for label, note in used_columns(results)]
     return "\n".join(parts) + "\n"
@@ -182,8 +182,8 @@ def _title(results: Mapping[str, Any]) -> str:
 
 def _time(results: Mapping[str, Any]) -> str:
     seconds, minutes = results.get("seconds"), results.get("minutes")
-    measured = f"{seconds / 60:.1f} minutes" if isinstance(seconds, (int, float)) else ""
-    stated = f"{minutes:g} minutes stated" if isinstance(minutes, (int, float)) and minutes else ""
+    measured = f"{seconds / 60:.1f} min measured" if isinstance(seconds, (int, float)) else ""
+    stated = f"{minutes:g} min stated" if isinstance(minutes, (int, float)) and minutes else ""
     return ", ".join(part for part in (measured, stated) if part)
 
 
@@ -192,7 +192,8 @@ def _markdown_table(table: Table) -> list[str]:
         f"{heading} ({note})" if note.startswith("n = ") else heading
         for heading, note in table.columns
     ]
-    lines = [f"| | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    lines = [table.note, ""] if table.note else []
+    lines += [f"| | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     lines += [f"| {_name(line)} | {' | '.join(map(_words, line.cells))} |" for line in table.lines]
     return lines
 

@@ -12,6 +12,8 @@ from pipeline.experiment import glossary
 _NONE = "–"  # noqa: RUF001
 #: Metric of the slice tables.
 SLICE_METRIC = "recall@100"
+#: Most values of a slice whose intervals are spelled out.
+_WITH_INTERVALS = 5
 _Row = Mapping[str, Any]
 
 
@@ -64,14 +66,14 @@ def dataset_tables(data: Mapping[str, Any]) -> list[Table]:
     rows, baseline = data.get("rows") or [], data.get("baseline") or ""
     tables = [
         _accuracy(rows, baseline),
+        _floors("Floors", data.get("floors") or {}),
+        _floors("Floors, asked by source topic", data.get("floors_source_topic") or {}),
         _variants(rows),
         _figures("Diversity", rows, baseline, glossary.DIVERSITY, ("topic_entropy@50",)),
         _figures("Divergence and slots", rows, baseline, glossary.INTERESTS),
         _figures("Implicit and explicit", rows, baseline, glossary.KINDS),
         _figures("Cost", rows, baseline, glossary.COST),
         *slice_tables(rows, baseline),
-        _floors("Floors", data.get("floors") or {}),
-        _floors("Floors, asked by source topic", data.get("floors_source_topic") or {}),
     ]
     return [table for table in tables if table.lines]
 
@@ -130,11 +132,18 @@ def _figures(
             continue
         cells = [_stat_cell(row, name) for name in shown]
         cells += [_difference((row.get("versus") or {}).get(name), name) for name in against]
-        lines.append(_line(row, baseline, cells))
+        lines.append(_line(row, baseline, cells, note=bool(note)))
     table = Table(title, note, columns, lines)
     present = [row for row in rows if any(mean_of(row, name) is not None for name in shown)]
+    # A row that was asked fewer examples is not comparable as it stands.
+    most = max((int(row.get("n") or 0) for row in rows), default=0)
+    for line, row in zip(table.lines, present, strict=True):
+        if note and int(row.get("n") or 0) < most:
+            asked = f"asked {number(row.get('n'), 0)} of {number(most, 0)} examples"
+            line.sub = ", ".join(part for part in (line.sub, asked) if part)
     for column, name in enumerate(shown):
-        _mark_best(table, column, [mean_of(row, name) for row in present], name)
+        values = [mean_of(row, name) if row.get("n") == most else None for row in present]
+        _mark_best(table, column, values, name)
     return table
 
 
@@ -170,6 +179,8 @@ def _slice(name: str, rows: Sequence[_Row], baseline: str) -> Table:
         f"{SLICE_METRIC}; below it the difference to {baseline or 'the baseline'}. {note}",
         [(v.replace("_", "-"), f"n = {number(sizes[v], 0)}") for v in values],
     )
+    narrow = len(values) <= _WITH_INTERVALS  # beyond, the table would be wider than a page
+    most = max((int(row.get("n") or 0) for row in rows), default=0)
     means: list[list[float | None]] = []
     for row in rows:
         parts = (row.get("slices") or {}).get(name, {})
@@ -180,10 +191,11 @@ def _slice(name: str, rows: Sequence[_Row], baseline: str) -> Table:
         cells = []
         for value, mean in zip(values, found, strict=True):
             cell = _difference((against.get(value) or {}).get(SLICE_METRIC), SLICE_METRIC)
-            change = f"{cell.text} {cell.sub}".strip() if cell.text != _NONE else ""
+            change = f"{cell.text} {cell.sub if narrow else ''}".strip()
+            change = change if cell.text != _NONE else ""
             cells.append(Cell(number(mean, 4), change, cell.tone))
         table.lines.append(_line(row, baseline, cells, note=False))
-        means.append(found)
+        means.append(found if row.get("n") == most else [None] * len(values))
     for column in range(len(values)):
         _mark_best(table, column, [found[column] for found in means], SLICE_METRIC)
     return table
@@ -246,8 +258,7 @@ def _line(row: _Row, baseline: str, cells: list[Cell], note: bool = True) -> Lin
 def _stat_cell(row: _Row, name: str) -> Cell:
     stat = (row.get("figures") or {}).get(name) or {}
     digits = glossary.figure(name).digits
-    several = sum(value is not None for value in stat.get("values") or []) > 1
-    spread = f"± {number(stat.get('std'), digits)}" if several else ""
+    spread = f"± {number(stat.get('std'), digits)}" if stat.get("std") else ""
     return Cell(number(stat.get("mean"), digits), spread)
 
 
@@ -269,7 +280,7 @@ def _difference(found: Mapping[str, Any] | None, name: str) -> Cell:
 def _mark_best(table: Table, column: int, values: Sequence[float | None], name: str) -> None:
     choose: Callable[..., float] | None = {"max": max, "min": min}.get(glossary.figure(name).best)
     known = [value for value in values if value is not None]
-    if choose is None or len(known) < 2:
+    if choose is None or len(set(known)) < 2:
         return
     best = choose(known)
     for line, value in zip(table.lines, values, strict=True):
