@@ -7,7 +7,7 @@ export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen lock clean
+.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-training lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -48,6 +48,9 @@ lint: setup-dev  ## ruff, mypy and the import contract.
 
 bench-example-gen: setup-dev  ## Rows/s, CPU and memory of ExampleGen and Transform beside Polars.
 	$(BIN)/python -m benchmarks.example_gen
+
+bench-training: setup-dev  ## Training examples/s of the models in turn; PEER="cmd" adds another program.
+	$(BIN)/python -m benchmarks.training $(if $(PEER),--peer "$(PEER)")
 
 lock: setup-dev  ## Resolve requirements*.in anew.
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-strip-extras requirements.in -o requirements.txt
