@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Literal
 
 import tensorflow as tf
 
 from trainer import randomness
-from trainer.interests.base import MASKED
+from trainer.interests.base import MASKED, first_valid
 
 #: The rules of `model.association`.
 Association = Literal["best_slot", "argmax", "gumbel", "label_aware"]
@@ -93,14 +95,50 @@ def best_slot_scores(users: tf.Tensor, slot_valid: tf.Tensor, candidates: tf.Ten
     """Scores shared candidates by the best valid slot of each user.
 
     Args:
-      users: [batch, slots, dim] float32.
+      users: [batch, slots, dim] float32; the number of slots is known while tracing.
       slot_valid: [batch, slots] bool; each row needs at least one True.
       candidates: [candidates, dim] float32.
 
     Returns:
       [batch, candidates] float32.
     """
-    batch, slots, dim = tf.unstack(tf.shape(users))
-    flat = tf.matmul(tf.reshape(users, [batch * slots, dim]), candidates, transpose_b=True)
-    scores = tf.reshape(flat, [batch, slots, tf.shape(candidates)[0]])  # [B, S, C]
-    return tf.reduce_max(tf.where(slot_valid[:, :, tf.newaxis], scores, MASKED), axis=1)
+    slots = users.shape[1]
+    if slots == 1:
+        return tf.matmul(users[:, 0], candidates, transpose_b=True)
+    # The first valid slot stands in for every invalid one, which so never scores higher:
+    # cheaper than a mask over [batch, slots, candidates].
+    stand_in = first_valid(slot_valid)[:, tf.newaxis]
+    place = tf.where(slot_valid, tf.range(slots)[tf.newaxis], stand_in)  # [B, S]
+    return _highest_scores(tf.gather(users, place, batch_dims=1), candidates)
+
+
+@tf.custom_gradient
+def _highest_scores(
+    users: tf.Tensor, candidates: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+    """Maximum over the slots, slot by slot; the gradient reaches the first best slot alone.
+
+    TensorFlow's own gradient of a maximum makes several tensors of [batch, slots,
+    candidates]; here none is larger than [batch, candidates] but the kept scores.
+
+    Args:
+      users: [batch, slots, dim] float32.
+      candidates: [candidates, dim] float32.
+    """
+    slots = tf.unstack(users, axis=1)
+    scores = [tf.matmul(slot, candidates, transpose_b=True) for slot in slots]
+    highest = functools.reduce(tf.maximum, scores)
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        left, to_users, to_candidates = upstream, [], tf.zeros_like(candidates)
+        for place, (slot, score) in enumerate(zip(slots, scores, strict=True)):
+            if place < len(slots) - 1:
+                mine = tf.where(score == highest, left, 0.0)  # [B, C]
+                left -= mine
+            else:
+                mine = left
+            to_users.append(tf.matmul(mine, candidates))
+            to_candidates += tf.matmul(mine, slot, transpose_a=True)
+        return tf.stack(to_users, axis=1), to_candidates
+
+    return highest, gradient
