@@ -134,8 +134,8 @@ def budget_in_words(result: SearchResult, epochs: int, space: Sequence[str]) -> 
     done = len(result.models[0].outcomes)
     keys = ", ".join(key.split(".")[1] for key in space)
     return (
-        f"{_count(done, 'trial')} of at most {_count(epochs, 'epoch')} for every model, the first with the shared "
-        f"settings (tessera tune; TPE over {keys})"
+        f"{_count(done, 'trial')} of at most {_count(epochs, 'epoch')} for every model, the first "
+        f"with the shared settings (tessera tune; TPE over {keys})"
     )
 
 

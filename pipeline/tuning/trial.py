@@ -84,6 +84,7 @@ def run_trial(folder: Path) -> None:
     asked: dict[str, Any] = read_json(folder / JOB_FILE)
     trainer = TrainerConfig.model_validate(asked["trainer"])
     log_dir = folder / "log"
+    log_dir.mkdir(exist_ok=True)  # a watched folder that is not there counts as deleted
     EpochWatcher(log_dir, trainer.early_stopping_metric_k, folder / EPOCHS_FILE).start()
     started = time.monotonic()
     trained = fit(
