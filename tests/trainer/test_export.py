@@ -20,12 +20,26 @@ from trainer.vocabularies import load_vocabularies
 SLOTS, IMPLICIT, DIM = 5, 3, 8
 
 
-@pytest.fixture(scope="module")
-def exported(tiny, tmp_path_factory):
-    """An untrained dcm_cr model and its folder."""
+def save_untrained(tiny, folder, config):
+    """Builds a model without training it and writes it to `folder`."""
     output = tiny.output()
     spec = output.transformed_feature_spec()
     tf.keras.utils.set_random_seed(1)
+    vocabularies = load_vocabularies(output, TRANSFORM)
+    files = inputs.split_files([f"{tiny.examples}/Split-train/*"], "corpus")
+    topics = inputs.item_topics_table(inputs.read_columns(files, spec), vocabularies.item_rows)
+    clusters = np.arange(vocabularies.item_rows) % 4 - 1
+    model = RetrievalModel(config, TrainerConfig(), TRANSFORM, vocabularies, topics, clusters)
+    model.build_from(spec)
+    for weight in model.trainable_weights:  # nothing may hide behind a zero
+        weight.assign_add(tf.random.normal(weight.shape, stddev=0.1))
+    export_model(model, output, str(folder))
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(tiny, tmp_path_factory):
+    """An untrained dcm_cr model and its folder."""
     config = ModelConfig(
         embedding_dim=DIM,
         hidden_units=(8,),
@@ -33,16 +47,8 @@ def exported(tiny, tmp_path_factory):
         explicit_slots=SLOTS - IMPLICIT,
         negative_actions=("hid*",),
     )
-    vocabularies = load_vocabularies(output, TRANSFORM)
-    files = inputs.split_files([f"{tiny.examples}/Split-train/*"], "corpus")
-    topics = inputs.item_topics_table(inputs.read_columns(files, spec), vocabularies.item_rows)
-    model = RetrievalModel(config, TrainerConfig(), TRANSFORM, vocabularies, topics)
-    model.build_from(spec)
-    for weight in model.trainable_weights:  # nothing may hide behind a zero
-        weight.assign_add(tf.random.normal(weight.shape, stddev=0.1))
     folder = tmp_path_factory.mktemp("export") / "model"
-    export_model(model, output, str(folder))
-    return model, folder
+    return save_untrained(tiny, folder, config), folder
 
 
 @pytest.fixture(scope="module")
@@ -123,16 +129,15 @@ def test_padding_of_a_request_changes_nothing(loaded):
     assert padded["history_slot"].numpy()[0, 2] == -1
 
 
-def test_serving_sees_the_features_that_training_saw(tiny, exported, loaded):
+def assert_serves_what_it_trained(tiny, model, loaded, every):
     """Raw examples asked of the SavedModel equal the model on Transform's output."""
-    model, _ = exported
     spec = tiny.output().transformed_feature_spec()
     files = inputs.split_files([f"{tiny.examples}/Split-train/*"], "eval")
     columns = {n: tf.constant(c) for n, c in inputs.read_columns(files, spec).items()}
     (vectors,) = model.embed_distinct([columns["history_item_id_xf"]])
     trained, _ = all_slots(model, columns, vectors)
     rows = tiny.raw["eval"]
-    for place in range(0, len(rows), 7):
+    for place in range(0, len(rows), every):
         row = rows[place]
         asked = request(row[features.HISTORY_ITEM_ID], row[features.FOLLOWED_TOPIC])
         asked["history_timestamp"] = tf.constant([row[features.HISTORY_TIMESTAMP]], tf.int64)
@@ -143,6 +148,41 @@ def test_serving_sees_the_features_that_training_saw(tiny, exported, loaded):
         np.testing.assert_allclose(
             answer["embeddings"].numpy()[0][valid], trained.numpy()[place][valid], atol=1e-5
         )
+
+
+def test_serving_sees_the_features_that_training_saw(tiny, exported, loaded):
+    assert_serves_what_it_trained(tiny, exported[0], loaded, every=7)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"name": "self_attention"},
+        {"name": "interest_token"},
+        {"name": "mind"},
+        {"name": "last_k"},
+        {"name": "pfs_cr", "adaptive_interests": "cluster_mass"},
+        {"name": "dcm", "centroid_init": "gaussian", "single_assignment": False},
+        {
+            "name": "dcm",
+            "centroid_init": "random_items",
+            "validity_aware": False,
+            "routing_matrix": True,
+            "adaptive_interests": "history_size",
+        },
+    ],
+    ids=str,
+)
+def test_every_kind_of_interest_survives_saving(tiny, tmp_path, settings):
+    config = ModelConfig(
+        embedding_dim=DIM, hidden_units=(8,), num_interests=IMPLICIT, attention_units=8, **settings
+    )
+    model = save_untrained(tiny, tmp_path / "model", config)
+    loaded = tf.saved_model.load(str(tmp_path / "model"))
+    assert_serves_what_it_trained(tiny, model, loaded, every=20)
+    cold = loaded.embed_user(**request(["never seen"]))
+    assert cold["slot_valid"].numpy()[0].any()
+    assert np.isfinite(cold["embeddings"]).all()
 
 
 def test_items_are_embedded_as_in_training(exported, loaded):

@@ -27,12 +27,12 @@ def request(history, follows=(), now=100 * DAY):
     }
 
 
-@pytest.mark.parametrize("name", ["two_tower", "dcm", "cr", "dcm_cr"])
+@pytest.mark.parametrize("name", ["two_tower", "mind", "pfs", "dcm", "cr", "dcm_cr"])
 def test_every_model_trains_and_exports(tiny, tmp_path, name):
     run_fn(tiny.fn_args(tmp_path, model={"name": name, "num_interests": 2}))
     loaded = tf.saved_model.load(str(tmp_path / "Format-Serving"))
     answer = loaded.embed_user(**request(["item 1", "item 5"], ["food"]))
-    slots = {"two_tower": 1, "dcm": 2, "cr": 6, "dcm_cr": 7}[name]
+    slots = {"two_tower": 1, "cr": 6, "dcm_cr": 7}.get(name, 2)
     assert answer["embeddings"].shape == (1, slots, 8)
     assert answer["slot_valid"].numpy().any()
     np.testing.assert_allclose(np.linalg.norm(answer["embeddings"], axis=-1), 1.0, rtol=1e-5)
@@ -96,7 +96,8 @@ def test_an_epoch_that_was_resumed_after_its_last_batch_is_summarised_without_a_
         vocabularies=SimpleNamespace(items=["a", "b"]),
     )
     history = [{"epoch": 1, "loss": None, "val_recall@50": 0.25}]
-    assert _summary(model, history, "from scratch") == (
+    trained = SimpleNamespace(model=model, history=history, started="from scratch")
+    assert _summary(trained) == (
         "dcm_cr: 1 epoch from scratch, best epoch 1 with val_recall@50 0.2500, "
         "2 items, 11 parameters"
     )
