@@ -20,6 +20,7 @@ _COMMANDS = {
         "experiment",
         "Train and compare many models on equal data.",
     ),
+    "paper": ("pipeline.commands.paper", "paper", "Judge the paper by published results."),
     "recommend": ("pipeline.commands.recommend", "recommend", "Ask a pushed bundle."),
     "data": ("pipeline.commands.data", "data", "Generate, import and check input tables."),
     "schema": ("pipeline.commands.schema", "schema", "Propose a schema from examples."),

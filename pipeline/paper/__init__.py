@@ -1,0 +1,1 @@
+"""Judges the paper's claims by the published results of the experiments."""

@@ -1,0 +1,65 @@
+"""The paper's future work, done: does it pay?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.paper import verdicts
+from pipeline.paper.extractors import METRIC
+from pipeline.paper.results import Interval, MissingResultError, Published
+from pipeline.paper.verdicts import WORTH, Table
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing that was left for the future.
+
+    Attributes:
+      text: what is asked.
+      experiment: that answers it.
+      row: the row to look at.
+      other: the row that it is compared with.
+    """
+
+    text: str
+    experiment: str
+    row: str
+    other: str
+
+
+QUESTIONS = (
+    Question("K by the size of the history", "adaptive", "adaptive_history_size", "dcm"),
+    Question("K by the mass of the clusters", "adaptive", "adaptive_cluster_mass", "dcm"),
+    Question("Action types of history items", "signals", "dcm", "no_action_types"),
+    Question("Negative actions masked instead of fed", "signals", "dcm", "negatives_fed"),
+    Question("Views as extra history", "signals", "dcm", "without_views"),
+)
+
+
+def answers(published: Published) -> Table:
+    """Returns a line per question and data set: the difference, and whether it pays."""
+    lines = []
+    for question in QUESTIONS:
+        shown = f"{question.row} − {question.other}"  # noqa: RUF001
+        try:
+            sets = published.sets(question.experiment, question.row, question.other)
+        except MissingResultError as error:
+            lines.append((question.text, "", shown, "", f"{verdicts.OPEN}: {error}"))
+            continue
+        for part in sets:
+            gap = part.difference(question.row, question.other, METRIC)
+            cells = (part.name, shown, verdicts.interval_text(gap), pays(gap))
+            lines.append((question.text, *cells))
+    columns = ("signal or rule", "data set", "rows", f"{METRIC}, difference", "does it pay?")
+    return Table(columns, tuple(lines))
+
+
+def pays(gap: Interval) -> str:
+    """Says what an interval means for somebody who has to decide."""
+    if verdicts.is_gain(gap):
+        return "yes"
+    if gap.high < 0:
+        return "no, it costs"
+    if verdicts.is_no_gain(gap):
+        return f"no gain of {WORTH:.0%} or more"
+    return verdicts.OPEN

@@ -1,0 +1,115 @@
+"""Claims about merging, budgets and versions."""
+
+from __future__ import annotations
+
+from pipeline.paper import verdicts
+from pipeline.paper.extractors import MAJORITY_RULE, METRIC, differences_text, majority
+from pipeline.paper.results import Interval, Published, ResultSet
+from pipeline.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Status, Table, Verdict
+
+_EXPERIMENT = "paper-serving-merge"
+_SCORE, _ROBIN, _EQUAL = "dcm", "dcm/round_robin", "dcm/equal_budgets"
+_FRESH, _STALE = "dcm_stale_index", "dcm_stale_index/stale"
+_ENTROPY = "topic_entropy@50"
+_LOSS = 0.5
+
+
+def _merge(published: Published) -> Verdict:
+    sets = published.sets(_EXPERIMENT, _SCORE, _ROBIN)
+    states = [_merge_state(part) for part in sets]
+    lines = [
+        (
+            part.name,
+            *(verdicts.interval_text(_gap(part, metric)) for metric in (METRIC, _ENTROPY)),
+            *(_pair(part, figure) for figure in ("distinct_topics", "coverage@100")),
+        )
+        for part in sets
+    ]
+    changes = ("topics, score → round-robin", "coverage@100, score → round-robin")
+    columns = ("data set", METRIC, _ENTROPY, *changes)
+    gaps = [_gap(part, METRIC) for part in sets]
+    spread = [_gap(part, _ENTROPY) for part in sets]
+    reason = (
+        f"Round-robin minus score: {METRIC} {verdicts.gain_words(gaps)}, topic entropy "
+        f"{verdicts.gain_words(spread)}; one held-out engagement per question favours score."
+    )
+    table = Table(columns, tuple(lines))
+    return Verdict(majority(states), reason, table, differences_text(gaps))
+
+
+def _merge_state(part: ResultSet) -> Status:
+    hits, topics = _gap(part, METRIC), _gap(part, _ENTROPY)
+    if topics.low > 0 and hits.high >= 0:
+        return HOLDS
+    return FAILS if hits.high < 0 and topics.difference <= 0 else OPEN
+
+
+def _gap(part: ResultSet, metric: str) -> Interval:
+    return part.difference(_ROBIN, _SCORE, metric)
+
+
+def _pair(part: ResultSet, figure: str) -> str:
+    return " → ".join(verdicts.stat_text(part.find(row, figure), 3) for row in (_SCORE, _ROBIN))
+
+
+def _budgets(published: Published) -> Verdict:
+    sets = published.sets(_EXPERIMENT, _ROBIN, _EQUAL)
+    found = [part.difference(_ROBIN, _EQUAL, METRIC) for part in sets]
+    lines = [
+        (
+            part.name,
+            *(verdicts.stat_text(part.stat(row, METRIC)) for row in (_EQUAL, _ROBIN)),
+            verdicts.interval_text(gap),
+            verdicts.interval_text(part.difference(_ROBIN, _EQUAL, _ENTROPY)),
+        )
+        for part, gap in zip(sets, found, strict=True)
+    ]
+    columns = ("data set", "equal", "by mass", f"mass − equal, {METRIC}", f"the same, {_ENTROPY}")  # noqa: RUF001
+    reason = f"Budgets by mass minus equal ones in {METRIC} are {verdicts.gain_words(found)}."
+    table = Table(columns, tuple(lines))
+    return Verdict(verdicts.gain_status(found), reason, table, differences_text(found))
+
+
+def _stale(published: Published) -> Verdict:
+    sets = published.sets(_EXPERIMENT, _FRESH, _STALE)
+    losses, lines = [], []
+    for part in sets:
+        fresh, stale = part.mean(_FRESH, METRIC), part.mean(_STALE, METRIC)
+        losses.append(1.0 - stale / max(fresh, 1e-9))
+        cells = [verdicts.stat_text(part.stat(row, METRIC)) for row in (_FRESH, _STALE)]
+        lines.append((part.name, *cells, f"{losses[-1]:.1%}"))
+    columns = ("data set", "own index", "index of another training", "relative loss")
+    states: list[Status] = [HOLDS if loss >= _LOSS else FAILS for loss in losses]
+    shown = ", ".join(f"{loss:.1%}" for loss in losses)
+    reason = f"With item embeddings of another training, {shown} of {METRIC} is lost."
+    return Verdict(majority(states), reason, Table(columns, tuple(lines)), f"−{shown}")  # noqa: RUF001
+
+
+CLAIMS = (
+    Claim(
+        "H10",
+        "Round-robin merging beats a global top-N by score.",
+        f"`paper-serving-merge`: {METRIC} and topic entropy of dcm with both merges.",
+        f"it is so where round-robin has more topic entropy and no loss of {METRIC}, refuted where "
+        f"score is better in both; {MAJORITY_RULE}",
+        "global top-N: −0.35 % repin users",  # noqa: RUF001
+        _merge,
+    ),
+    Claim(
+        "H11",
+        "Budgets by routing mass beat equal budgets of implicit slots.",
+        f"`paper-serving-merge`: {METRIC} of dcm with round-robin, by mass minus equal.",
+        GAIN_RULE,
+        "in words",
+        _budgets,
+    ),
+    Claim(
+        "H23",
+        "User model and index of different versions destroy recall.",
+        f"`paper-serving-merge`: {METRIC} of the user model of one training with the item "
+        "embeddings of another.",
+        f"it is so where {_LOSS:.0%} or more is lost, else refuted; {MAJORITY_RULE}",
+        "“drastically”, no number",
+        _stale,
+    ),
+)

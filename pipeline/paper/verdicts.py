@@ -1,0 +1,140 @@
+"""What a claim is, how evidence becomes a verdict, and how both are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.paper.results import Interval, MissingResultError, Published, Stat
+
+Status = Literal["holds", "does not hold", "not decidable here"]
+HOLDS: Status = "holds"
+FAILS: Status = "does not hold"
+OPEN: Status = "not decidable here"
+
+#: A gain below this share of the figure compared with is no gain.
+WORTH = 0.02
+GAIN_RULE = (
+    "holds when the interval is above 0 on more than half of the data sets and below 0 on none; "
+    "does not hold when more than half show no gain, or one shows a loss and at most half a gain"
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of evidence; the first column names what the line is about."""
+
+    columns: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """Returns the table as Markdown."""
+        head = [row_text(self.columns), "|---" * len(self.columns) + "|"]
+        return "\n".join([*head, *(row_text(line) for line in self.lines)])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the experiments say of a claim.
+
+    Attributes:
+      status: holds, does not hold, or not decidable here.
+      reason: one sentence.
+      evidence: our figures; None where there are none.
+      figure: the figure that decides, in a few words.
+    """
+
+    status: Status
+    reason: str
+    evidence: Table | None = None
+    figure: str = "–"  # noqa: RUF001
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper as a hypothesis.
+
+    Attributes:
+      id: H1 to H23.
+      text: the claim.
+      measure: how it is measured here.
+      rule: when it holds and when not.
+      paper: the paper's figure.
+      judge: turns results into the verdict; raises `MissingResultError`.
+    """
+
+    id: str
+    text: str
+    measure: str
+    rule: str
+    paper: str
+    judge: Callable[[Published], Verdict]
+
+
+def decide(claim: Claim, published: Published) -> Verdict:
+    """Returns the verdict of a claim; what was not measured is not decidable."""
+    try:
+        return claim.judge(published)
+    except MissingResultError as error:
+        return Verdict(OPEN, f"{error}.")
+
+
+def gain_status(intervals: Sequence[Interval]) -> Status:
+    """Weighs differences of several data sets; `GAIN_RULE` says how."""
+    half = len(intervals) / 2
+    gains = sum(is_gain(i) for i in intervals)
+    losses = sum(i.high < 0 for i in intervals)
+    if gains > half and not losses:
+        return HOLDS
+    if sum(is_no_gain(i) for i in intervals) > half or (losses and gains <= half):
+        return FAILS
+    return OPEN
+
+
+def is_gain(interval: Interval) -> bool:
+    """True where the interval is above 0."""
+    return interval.low > 0
+
+
+def is_no_gain(interval: Interval) -> bool:
+    """True where the interval excludes a gain worth a name."""
+    return interval.low <= 0 and interval.high < WORTH * abs(interval.scale)
+
+
+def gain_words(intervals: Sequence[Interval]) -> str:
+    """Says in how many data sets there is a gain, a loss, or neither."""
+    gains = sum(is_gain(i) for i in intervals)
+    losses = sum(i.high < 0 for i in intervals)
+    same = sum(is_no_gain(i) and i.high >= 0 for i in intervals)
+    parts = [
+        f"above 0 on {gains}",
+        f"below 0 on {losses}",
+        f"no gain of {WORTH:.0%} possible on {same}" if same else "",
+    ]
+    return f"{', '.join(part for part in parts if part)} of {counted(len(intervals))}"
+
+
+def counted(number: int) -> str:
+    """Returns `1 data set`, `3 data sets`."""
+    return f"{number} data set{'s' if number != 1 else ''}"
+
+
+def row_text(cells: Sequence[str]) -> str:
+    """Returns one line of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def stat_text(stat: Stat | None, digits: int = 4) -> str:
+    """Returns `mean ± deviation`; the deviation where there are several seeds."""
+    if stat is None:
+        return "–"  # noqa: RUF001
+    spread = f" ± {stat.std:.{digits}f}" if stat.seeds > 1 else ""
+    return f"{stat.mean:.{digits}f}{spread}"
+
+
+def interval_text(interval: Interval, digits: int = 4) -> str:
+    """Returns `+0.0100 [+0.0050, +0.0150]`; a star where the interval is not paired."""
+    star = "" if interval.paired else " \\*"
+    low, high = f"{interval.low:+.{digits}f}", f"{interval.high:+.{digits}f}"
+    return f"{interval.difference:+.{digits}f} [{low}, {high}]{star}"
