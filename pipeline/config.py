@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -252,12 +252,11 @@ def _known_keys(kind: type[BaseModel], location: list[str]) -> list[str]:
         field = getattr(model, "model_fields", {}).get(part)
         if field is None:
             return []
-        arguments = get_args(field.annotation)
-        candidates = (field.annotation, *arguments)
+        candidates = (field.annotation, *get_args(field.annotation))
         models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
         if not models:
             return []
         model = models[0]
-        if arguments[:1] == (str,):  # names -> models: the next part is a name
+        if get_origin(field.annotation) is dict:  # the next part is one of its keys
             next(parts, None)
     return list(model.model_fields)

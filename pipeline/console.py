@@ -186,6 +186,7 @@ def run_output(log_path: Path, verbose: bool) -> Iterator[RunLog]:
             faulthandler.disable()
             for handler in handlers:
                 logging.getLogger().removeHandler(handler)
+            _quiet()
             for descriptor in (saved_out, saved_err):
                 os.close(descriptor)
             terminal.close()
@@ -217,6 +218,15 @@ def _install(log_file: TextIO, run_log: RunLog, terminal: TextIO | None) -> list
         logger.propagate = True
         logger.setLevel(logging.INFO)
     return handlers
+
+
+def _quiet() -> None:
+    """Leaves only warnings to whoever logs after a run in the same process."""
+    from absl import logging as absl_logging
+
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    for name in (None, "tensorflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _short(value: object) -> str:

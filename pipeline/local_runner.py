@@ -164,7 +164,7 @@ def run_data_local(config: RunConfig, *, verbose: bool = False) -> dict[str, Nod
         except Exception as caught:
             _LOGGER.error("failed in %s\n%s", run_log.current, traceback.format_exc())
             raise _root_cause(caught) from caught
-    return read_run(work_dir / "metadata.db", since_ms)
+        return read_run(work_dir / "metadata.db", since_ms)
 
 
 def _run_pipeline(

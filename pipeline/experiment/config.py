@@ -291,16 +291,13 @@ def check_experiment(config: ExperimentConfig, path: str | Path) -> None:
         for model in config.models_of(dataset):
             run = config.run_config(dataset, model, config.seeds_of(dataset)[0])
             for variant in config.variants_of(model):
-                config.retrieval(run, variant)
-                _check_depth(config, run, f"{model}/{variant}")
-
-
-def _check_depth(config: ExperimentConfig, run: RunConfig, where: str) -> None:
-    if run.retrieval.num_results != config.num_results:
-        raise ConfigError(
-            f"models.{where}: retrieval.num_results is {run.retrieval.num_results}, but every row "
-            f"gets the same budget: set num_results of the experiment ({config.num_results})"
-        )
+                results = config.retrieval(run, variant).num_results
+                if results != config.num_results:
+                    raise ConfigError(
+                        f"{path}: {row_name(model, variant)}: retrieval.num_results is {results}, "
+                        "but every row gets the same budget: set num_results of the experiment "
+                        f"({config.num_results})"
+                    )
 
 
 def _mappings(tree: Any) -> list[dict[str, Any]]:
