@@ -2,12 +2,14 @@
 SHELL := /bin/bash
 PYTHON ?= python3.10
 VENV ?= .venv
+PEER_PYTHON ?= python3.11
+PEER_VENV ?= .venv-peers
 BIN := $(VENV)/bin
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-training lock clean
+.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-training bench-peers lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -51,6 +53,16 @@ bench-example-gen: setup-dev  ## Rows/s, CPU and memory of ExampleGen and Transf
 
 bench-training: setup-dev  ## Training examples/s of the models in turn; PEER="cmd" adds another program.
 	$(BIN)/python -m benchmarks.training $(if $(PEER),--peer "$(PEER)")
+
+bench-peers: setup-dev $(PEER_VENV)/.ready  ## Accuracy and examples/s beside a PyTorch library's ComiRec-SA and MIND.
+	$(BIN)/python -m benchmarks.peers --peer-python $(PEER_VENV)/bin/python $(PEER_ARGS)
+
+$(PEER_VENV)/.ready: benchmarks/requirements-peers.txt
+	@$(PEER_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' 2>/dev/null || \
+	  { echo "The peers need Python 3.11 or later: say make PEER_PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PEER_PYTHON) -m venv $(PEER_VENV)
+	$(PEER_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 lock: setup-dev  ## Resolve requirements*.in anew.
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-strip-extras requirements.in -o requirements.txt
