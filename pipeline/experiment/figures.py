@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.experiment import glossary
-from pipeline.experiment.report_tables import mean_of
+from pipeline.experiment.report_tables import comparable, mean_of
 from pipeline.report.svg import INK, LINE, MUTED, SERIES, chart
 
 _LINES_MAX = len(SERIES)
@@ -96,8 +96,9 @@ def growth(points: Sequence[Mapping[str, Any]], name: str, figure: str) -> str:
 def _best_rows(
     rows: Sequence[Mapping[str, Any]], metric: str, baseline: str
 ) -> list[Mapping[str, Any]]:
-    known = [row for row in rows if mean_of(row, metric) is not None and row.get("slices")]
-    known = [row for row in known if row.get("kind") != "variant" or row["row"] == baseline]
+    known = [row for row in comparable(rows, baseline) if mean_of(row, metric) is not None]
+    if not any(row["row"] == baseline and row.get("kind") == "variant" for row in known):
+        known = [row for row in known if row.get("kind") != "variant"]
     ordered = sorted(known, key=lambda row: (row["row"] != baseline, -(mean_of(row, metric) or 0)))
     return ordered[:_LINES_MAX]
 
@@ -112,7 +113,7 @@ def _lines(
     def draw(axes: list[Any]) -> None:
         (axis,) = axes
         for row, colour in zip(rows, SERIES, strict=False):
-            parts = row["slices"].get(slice_name, {})
+            parts = (row.get("slices") or {}).get(slice_name, {})
             points = [
                 (place, mean)
                 for place, value in enumerate(values)

@@ -103,12 +103,18 @@ def mean_of(row: _Row, name: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
+def comparable(rows: Sequence[_Row], baseline: str) -> list[_Row]:
+    """Returns the rows that were asked as many examples as the baseline; all without one."""
+    sizes = [row.get("n") for row in rows if row.get("row") == baseline]
+    return [row for row in rows if not sizes or row.get("n") == sizes[0]]
+
+
 def _accuracy(rows: Sequence[_Row], baseline: str) -> Table:
     compared = ("recall@10", "recall@100", "ndcg@10")
     note = (
-        "Mean ± standard deviation over seeds; bold is the best of a column. Differences are to "
-        f"{baseline or 'the baseline'}, with the 95 % interval of a paired bootstrap over users; "
-        "▲ and ▼ where it excludes 0."
+        "Mean ± standard deviation over seeds; bold is the best of a column among rows that were "
+        f"asked as many examples as the baseline. Differences are to {baseline or 'the baseline'}, "
+        "with the 95 % interval of a paired bootstrap over users; ▲ and ▼ where it excludes 0."
     )
     return _figures("Accuracy", rows, baseline, glossary.ACCURACY, compared, note)
 
@@ -137,12 +143,13 @@ def _figures(
     present = [row for row in rows if any(mean_of(row, name) is not None for name in shown)]
     # A row that was asked fewer examples is not comparable as it stands.
     most = max((int(row.get("n") or 0) for row in rows), default=0)
+    asked_as_baseline = comparable(rows, baseline)
     for line, row in zip(table.lines, present, strict=True):
         if note and int(row.get("n") or 0) < most:
             asked = f"asked {number(row.get('n'), 0)} of {number(most, 0)} examples"
             line.sub = ", ".join(part for part in (line.sub, asked) if part)
     for column, name in enumerate(shown):
-        values = [mean_of(row, name) if row.get("n") == most else None for row in present]
+        values = [mean_of(row, name) if row in asked_as_baseline else None for row in present]
         _mark_best(table, column, values, name)
     return table
 
@@ -180,7 +187,7 @@ def _slice(name: str, rows: Sequence[_Row], baseline: str) -> Table:
         [(v.replace("_", "-"), f"n = {number(sizes[v], 0)}") for v in values],
     )
     narrow = len(values) <= _WITH_INTERVALS  # beyond, the table would be wider than a page
-    most = max((int(row.get("n") or 0) for row in rows), default=0)
+    asked_as_baseline = comparable(rows, baseline)
     means: list[list[float | None]] = []
     for row in rows:
         parts = (row.get("slices") or {}).get(name, {})
@@ -195,7 +202,7 @@ def _slice(name: str, rows: Sequence[_Row], baseline: str) -> Table:
             change = change if cell.text != _NONE else ""
             cells.append(Cell(number(mean, 4), change, cell.tone))
         table.lines.append(_line(row, baseline, cells, note=False))
-        means.append(found if row.get("n") == most else [None] * len(values))
+        means.append(found if row in asked_as_baseline else [None] * len(values))
     for column in range(len(values)):
         _mark_best(table, column, [found[column] for found in means], SLICE_METRIC)
     return table
