@@ -40,12 +40,15 @@ def population_slices(population: Population) -> SliceMasks:
 
 
 def history_terciles(length: np.ndarray) -> dict[str, np.ndarray]:
-    """Cuts the examples into thirds by history length; equal lengths stay together."""
+    """Cuts the examples into thirds by history length; equal lengths stay together.
+
+    Where many histories are cut at the same longest length, these are the long ones.
+    """
     low, high = np.quantile(length, [1 / 3, 2 / 3]) if len(length) else (0.0, 0.0)
     return {
         "short": length <= low,
-        "middle": (length > low) & (length <= high),
-        "long": length > high,
+        "middle": (length > low) & (length < high),
+        "long": (length > low) & (length >= high),
     }
 
 

@@ -94,6 +94,13 @@ def test_terciles_of_distinct_lengths_are_thirds():
     assert [int(mask.sum()) for mask in masks.values()] == [10, 10, 10]
 
 
+def test_histories_that_were_all_cut_at_one_length_are_the_long_ones():
+    masks = history_terciles(np.array([100] * 20 + [30, 50, 60, 70, 80, 80, 90, 95, 95, 98, 10]))
+    assert [int(mask.sum()) for mask in masks.values()] == [11, 0, 20]
+    masks = history_terciles(np.array([1] * 30 + [2] * 5 + [7] * 30 + [9] * 20))
+    assert [int(mask.sum()) for mask in masks.values()] == [30, 5, 50]
+
+
 def test_a_target_is_followed_when_it_carries_a_followed_topic():
     found = population_slices(
         population([[0], [1], [2], []], [1, 1, -1, 0], [0, 1, 2], [{1, 2}, {0}, {1}, set()])
