@@ -45,7 +45,9 @@ class DifferentiableClustering(InterestExtractor):
         """
         config = self._config
         valid = history.valid if config.validity_aware else history.present
-        items = tf.math.l2_normalize(history.vectors, axis=-1, epsilon=1e-12)
+        items = history.vectors
+        if not config.normalize:  # the item tower has not done it
+            items = tf.math.l2_normalize(items, axis=-1, epsilon=1e-12)
         points, encoded = self._mapped(items), self._mapped(history.encoded)
         frozen = tf.stop_gradient(points)
         centroids, chosen, logits = self._start(items, frozen, valid, history, seed)
@@ -202,14 +204,16 @@ def assign(
       history_slot: [batch, length] int32, the best centroid, -1 where not valid.
     """
     logits = tf.where(chosen[:, :, tf.newaxis], logits, MASKED)
-    nearest = tf.argmax(logits, axis=1, output_type=tf.int32)  # [B, L]
+    # By hand, because TensorFlow's argmax and softmax are slow along an inner axis.
+    slots = tf.range(tf.shape(logits)[1])[tf.newaxis, :, tf.newaxis]
+    highest = tf.reduce_max(tf.stop_gradient(logits), axis=1, keepdims=True)
+    nearest = tf.reduce_min(tf.where(logits == highest, slots, tf.int32.max), axis=1)  # [B, L]
+    powers = tf.exp(logits - highest)
     usable = tf.logical_and(valid, tf.reduce_any(chosen, axis=1, keepdims=True))
     history_slot = tf.where(usable, nearest, -1)
-    if single:
-        kept = tf.one_hot(history_slot, tf.shape(logits)[1], axis=1)  # [B, K, L]
-    else:
-        kept = tf.cast(usable, logits.dtype)[:, tf.newaxis]  # [B, 1, L]
-    return tf.nn.softmax(logits, axis=1) * kept, history_slot
+    kept = history_slot[:, tf.newaxis] == slots if single else usable[:, tf.newaxis]
+    total = tf.reduce_sum(powers, axis=1, keepdims=True)
+    return powers * tf.cast(kept, powers.dtype) / total, history_slot
 
 
 def squash(vectors: tf.Tensor) -> tf.Tensor:
