@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.paper import association, clusters, explicit, extractors, future, serving, union
+from pipeline.paper import (
+    association,
+    clusters,
+    explicit,
+    extractors,
+    future,
+    growth,
+    serving,
+    union,
+)
 from pipeline.paper.results import Published
 from pipeline.paper.tables import TABLES, beside_ours
 from pipeline.paper.verdicts import (
@@ -88,6 +97,7 @@ def render(published: Published) -> str:
         "## The claims one by one\n",
         *(_section(claim, verdicts[claim.id]) for claim in CLAIMS),
         _future(published),
+        _cost(published),
         _summary(verdicts),
     ]
     return "\n".join(parts)
@@ -200,6 +210,15 @@ def _future(published: Published) -> str:
         "An adaptive number of clusters, and further behaviour signals. The difference is what the "
         "first row gains over the second.\n\n"
         f"{future.answers(published).markdown()}\n"
+    )
+
+
+def _cost(published: Published) -> str:
+    return (
+        "## What it costs\n\n"
+        "The paper has no table of cost. Here one thing varies at a time, with synthetic examples "
+        "whose histories are full; single requests, exact search.\n\n"
+        f"{growth.growth(published)}"
     )
 
 

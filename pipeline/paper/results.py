@@ -155,7 +155,8 @@ class ResultSet:
             return paired
         swapped = self._paired(other, row, metric, at)
         if swapped is not None:
-            return replace(swapped.reversed(), scale=self.stat(other, metric, at).mean)
+            scale = self.find(other, metric, at)
+            return replace(swapped.reversed(), scale=0.0 if scale is None else scale.mean)
         if not metric.startswith(("recall", "ndcg")):
             raise MissingResultError(
                 f"`{self.experiment}` did not compare {row} with {other} on {self.name}"

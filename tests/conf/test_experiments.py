@@ -1,0 +1,135 @@
+"""The experiments of this repository: valid, sharing trainings, and enough for every claim."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.experiment.config import load_experiment
+from pipeline.paper.future import QUESTIONS
+from pipeline.paper.page import CLAIMS, EXPERIMENTS
+from pipeline.paper.results import Published
+from pipeline.paper.tables import TABLES
+from pipeline.paper.verdicts import decide
+from tests.pipeline.paper.sample import experiment, stat
+
+FOLDER = Path(__file__).resolve().parents[2] / "conf" / "experiments"
+FILES = sorted(FOLDER.glob("*.yaml"))
+EVERY_FIGURE = (
+    *("recall@10", "recall@100", "ndcg@10", "topic_entropy@50", "coverage@100", "distinct_topics"),
+    *("topic_relevance", "topics_covered", "overlap_implicit", "overlap_jaccard"),
+    *("user_cosine", "centroid_cosine", "slots_valid", "dead_slots", "slot_use"),
+    *("cluster_nmi", "cluster_nmi_random", "examples_per_s", "peak_mb"),
+    *("retrieve_p50_ms", "retrieve_p99_ms", "user_tower_p50_ms"),
+)
+SLICES = {
+    "interest": ("head", "torso", "tail"),
+    "history_tercile": ("short", "middle", "long"),
+    "followed_target": ("source", "no_source"),
+}
+
+
+def loaded():
+    return [load_experiment(path) for path in FILES]
+
+
+def of_models():
+    return [config for config in loaded() if config.kind == "models"]
+
+
+def published():
+    """Results in which every row of every experiment has every figure."""
+    return Published({config.name: results(config) for config in of_models()})
+
+
+def results(config):
+    figures = {name: stat(0.5, 0.6) for name in EVERY_FIGURE}
+    interval = {"difference": 0, "low": 0, "high": 1}
+    datasets = {}
+    for name in config.datasets:
+        baseline = config.baseline_of(name)
+        versus = {
+            metric: {"baseline": baseline, **interval}
+            for metric in ("recall@100", "topic_entropy@50")
+        }
+        rows = [
+            {
+                "row": row,
+                "n": 100,
+                "figures": figures,
+                "slices": {
+                    part: {value: {"n": 10, "figures": figures} for value in values}
+                    for part, values in SLICES.items()
+                },
+                "versus": {} if row == baseline else versus,
+                "slice_versus": {
+                    part: {value: {} if row == baseline else versus for value in values}
+                    for part, values in SLICES.items()
+                },
+            }
+            for row in (*config.model_rows(name), *config.unions_of(name))
+        ]
+        floors = {"topic_popularity": {"recall@100": 0.1}}
+        datasets[name] = {"rows": rows, "baseline": baseline, "floors_source_topic": floors}
+    return experiment(config.name, **datasets)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_experiment_is_valid_and_says_what_it_is(path):
+    config = load_experiment(path)
+    assert config.name == path.stem
+    assert config.title
+    assert config.minutes > 0
+    assert config.search_budget
+
+
+def test_the_page_knows_every_experiment():
+    assert {config.name for config in loaded()} == set(EXPERIMENTS)
+
+
+def test_every_hypothesis_is_claimed_by_an_experiment():
+    claimed = {claim for config in loaded() for claim in config.claims}
+    assert claimed == {claim.id for claim in CLAIMS}
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_the_experiments_have_every_row_and_figure_of_a_claim(claim):
+    found = decide(claim, published())
+    assert found.evidence is not None, found.reason
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_the_experiment_that_a_claim_is_measured_by_names_it(claim):
+    claiming = [config.name for config in loaded() if claim.id in config.claims]
+    assert any(f"`{name}`" in claim.measure for name in claiming)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.text)
+def test_the_experiments_answer_the_questions_of_the_future(question):
+    sets = published().sets(question.experiment, question.row, question.other)
+    assert sets[0].difference(question.row, question.other, "recall@100").paired
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.title)
+def test_every_row_of_the_papers_tables_is_trained(table):
+    part = published().sets(table.experiment)[0]
+    assert all(part.has(row) for _, _, row in table.lines)
+
+
+def test_models_of_equal_settings_train_once_whatever_the_experiment():
+    """Fails when a file gives a data set settings of its own."""
+    seen = {}
+    for config in of_models():
+        for dataset in config.datasets:
+            seen.setdefault(dataset, set()).add(config.data_config(dataset).model_dump_json())
+    assert {dataset: len(values) for dataset, values in seen.items()} == dict.fromkeys(seen, 1)
+
+
+def test_every_model_of_a_data_set_trains_for_the_same_number_of_steps():
+    keys = ("batch_size", "epochs", "steps_per_epoch", "learning_rate", "early_stopping_patience")
+    for config in of_models():
+        for dataset in config.datasets:
+            trainers = [
+                config.run_config(dataset, model, 1).trainer.model_dump(include=set(keys))
+                for model in config.models_of(dataset)
+            ]
+            assert all(trainer == trainers[0] for trainer in trainers), config.name
