@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tensorflow as tf
+import tf_keras
 
 from trainer.config import ModelConfig
 from trainer.interests.base import (
@@ -24,8 +25,11 @@ class InterestTokens(InterestExtractor):
         dim = config.embedding_dim
         self.num_slots = config.num_interests
         self._scale = dim**-0.5
+        # Keras' default spread of 0.05 would make all queries read the same mean at first.
         self._queries = self.add_weight(
-            name="interest_queries", shape=(config.num_interests, dim), initializer="random_normal"
+            name="interest_queries",
+            shape=(config.num_interests, dim),
+            initializer=tf_keras.initializers.RandomNormal(stddev=1.0),
         )
         self._keys = self.add_weight(
             name="interest_keys", shape=(dim, dim), initializer="glorot_uniform"

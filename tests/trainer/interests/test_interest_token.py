@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.interests import histories as h
+from trainer.config import ModelConfig
+from trainer.interests import make_extractor
 
 
 def numpy_tokens(encoded, valid, queries, keys, values):
@@ -36,3 +38,10 @@ def test_it_is_attention_with_learned_queries(case, slots):
     alike = np.repeat(case.valid.any(axis=1, keepdims=True), slots, axis=1)
     np.testing.assert_array_equal(found.slot_valid, alike)
     np.testing.assert_array_equal(found.mass, alike)
+
+
+def test_new_queries_differ():
+    made = make_extractor(ModelConfig(name="interest_token", embedding_dim=64))
+    queries = h.weights_of(made)["interest_queries"]
+    assert 0.8 < queries.std() < 1.2
+    assert len(np.unique(queries.round(3), axis=0)) == 4
