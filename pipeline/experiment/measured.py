@@ -68,7 +68,8 @@ def measure_run(
         slots = _load(folder / SLOTS_FILE) if (folder / SLOTS_FILE).exists() else {}
         own, extra = slot_figures(slots, population, _best_slots(folder, slots, population, lists))
         values |= {name: _spread(column, len(asked)) for name, column in own.items()}
-        figures |= measures.means(own) | extra | _numbers(run.get("figures"))
+        # What the run noted of its slots is of validation examples; here all is of eval.
+        figures = _numbers(run.get("figures")) | figures | measures.means(own) | extra
     figures |= _numbers(_of_variant(run.get("variants"), variant))
     return _measured(asked, values, figures, slices, len(population))
 

@@ -144,10 +144,14 @@ def _figures(
     # A row that was asked fewer examples is not comparable as it stands.
     most = max((int(row.get("n") or 0) for row in rows), default=0)
     asked_as_baseline = comparable(rows, baseline)
+    seeds = max((len(row.get("seeds") or []) for row in rows), default=0)
     for line, row in zip(table.lines, present, strict=True):
+        own, parts = row.get("seeds") or [], [line.sub]
         if note and int(row.get("n") or 0) < most:
-            asked = f"asked {number(row.get('n'), 0)} of {number(most, 0)} examples"
-            line.sub = ", ".join(part for part in (line.sub, asked) if part)
+            parts.append(f"asked {number(row.get('n'), 0)} of {number(most, 0)} examples")
+        if note and len(own) < seeds:
+            parts.append(f"seeds {', '.join(map(str, own))} only")
+        line.sub = ", ".join(part for part in parts if part)
     for column, name in enumerate(shown):
         values = [mean_of(row, name) if row in asked_as_baseline else None for row in present]
         _mark_best(table, column, values, name)
@@ -265,7 +269,10 @@ def _line(row: _Row, baseline: str, cells: list[Cell], note: bool = True) -> Lin
 def _stat_cell(row: _Row, name: str) -> Cell:
     stat = (row.get("figures") or {}).get(name) or {}
     digits = glossary.figure(name).digits
-    spread = f"± {number(stat.get('std'), digits)}" if stat.get("std") else ""
+    several = sum(value is not None for value in stat.get("values") or []) > 1
+    # A whole number that is the same for every seed needs no spread.
+    shown = several and (digits > 0 or bool(stat.get("std")))
+    spread = f"± {number(stat.get('std'), digits)}" if shown else ""
     return Cell(number(stat.get("mean"), digits), spread)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ def _parts(
 def _entries(
     rows: Sequence[_Row], baseline: str, reference: Reference, slices: SliceMasks
 ) -> list[dict[str, Any]]:
-    averages = {row.name: _average(row.by_seed.values()) for row in rows}
+    by_name = {row.name: row for row in rows}
     masks = {_WHOLE: np.ones(len(reference.population), bool)} | {
         (name, value): mask for name, values in slices.items() for value, mask in values.items()
     }
@@ -187,16 +187,17 @@ def _entries(
     entries = []
     for row in rows:
         entry = _entry(row)
-        if baseline in averages and row.name != baseline:
-            found = resamples.compare(averages[row.name], averages[baseline], masks)
+        if baseline in by_name and row.name != baseline:
+            found = resamples.compare(*_averages(row, by_name[baseline]), masks)
             entry["versus"] = _named(found.pop(_WHOLE, {}), baseline)
             by_slice: dict[str, Any] = {}
             for (name, value), figures in found.items():
                 by_slice.setdefault(name, {})[value] = _named(figures, baseline)
             entry["slice_versus"] = by_slice
         own = row.model or ""
-        if row.kind == "variant" and own in averages:
-            found = resamples.compare(averages[row.name], averages[own], {_WHOLE: masks[_WHOLE]})
+        if row.kind == "variant" and own in by_name:
+            whole = {_WHOLE: masks[_WHOLE]}
+            found = resamples.compare(*_averages(row, by_name[own]), whole)
             entry["versus_default"] = _named(found.get(_WHOLE, {}), own)
         entries.append(entry)
     return entries
@@ -206,9 +207,19 @@ def _named(found: Mapping[str, Mapping[str, Any]], baseline: str) -> dict[str, A
     return {metric: {"baseline": baseline, **figures} for metric, figures in found.items()}
 
 
-def _average(runs: Iterable[Measured]) -> measures.Values:
-    """Returns each compared metric of each example, averaged over the seeds."""
-    stacked = [run.values for run in runs]
+def _averages(row: _Row, other: _Row) -> tuple[measures.Values, measures.Values]:
+    """Returns each compared metric of each example, averaged over the seeds that both have.
+
+    Rows without a common seed are averaged over their own.
+    """
+    common = row.by_seed.keys() & other.by_seed.keys()
+    return _average(row, common or row.by_seed.keys()), _average(
+        other, common or other.by_seed.keys()
+    )
+
+
+def _average(row: _Row, seeds: Collection[int]) -> measures.Values:
+    stacked = [run.values for seed, run in row.by_seed.items() if seed in seeds]
     return {name: np.mean([values[name] for values in stacked], axis=0) for name in stacked[0]}
 
 

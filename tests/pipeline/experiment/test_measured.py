@@ -93,14 +93,15 @@ def test_a_run_without_slots_is_measured_all_the_same(world):
     assert slot_figures({}, reference.population, np.zeros(0, np.int64)) == ({}, {})
 
 
-def test_figures_of_the_run_that_are_no_numbers_are_left_out(world):
+def test_figures_of_the_run_are_taken_over_when_they_are_numbers_not_measured_here(world):
     runs, reference, slices = world
     folder = runs.runs["one", 1]
     run = json.loads((folder / "run.json").read_text())
-    run["figures"] |= {"words": "many", "flag": True, "steps": 12}
+    run["figures"] |= {"words": "many", "flag": True, "steps": 12, "slots_valid": 77.0}
     (folder / "run.json").write_text(json.dumps(run))
     figures = measure_run(folder, "default", reference, slices, False).figures
     assert figures["steps"] == 12.0 and not {"words", "flag"} & set(figures)
+    assert figures["slots_valid"] == 2.0  # measured on the eval examples, not taken over
 
 
 def test_a_variant_asked_by_source_wants_the_source_topic(world):

@@ -127,6 +127,17 @@ def test_floors_are_kept_and_read_again(world, monkeypatch):
     assert again["datasets"] == results["datasets"]
 
 
+def test_rows_with_other_seeds_are_compared_on_the_seeds_that_both_have(tmp_path):
+    config = fake_config(tmp_path, unions={})
+    runs = fake_dataset(tmp_path, config)
+    shutil.rmtree(runs.runs["two", 1])
+    rows = rows_of(build_results(config, [runs]))
+    assert rows["two"]["seeds"] == [2] and rows["one"]["seeds"] == [1, 2]
+    values = [recall(runs.runs[model, 2] / "default.npz", runs, 10) for model in ("two", "one")]
+    found = rows["two"]["versus"]["recall@10"]["difference"]
+    assert found == pytest.approx(values[0] - values[1])
+
+
 def test_rows_that_cannot_be_shown_say_why(tmp_path):
     config = fake_config(tmp_path, seeds=[1])
     runs = fake_dataset(tmp_path, config)
