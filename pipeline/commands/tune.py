@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from core.errors import ConfigError
+from core.errors import ConfigError, StoppedError
 from pipeline.config import RunConfig, load_config
 from pipeline.tuning.config import TuningConfig, checked_space, load_tuning, with_settings
 
@@ -78,9 +78,14 @@ def tune(
 
     console = Console(stderr=True, soft_wrap=True)
     seconds = None if timeout is None else 60.0 * timeout
-    result = run_tuning(
-        conf, config, tuning, names, trials, seconds, say=_said(console), verbose=verbose
-    )
+    try:
+        result = run_tuning(
+            conf, config, tuning, names, trials, seconds, say=_said(console), verbose=verbose
+        )
+    except KeyboardInterrupt:
+        raise StoppedError(
+            "stopped; run the same command again: finished trials are kept and a training resumes"
+        ) from None
     words = budget_in_words(result, config.trainer.epochs, tuple(tuning.space))
     files = write_overlays(out, conf, result, words, overrides)
     metric = f"validation recall@{config.trainer.early_stopping_metric_k}"

@@ -45,7 +45,7 @@ class TrialRunner:
         job = dict(self.job(model, settings))
         folder = self.root / f"{model}-{json_digest(job)}"
         if (folder / RESULT_FILE).is_file():
-            yield from read_json(folder / RESULT_FILE)["values"]
+            yield from _values(folder / RESULT_FILE)
             return
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / JOB_FILE, job)
@@ -75,13 +75,17 @@ def _follow(process: subprocess.Popen, folder: Path) -> Generator[float, None, N
         ended = process.poll() is not None  # asked first: what was written before is then read
         name = RESULT_FILE if (folder / RESULT_FILE).is_file() else EPOCHS_FILE
         with contextlib.suppress(FileNotFoundError):
-            values = read_json(folder / name)["values"]
-            for value in values[seen:]:
+            for value in _values(folder / name)[seen:]:
                 seen += 1
                 yield value
         if ended:
             return
         time.sleep(_POLL_SECONDS)
+
+
+def _values(path: Path) -> list[float]:
+    """Values of a file; the event log holds 32 bits, the result 64: both say the same here."""
+    return [round(float(value), 6) for value in read_json(path)["values"]]
 
 
 def _stop(process: subprocess.Popen) -> None:

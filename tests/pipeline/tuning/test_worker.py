@@ -49,6 +49,16 @@ def test_every_epoch_is_told_once(tmp_path):
     assert list(runner(tmp_path, FINE)("dcm", {})) == [0.1, 0.2, 0.15]
 
 
+def test_a_value_is_the_same_from_the_event_log_and_from_the_result(tmp_path):
+    body = """
+    put("epochs.json", [0.31866464018821716])
+    time.sleep(1.0)
+    put("result.json", [0.3186646433990895])
+    """
+    train = runner(tmp_path, body)
+    assert list(train("dcm", {})) == list(train("dcm", {})) == [0.318665]
+
+
 def test_a_finished_trial_is_answered_from_its_folder(tmp_path):
     train = runner(tmp_path, FINE)
     first = list(train("dcm", {"a": 1}))
