@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -13,6 +13,9 @@ from rich.console import Console
 from core.errors import ConfigError, StoppedError
 from pipeline.config import RunConfig, load_config
 from pipeline.tuning.config import TuningConfig, checked_space, load_tuning, with_settings
+
+if TYPE_CHECKING:
+    from pipeline.tuning.search import SearchResult
 
 
 @click.command()
@@ -72,16 +75,13 @@ def tune(
     if dry_run:
         _dry_run(config, tuning, names, trials, as_json)
         return
-    from pipeline.tuning.output import result_table, set_options, write_overlays
+    from pipeline.tuning.output import write_overlays
     from pipeline.tuning.run import run_tuning
     from pipeline.tuning.search import budget_in_words, result_json
 
-    console = Console(stderr=True, soft_wrap=True)
     seconds = None if timeout is None else 60.0 * timeout
     try:
-        result = run_tuning(
-            conf, config, tuning, names, trials, seconds, say=_said(console), verbose=verbose
-        )
+        result = run_tuning(conf, config, tuning, names, trials, seconds, say=_say, verbose=verbose)
     except KeyboardInterrupt:
         raise StoppedError(
             "stopped; run the same command again: finished trials are kept and a training resumes"
@@ -93,7 +93,13 @@ def tune(
         facts = {"conf": str(conf), "seed": seed, "epochs": config.trainer.epochs, "metric": metric}
         facts["search_budget"], facts["files"] = words, [str(path) for path in files]
         click.echo(json.dumps(result_json(result, facts), indent=2))
-        return
+    else:
+        _show(result, metric, files)
+
+
+def _show(result: SearchResult, metric: str, files: list[Path]) -> None:
+    from pipeline.tuning.output import result_table, set_options
+
     shown = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 110)
     shown.print(result_table(result, metric))
     for found in result.models:
@@ -101,10 +107,14 @@ def tune(
     if result.timed_out:
         done = len(result.models[0].outcomes)
         shown.print(
-            f"[yellow]time is over[/]: {done} of {trials} trials of every model; the same "
+            f"[yellow]time is over[/]: {done} of {result.trials} trials of every model; the same "
             "command goes on"
         )
     shown.print("written " + ", ".join(map(str, files)), highlight=False)
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(text, highlight=False, markup=False)
 
 
 def _config(conf: Path, overrides: tuple[str, ...], seed: int, epochs: int | None) -> RunConfig:
@@ -148,10 +158,3 @@ def _dry_run(
         values = ", ".join(json.dumps(value) for value in entry.values)
         scale = ", logarithmic" if entry.log else ""
         click.echo(f"  {key:<26}{values or f'{entry.low:g} to {entry.high:g}{scale}'}")
-
-
-def _said(console: Console) -> Callable[[str], None]:
-    def say(text: str) -> None:
-        console.print(text, highlight=False)
-
-    return say
