@@ -119,7 +119,8 @@ CLAIMS = (
     ),
     Claim(
         "H13",
-        "Without a filter, conditional retrieval matches the topic far more than a two-tower.",
+        "Without a filter, conditional retrieval matches the topic far more than a two-tower "
+        "model.",
         "`paper-explicit`: share of results that carry the asked topic.",
         f"holds when it is at least {_MATCH_RATIO:g} times that of two_tower for both conditions, "
         "does not hold when for neither",

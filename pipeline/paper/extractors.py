@@ -113,13 +113,14 @@ def _clusters_and_topics(published: Published) -> Verdict:
         peers = [part.find(row, "cluster_nmi") if part.has(row) else None for row in _NMI_PEERS]
         cells = (f"{own:.3f}", f"{chance:.3f}", *(verdicts.stat_text(p, 3) for p in peers))
         lines.append((part.name, *cells))
+    span = f"{verdicts.signed(min(above), 3)} to {verdicts.signed(max(above), 3)}"
     columns = ("data set", "NMI dcm", "shuffled", *(f"NMI {row}" for row in _NMI_PEERS))
     reason = (
-        f"NMI of clusters and primary topics is {min(above):+.3f} to {max(above):+.3f} above that "
+        f"NMI of clusters and primary topics is {span} above that "
         "of shuffled clusters; the item vectors hold topics here, so it shows agreement, not that "
         "topics are unneeded."
     )
-    figure = f"NMI {min(above):+.3f} to {max(above):+.3f} over chance"
+    figure = f"NMI {span} over chance"
     return Verdict(majority(states), reason, Table(columns, tuple(lines)), figure)
 
 
@@ -165,7 +166,7 @@ MAJORITY_RULE = (
 
 def differences_text(intervals: list[Interval]) -> str:
     """Returns the differences alone, one per data set, in their order."""
-    return ", ".join(f"{interval.difference:+.4f}" for interval in intervals)
+    return ", ".join(verdicts.signed(interval.difference) for interval in intervals)
 
 
 CLAIMS = (

@@ -16,7 +16,7 @@ from pipeline.paper import (
     union,
 )
 from pipeline.paper.results import Published
-from pipeline.paper.tables import TABLES, beside_ours
+from pipeline.paper.tables import TABLES, beside_ours, details
 from pipeline.paper.verdicts import (
     FAILS,
     HOLDS,
@@ -189,6 +189,8 @@ def _tables(published: Published) -> Iterator[str]:
         text = ours if isinstance(ours, str) else ours.markdown()
         source = f"arXiv 2506.23060, {table.title.partition(',')[0]}. {table.quoted}"
         yield f"### {table.title}\n\n{text}\n\n{source} Ours: `{table.experiment}`.\n"
+        if table is TABLES[0]:
+            yield details(published)
 
 
 def _section(claim: Claim, verdict: Verdict) -> str:

@@ -55,7 +55,6 @@ TABLES = (
             ("DCM", (".185", ".476"), "dcm"),
             ("control: last K items", ("", ""), "last_k"),
         ),
-        ("user_cosine",),
     ),
     PaperTable(
         "Table 3, explicit interests",
@@ -93,6 +92,44 @@ TABLES = (
         ("centroid_cosine",),
     ),
 )
+
+
+#: (figure, digits) of every model of the first table.
+_DETAILS = (
+    ("recall@10", 4),
+    ("recall@50", 4),
+    ("recall@100", 4),
+    ("ndcg@10", 4),
+    ("coverage@100", 3),
+    ("distinct_topics", 1),
+    ("user_cosine", 2),
+    ("dead_slots", 1),
+    ("examples_per_s", 0),
+)
+
+
+def details(published: Published) -> str:
+    """Returns every model of the first table in full and the floors, a table per data set."""
+    experiment = TABLES[0].experiment
+    try:
+        sets = published.sets(experiment)
+    except MissingResultError:
+        return ""
+    return "\n".join(f"#### {part.name}\n\n{_detail(part).markdown()}\n" for part in sets)
+
+
+def _detail(part: ResultSet) -> Table:
+    lines = []
+    for entry in part.content["rows"]:
+        row = str(entry["row"])
+        stats = [part.find(row, figure) for figure, _ in _DETAILS]
+        digits = [number for _, number in _DETAILS]
+        cells = [verdicts.stat_text(s, d) if s else "" for s, d in zip(stats, digits, strict=True)]
+        lines.append((row, *cells))
+    for floor, values in part.content.get("floors", {}).items():
+        cells = [f"{values[name]:.{d}f}" if name in values else "" for name, d in _DETAILS]
+        lines.append((f"floor: {floor.replace('_', ' ')}", *cells))
+    return Table(("", *(figure.replace("_", " ") for figure, _ in _DETAILS)), tuple(lines))
 
 
 def beside_ours(table: PaperTable, published: Published) -> Table | str:

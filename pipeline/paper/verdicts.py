@@ -136,5 +136,13 @@ def stat_text(stat: Stat | None, digits: int = 4) -> str:
 def interval_text(interval: Interval, digits: int = 4) -> str:
     """Returns `+0.0100 [+0.0050, +0.0150]`; a star where the interval is not paired."""
     star = "" if interval.paired else " \\*"
-    low, high = f"{interval.low:+.{digits}f}", f"{interval.high:+.{digits}f}"
-    return f"{interval.difference:+.{digits}f} [{low}, {high}]{star}"
+    low, high = signed(interval.low, digits), signed(interval.high, digits)
+    return f"{signed(interval.difference, digits)} [{low}, {high}]{star}"
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """Returns a number with its sign; what rounds to 0 has none."""
+    text = f"{value:+.{digits}f}"
+    if float(text) == 0.0:
+        return text[1:]
+    return text.replace("-", "−")  # noqa: RUF001

@@ -73,6 +73,16 @@ def test_the_papers_figures_stand_beside_ours():
     assert table.lines[-1][:3] == ("both, K = 7", ".185", "0.2000 ± 0.0000")
 
 
+def test_every_model_and_floor_of_a_data_set_is_shown_in_full():
+    figures = {"recall@10": 0.1, "user_cosine": 0.5, "dead_slots": 2.0, "examples_per_s": 12_345}
+    rows = row("two_tower"), row("dcm", figures=figures)
+    floors = {"item_cosine": {"recall@100": 0.15}}
+    content = experiment("paper-implicit", toy=dataset(*rows, floors=floors))
+    page = render(Published({"paper-implicit": content}))
+    assert "| dcm | 0.1000 |  | 0.2000 ± 0.0000 |  |  |  | 0.50 | 2.0 | 12345 |" in page
+    assert "| floor: item cosine |  |  | 0.1500 |" in page
+
+
 def test_a_table_of_the_paper_without_ours_says_what_was_not_run():
     assert beside_ours(TABLES[0], Published({})) == "Ours: `paper-implicit` was not run."
 

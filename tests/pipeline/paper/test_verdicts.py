@@ -10,6 +10,7 @@ from pipeline.paper.verdicts import (
     gain_status,
     gain_words,
     interval_text,
+    signed,
     stat_text,
 )
 
@@ -73,6 +74,15 @@ def test_deviations_are_shown_for_several_seeds_only():
 def test_intervals_that_are_not_paired_carry_a_star():
     assert interval_text(GAIN) == "+0.0200 [+0.0100, +0.0300]"
     assert interval_text(GAIN.minus(NONE)).endswith("\\*")
+
+
+def test_signs_are_typographic_and_zero_has_none():
+    assert [signed(value, 2) for value in (0.1, -0.1, -0.001, 0.0)] == [
+        "+0.10",
+        "\u22120.10",
+        "0.00",
+        "0.00",
+    ]
 
 
 def test_a_bar_in_a_cell_does_not_break_a_table():
