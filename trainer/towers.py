@@ -8,7 +8,7 @@ import tf_keras
 
 from trainer import randomness
 from trainer.config import ModelConfig
-from trainer.interests.base import History, Interests, first_valid, masked_mean
+from trainer.interests.base import History, Interests, masked_mean
 from trainer.vocabularies import Vocabularies
 
 _CLUSTER_SCALARS = 3
@@ -170,7 +170,9 @@ class UserTower(tf_keras.layers.Layer):
 def user_context(history: History) -> tf.Tensor:
     """Mean and most recent valid item of a history, `[batch, 2 * dim]`; 0 without one."""
     mean = masked_mean(history.encoded, history.valid)
-    return tf.concat([mean, _first_member(history.encoded, history.valid)], axis=-1)
+    newest, some = _newest(history.valid)
+    last = tf.gather(history.encoded, newest, batch_dims=1) * some[:, tf.newaxis]
+    return tf.concat([mean, last], axis=-1)
 
 
 def cluster_inputs(history: History, interests: Interests) -> tf.Tensor:
@@ -187,22 +189,31 @@ def cluster_inputs(history: History, interests: Interests) -> tf.Tensor:
     members = interests.history_slot[:, tf.newaxis] == slots[tf.newaxis, :, tf.newaxis]  # [B, S, L]
     size = tf.reduce_sum(tf.cast(members, tf.float32), axis=2)
     total = tf.reduce_sum(tf.cast(history.valid, tf.float32), axis=1, keepdims=True)
-    recency = 1.0 / (1.0 + tf.cast(first_valid(members), tf.float32))
+    newest, some = _newest(members)
     scalars = tf.stack(
         [
             tf.math.log1p(size) / np.log(50.0),
             size / tf.maximum(total, 1.0),
-            tf.where(size > 0, recency, 0.0),
+            some / (1.0 + tf.cast(newest, tf.float32)),
         ],
         axis=-1,
     )
-    return tf.concat([_first_member(history.encoded, members), scalars], axis=-1)
+    last = tf.gather(history.encoded, newest, batch_dims=1) * some[..., tf.newaxis]
+    return tf.concat([last, scalars], axis=-1)
 
 
-def _first_member(values: tf.Tensor, members: tf.Tensor) -> tf.Tensor:
-    """Newest member of each row of `members`: [B, L] gives [B, D], [B, S, L] gives [B, S, D]."""
-    newest = tf.gather(values, first_valid(members), batch_dims=1)
-    return newest * tf.cast(tf.reduce_any(members, axis=-1, keepdims=True), values.dtype)
+def _newest(members: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Newest member of each row of [..., length] bool.
+
+    Returns:
+      [...] int32 position, the last one where a row has no member, and [...] float32, 1
+      where it has one and 0 elsewhere.
+    """
+    length = tf.shape(members)[-1]
+    # TensorFlow's argmax takes several times as long.
+    from_end = tf.cast(tf.range(length, 0, -1), tf.float32)
+    first = tf.cast(tf.reduce_max(tf.cast(members, tf.float32) * from_end, axis=-1), tf.int32)
+    return tf.minimum(length - first, length - 1), tf.cast(first > 0, tf.float32)
 
 
 def _initializer(dim: int, scale: float = 1.0) -> tf_keras.initializers.Initializer:

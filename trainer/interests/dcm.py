@@ -203,11 +203,13 @@ def assign(
       weights: [batch, slots, length] float32, the kept softmax weights over the centroids.
       history_slot: [batch, length] int32, the best centroid, -1 where not valid.
     """
-    logits = tf.where(chosen[:, :, tf.newaxis], logits, MASKED)
-    # By hand, because TensorFlow's argmax and softmax are slow along an inner axis.
-    slots = tf.range(tf.shape(logits)[1])[tf.newaxis, :, tf.newaxis]
+    logits += tf.where(chosen, 0.0, MASKED)[:, :, tf.newaxis]
+    # By hand, because TensorFlow's argmax, softmax and broadcast select are slow here.
+    count = tf.shape(logits)[1]
+    slots = tf.range(count)[tf.newaxis, :, tf.newaxis]
     highest = tf.reduce_max(tf.stop_gradient(logits), axis=1, keepdims=True)
-    nearest = tf.reduce_min(tf.where(logits == highest, slots, tf.int32.max), axis=1)  # [B, L]
+    best = tf.cast(logits == highest, logits.dtype) * tf.cast(count - slots, logits.dtype)
+    nearest = count - tf.cast(tf.reduce_max(best, axis=1), tf.int32)  # [B, L], first of equals
     powers = tf.exp(logits - highest)
     usable = tf.logical_and(valid, tf.reduce_any(chosen, axis=1, keepdims=True))
     history_slot = tf.where(usable, nearest, -1)
