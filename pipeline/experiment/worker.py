@@ -6,6 +6,7 @@ the one before. Progress goes to stdout as JSON lines, everything else to stderr
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
@@ -209,11 +210,13 @@ def main() -> int:
     sys.stdout.flush()
     progress = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    faulthandler.enable()
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
     )
+    logging.getLogger("absl").setLevel(logging.WARNING)
     set_reporter(PipeReporter(progress))
     _stop_with_the_parent()
     try:
