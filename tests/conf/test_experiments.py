@@ -1,5 +1,6 @@
 """The experiments of this repository: valid, sharing trainings, and enough for every claim."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,19 @@ def test_an_experiment_is_valid_and_says_what_it_is(path):
     assert config.title
     assert config.minutes > 0
     assert config.search_budget
+
+
+def test_the_example_of_the_guide_is_valid(tmp_path):
+    guide = (FOLDER.parents[1] / "docs" / "experiments.md").read_text(encoding="utf-8")
+    example = guide.split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "experiments").mkdir()
+    path = tmp_path / "experiments" / "my-experiment.yaml"
+    path.write_text(example)
+    shutil.copytree(FOLDER / "shared", path.parent / "shared")
+    shutil.copy(FOLDER.parent / "local.yaml", tmp_path)
+    config = load_experiment(path)
+    assert config.model_rows("generated") == ("two_tower", "dcm", "dcm/round_robin", "dcm_cr")
+    assert config.unions_of("generated") == ("dcm+two_tower",)
 
 
 def test_the_page_knows_every_experiment():
