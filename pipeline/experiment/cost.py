@@ -88,7 +88,7 @@ def run_cost(config: ExperimentConfig, out_dir: str | Path) -> dict[str, Any]:
 
 def _job(model: str, point: CostPoint, cost: CostConfig) -> dict[str, Any]:
     """What the worker is asked; its digest names the point."""
-    how = cost.model_dump(mode="json", exclude={"models", "base", "axes"})
+    how = cost.model_dump(mode="json", exclude={"models", "base", "axes", "axes_of"})
     return {"model": model, "point": point.model_dump(mode="json"), "config": how}
 
 

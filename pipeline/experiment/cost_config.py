@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.config import BaseConfig
 from trainer.config import ModelConfig
@@ -44,6 +44,9 @@ class CostConfig(BaseConfig):
     models: tuple[str, ...] = Field(("two_tower", "dcm", "dcm_cr"), min_length=1)
     base: CostPoint = CostPoint()
     axes: CostAxes = CostAxes()
+    axes_of: dict[str, tuple[AxisName, ...]] = Field(
+        {}, description="axes along which a model is measured; all for a model not named here"
+    )
     seconds_per_point: float = Field(6.0, gt=0.0, description="training steps, after warm-up")
     warm_up_steps: int = Field(3, ge=1, description="first steps, which trace and allocate")
     requests: int = Field(200, ge=10, description="serving requests of batch 1, after warm-up")
@@ -56,6 +59,13 @@ class CostConfig(BaseConfig):
             ModelConfig.model_validate({"name": name})
         return models
 
+    @model_validator(mode="after")
+    def _axes_of_measured_models(self) -> CostConfig:
+        unknown = sorted(set(self.axes_of) - set(self.models))
+        if unknown:
+            raise ValueError(f"axes_of names {unknown[0]!r}, which is not one of models")
+        return self
+
     def rows(self) -> list[tuple[str, AxisName, CostPoint]]:
         """Returns the rows of the table: model, axis and point, one axis varied at a time.
 
@@ -64,6 +74,8 @@ class CostConfig(BaseConfig):
         found: list[tuple[str, AxisName, CostPoint]] = []
         for model in self.models:
             for axis in AXES:
+                if axis not in self.axes_of.get(model, AXES):
+                    continue
                 if axis == "num_interests" and has_one_interest(model):
                     continue
                 own = getattr(self.base, axis)

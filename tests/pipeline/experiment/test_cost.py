@@ -64,6 +64,16 @@ def test_every_row_leaves_the_base_along_its_own_axis_only():
     assert values == [200, 300]
 
 
+def test_a_model_can_be_left_out_of_an_axis():
+    config = CostConfig.model_validate({**TINY, "axes_of": {"dcm": ["num_interests"]}})
+    assert {axis for model, axis, _ in config.rows() if model == "dcm"} == {"num_interests"}
+    assert {axis for model, axis, _ in config.rows() if model == "two_tower"} == {
+        "history_length",
+        "items",
+        "batch_size",
+    }
+
+
 def test_a_point_that_axes_share_is_measured_once(experiment, worker, tmp_path):
     found = cost.run_cost(experiment(TINY), tmp_path / "out")
     base = CostPoint.model_validate(TINY["base"]).model_dump()
@@ -106,6 +116,7 @@ def test_a_process_killed_for_memory_says_so_and_how_to_go_on(experiment, worker
         ({"base": {"history": 5}}, "base.history"),
         ({"axes": {"items": [0]}}, "axes.items"),
         ({"seconds_per_point": 0}, "seconds_per_point"),
+        ({"models": ["dcm"], "axes_of": {"mind": []}}, "mind"),
     ],
 )
 def test_a_wrong_section_is_refused_by_its_key(experiment, tmp_path, section, message):
