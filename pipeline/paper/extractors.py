@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pipeline.paper import verdicts
-from pipeline.paper.results import Interval, MissingResultError, Published, ResultSet
+from pipeline.paper.results import Interval, MissingResultError, Published
 from pipeline.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Status, Table, Verdict
 
 METRIC = "recall@100"
 _ONE, _DCM, _CONTROL = "two_tower", "dcm", "last_k"
 _PEERS = ("self_attention", "interest_token", "mind")
-_LATENCY_LIMIT = 2.0
 _AGREEMENT_CLEAR, _AGREEMENT_NONE = 0.05, 0.02
 
 
@@ -127,30 +126,6 @@ def _clusters_and_topics(published: Published) -> Verdict:
 _NMI_PEERS = ("pfs", "mind")
 
 
-def _latency(published: Published) -> Verdict:
-    sets = published.sets("paper-implicit", _ONE, _DCM)
-    ratios, lines = [], []
-    for part in sets:
-        p50, p99 = (_pair(part, f"retrieve_p{q}_ms") for q in (50, 99))
-        ratios.append(p50[1] / p50[0])
-        tower = _pair(part, "user_tower_p50_ms")
-        cells = [f"{one:.2f} → {many:.2f}" for one, many in (tower, p50, p99)]
-        lines.append((part.name, *cells, f"{ratios[-1]:.2f}"))
-    columns = ("data set", "user tower p50, ms", "request p50, ms", "request p99, ms", "ratio p50")
-    states = [HOLDS if ratio <= _LATENCY_LIMIT else FAILS for ratio in ratios]
-    reason = (
-        f"The median request with dcm takes {min(ratios):.2f} to {max(ratios):.2f} times that of "
-        "two_tower (embedding, exact search, merge; batch 1, one machine)."
-    )
-    status = HOLDS if FAILS not in states else FAILS
-    figure = f"{min(ratios):.2f} to {max(ratios):.2f} times"
-    return Verdict(status, reason, Table(columns, tuple(lines)), figure)
-
-
-def _pair(part: ResultSet, figure: str) -> tuple[float, float]:
-    return part.mean(_ONE, figure), part.mean(_DCM, figure)
-
-
 def majority(states: list[Status]) -> Status:
     """More than half hold and none fails: holds. More than half fail: does not hold."""
     if states.count(HOLDS) > len(states) / 2 and FAILS not in states:
@@ -214,14 +189,5 @@ CLAIMS = (
         f"than {_AGREEMENT_NONE} above; {MAJORITY_RULE}",
         "case study only",
         _clusters_and_topics,
-    ),
-    Claim(
-        "H22",
-        "K embeddings fit the latency budget.",
-        "`paper-implicit`: milliseconds of single requests with dcm against two_tower.",
-        f"holds when the median is at most {_LATENCY_LIMIT:g} times that of two_tower on every "
-        "data set; does not hold otherwise",
-        "p90 150 → 205 ms (+37 %)",
-        _latency,
     ),
 )

@@ -28,7 +28,7 @@ from pipeline.paper.verdicts import (
     decide,
 )
 
-_MODULES = (extractors, clusters, association, explicit, union, serving)
+_MODULES = (extractors, clusters, association, explicit, union, serving, growth)
 CLAIMS: tuple[Claim, ...] = tuple(
     sorted((c for module in _MODULES for c in module.CLAIMS), key=lambda claim: int(claim.id[1:]))
 )
@@ -77,7 +77,8 @@ _READING = f"""\
   which users were asked, not how trainings vary: beside it, look at `±`.
 - `\\*` marks an interval that is not paired: two samples, or two differences, taken as independent.
   It is an approximation, for the same users usually too wide.
-- **No gain** means that the interval excludes a gain of {WORTH:.0%} of the figure compared with.
+- **No gain** means that the interval is not above 0 and excludes a gain of {WORTH:.0%} of the
+  figure compared with.
 - *Not decidable here* covers both what was not measured and what the intervals leave open.
 - The paper's figures are second-hand: as quoted by readers of the paper.
 """

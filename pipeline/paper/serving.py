@@ -90,8 +90,9 @@ CLAIMS = (
         "H10",
         "Round-robin merging beats a global top-N by score.",
         f"`paper-serving-merge`: {METRIC} and topic entropy of dcm with both merges.",
-        f"it is so where round-robin has more topic entropy and no loss of {METRIC}, refuted where "
-        f"score is better in both; {MAJORITY_RULE}",
+        "it is so where the interval of the entropy, round-robin minus score, is above 0 and that "
+        f"of {METRIC} not below 0; refuted where that of {METRIC} is below 0 and the entropy no "
+        f"higher; {MAJORITY_RULE}",
         "global top-N: −0.35 % repin users",  # noqa: RUF001
         _merge,
     ),
@@ -107,7 +108,7 @@ CLAIMS = (
         "H23",
         "User model and index of different versions destroy recall.",
         f"`paper-serving-merge`: {METRIC} of the user model of one training with the item "
-        "embeddings of another.",
+        "embeddings of another that began from other random weights.",
         f"it is so where {_LOSS:.0%} or more is lost, else refuted; {MAJORITY_RULE}",
         "“drastically”, no number",
         _stale,

@@ -17,7 +17,8 @@ OPEN: Status = "not decidable here"
 WORTH = 0.02
 GAIN_RULE = (
     "holds when the interval is above 0 on more than half of the data sets and below 0 on none; "
-    "does not hold when more than half show no gain, or one shows a loss and at most half a gain"
+    "does not hold when more than half show no gain, or when any is below 0 and no more than half "
+    "are above"
 )
 
 

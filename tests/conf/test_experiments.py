@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.experiment.config import load_experiment
+from pipeline.experiment.cost import cost_config
 from pipeline.paper.future import QUESTIONS
 from pipeline.paper.page import CLAIMS, EXPERIMENTS
 from pipeline.paper.results import Published
@@ -26,6 +27,7 @@ SLICES = {
     "interest": ("head", "torso", "tail"),
     "history_tercile": ("short", "middle", "long"),
     "followed_target": ("source", "no_source"),
+    "follows": ("followers", "non_followers"),
 }
 
 
@@ -39,7 +41,17 @@ def of_models():
 
 def published():
     """Results in which every row of every experiment has every figure."""
-    return Published({config.name: results(config) for config in of_models()})
+    found = {config.name: results(config) for config in of_models()}
+    return Published(found | {config.name: costs(config) for config in loaded() if config.cost})
+
+
+def costs(config):
+    times = dict.fromkeys(("embed_user_p50_ms", "retrieve_p50_ms"), 1.0)
+    points = [
+        {"model": model, "axis": axis, "value": getattr(point, axis), **times}
+        for model, axis, point in cost_config(config).rows()
+    ]
+    return {**experiment(config.name), "points": points}
 
 
 def results(config):
