@@ -49,7 +49,8 @@ FIGURES: dict[str, Figure] = {
     "topics_covered": Figure("covered", "share of followed topics with at least one result", 3),
     "user_cosine": Figure(
         "user cosine",
-        "mean pairwise cosine of a user's implicit embeddings; 1 means that they collapsed",
+        "mean pairwise cosine of a user's implicit embeddings, first 2,000 questions; 1 means that "
+        "they collapsed",
         3,
     ),
     "centroid_cosine": Figure(
@@ -57,7 +58,9 @@ FIGURES: dict[str, Figure] = {
     ),
     "slots_valid": Figure("slots", "implicit slots in use per user", 2),
     "slot_use": Figure(
-        "slot use", "entropy of which slot suits the target best, over its maximum", 3
+        "slot use",
+        "entropy of which slot suits the target best, over its maximum, first 2,000 questions",
+        3,
     ),
     "dead_slots": Figure("dead slots", "slots that suit the target best for under 1 % of users", 1),
     "cluster_balance": Figure(
@@ -78,8 +81,8 @@ FIGURES: dict[str, Figure] = {
     "hits_second": Figure("hits, 2nd part", "share of a union's hits not from its first part", 3),
     "overlap_implicit": Figure(
         "overlap",
-        "share of implicit candidates that explicit slots found too; of a union: share of the "
-        "first part's list that is in the second's",
+        "share of the results found by implicit slots that explicit slots found too; of a union: "
+        "share of the first part's list that is in the second's",
         3,
     ),
     "overlap_jaccard": Figure("Jaccard", "size of the same overlap over that of both together", 3),
