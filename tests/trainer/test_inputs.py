@@ -78,3 +78,8 @@ def test_topics_are_laid_out_by_item():
 def test_a_missing_split_is_named(tiny):
     with pytest.raises(TrainingError, match="split 'nothing' has no transformed examples"):
         inputs.split_files([f"{tiny.examples}/Split-train/*"], "nothing")
+
+
+def test_no_tuning_thread_keeps_the_end_of_an_epoch_waiting(files, spec):
+    dataset = inputs.train_batches(files, spec, batch_size=4, shuffle_buffer=50, seed=1)
+    assert dataset.options().autotune.enabled is False
