@@ -24,7 +24,7 @@ _SHOWN = ("recall@10", "recall@100", "ndcg@10", "coverage@100", "user_cosine", "
 
 
 @click.command()
-@click.option("--conf", type=click.Path(path_type=Path), required=True, help="YAML file.")
+@click.option("--conf", type=click.Path(path_type=Path), required=True, help="Experiment, YAML.")
 @click.option(
     "--set",
     "overrides",
@@ -63,6 +63,11 @@ def experiment(
     if config.kind == "models":
         config = select(
             config, seeds=_numbers(seeds), datasets=_words(datasets), models=_words(models)
+        )
+    elif seeds or datasets or models:
+        raise ConfigError(
+            f"{config.name}: a cost experiment has no parts to choose with --seeds, --datasets or "
+            "--models; change it with --set cost.models=[dcm]"
         )
     if dry_run:
         _dry_run(config, as_json)

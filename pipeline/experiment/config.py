@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from core.config import BaseConfig
 from core.errors import ConfigError
@@ -23,7 +23,15 @@ from trainer.config import RetrievalConfig
 #: The variant that every model has: its own retrieval settings.
 DEFAULT = "default"
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.+-]*$")]
-Seeds = Annotated[tuple[int, ...], Field(min_length=1)]
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"{list(seeds)} has a seed twice; one training counts once")
+    return seeds
+
+
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class DatasetConfig(BaseConfig):
@@ -113,6 +121,9 @@ class ExperimentConfig(BaseConfig):
     models: dict[Name, ModelEntry] = {}
     variants: dict[Name, VariantConfig] = {}
     unions: dict[Name, UnionConfig] = {}
+    compare: dict[str, str] = Field(
+        {}, description="row -> another row that it is compared with, beside the baseline"
+    )
     cost: Any = None
 
     # -- what belongs to a data set -------------------------------------------------------
@@ -261,6 +272,8 @@ def select(
     Raises:
       ConfigError: a name is unknown, or nothing is left.
     """
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds: {', '.join(map(str, seeds))} has a seed twice")
     names.require(datasets, config.datasets, "--datasets")
     names.require(models, config.models, "--models")
     kept = {n: d for n, d in config.datasets.items() if not datasets or n in datasets}

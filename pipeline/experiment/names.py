@@ -51,6 +51,12 @@ def check_names(config: ExperimentConfig, path: str | Path) -> None:
         require(entry.variants, ("default", *config.variants), f"{where}.variants")
         require(entry.set, MODEL_SECTIONS, f"{where}.set")
     _check_unions(config, path)
+    known = {
+        row: None
+        for dataset in config.datasets
+        for row in (*config.model_rows(dataset), *config.unions_of(dataset))
+    }
+    require((*config.compare, *config.compare.values()), known, f"{path}: compare")
     for dataset in config.datasets:
         rows = (*config.model_rows(dataset), *config.unions_of(dataset))
         if not rows:

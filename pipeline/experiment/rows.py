@@ -90,7 +90,7 @@ def dataset_results(config: ExperimentConfig, runs: DatasetRuns) -> dict[str, An
     slices = population_slices(reference.population)
     rows, missing = _measured_rows(config, runs, reference, slices)
     baseline = config.baseline_of(runs.name)
-    entries = _entries(rows, baseline, reference, slices)
+    entries = _entries(rows, baseline, config.compare, reference, slices)
     content: dict[str, Any] = {
         **reference.counts,
         "time_unit": runs.run.examples.time_unit,
@@ -177,7 +177,11 @@ def _parts(
 
 
 def _entries(
-    rows: Sequence[_Row], baseline: str, reference: Reference, slices: SliceMasks
+    rows: Sequence[_Row],
+    baseline: str,
+    compare: Mapping[str, str],
+    reference: Reference,
+    slices: SliceMasks,
 ) -> list[dict[str, Any]]:
     by_name = {row.name: row for row in rows}
     masks = {_WHOLE: np.ones(len(reference.population), bool)} | {
@@ -194,11 +198,12 @@ def _entries(
             for (name, value), figures in found.items():
                 by_slice.setdefault(name, {})[value] = _named(figures, baseline)
             entry["slice_versus"] = by_slice
-        own = row.model or ""
-        if row.kind == "variant" and own in by_name:
-            whole = {_WHOLE: masks[_WHOLE]}
-            found = resamples.compare(*_averages(row, by_name[own]), whole)
-            entry["versus_default"] = _named(found.get(_WHOLE, {}), own)
+        own = row.model if row.kind == "variant" else None
+        for key, other in (("versus_default", own), ("versus_other", compare.get(row.name))):
+            if other in by_name:
+                whole = {_WHOLE: masks[_WHOLE]}
+                found = resamples.compare(*_averages(row, by_name[other]), whole)
+                entry[key] = _named(found.get(_WHOLE, {}), other)
         entries.append(entry)
     return entries
 

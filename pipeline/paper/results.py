@@ -168,7 +168,7 @@ class ResultSet:
         self, row: str, other: str, metric: str, at: tuple[str, str] | None
     ) -> Interval | None:
         entry = self.row(row)
-        tables = [entry.get("versus", {}), entry.get("versus_default", {})]
+        tables = [entry.get(f"versus{kind}", {}) for kind in ("", "_default", "_other")]
         if at is not None:
             tables = [entry.get("slice_versus", {}).get(at[0], {}).get(at[1], {})]
         for table in tables:

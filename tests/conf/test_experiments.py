@@ -129,6 +129,28 @@ def test_the_experiment_that_a_claim_is_measured_by_names_it(claim):
     assert any(f"`{name}`" in claim.measure for name in claiming)
 
 
+@pytest.mark.parametrize(
+    ("name", "row", "other"),
+    [
+        ("paper-implicit", "dcm", "two_tower"),
+        ("paper-order", "pfs", "dcm"),
+        ("paper-ablation", "k7_both", "k7_neither"),
+        ("paper-ablation", "k7_both", "k2_both"),
+        ("limits-invalid", "aware_10", "unaware_10"),
+        ("limits-invalid", "aware_20", "unaware_20"),
+        ("paper-association", "dcm_argmax", "dcm_best_slot"),
+        ("paper-explicit", "cr_source/source_topic", "cr_item/source_topic"),
+        ("paper-union", "dcm+cr_80_20", "dcm"),
+        ("paper-union", "dcm+cr_80_20", "cr"),
+        ("paper-serving-merge", "dcm/round_robin", "dcm/equal_budgets"),
+    ],
+)
+def test_the_pair_that_decides_has_a_paired_difference(name, row, other):
+    config = load_experiment(FOLDER / f"{name}.yaml")
+    for dataset in config.datasets:
+        assert config.baseline_of(dataset) in (row, other) or config.compare.get(row) == other
+
+
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.text)
 def test_the_experiments_answer_the_questions_of_the_future(question):
     sets = published().sets(question.experiment, question.row, question.other)

@@ -50,6 +50,9 @@ def test_rows_are_models_their_variants_and_unions(tmp_path):
         ({"unions": {"both": {"seed_offsets": [0, 1, 2]}}}, "2 parts but 3 seed_offsets"),
         ({"unions": {"dcm": {"parts": ["dcm", "two_tower"]}}}, "names of their own"),
         ({"models": None}, "needs `datasets` and `models`"),
+        ({"seeds": [1, 2, 1]}, r"\[1, 2, 1\] has a seed twice"),
+        ({"compare": {"dcm": "two_towr"}}, r"compare: .*mean 'two_tower'"),
+        ({"compare": {"dcm/scor": "dcm"}}, r"compare: .*mean 'dcm/score'"),
         ({"num_results": 20}, "num_results is 20"),
     ],
 )
@@ -141,3 +144,8 @@ def test_a_wrong_configuration_is_refused_without_tensorflow(tmp_path):
     )
     assert done.stdout.split() == ["2", "False"], done.stderr
     assert "unknown name 'nobody'" in done.stderr
+
+
+def test_a_seed_that_is_chosen_twice_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="1, 1 has a seed twice"):
+        select(load(tmp_path), seeds=(1, 1))

@@ -156,3 +156,14 @@ def test_a_stat_skips_what_a_seed_does_not_have():
         "values": [1.0, None, 3.0],
     }
     assert stat([None]) == {"mean": None, "std": 0.0, "values": [None]}
+
+
+def test_a_pair_that_is_named_is_compared_beside_the_baseline(tmp_path):
+    config = fake_config(tmp_path, compare={"both": "two"})
+    rows = rows_of(build_results(config, [fake_dataset(tmp_path, config)]))
+    found = rows["both"]["versus_other"]["recall@50"]
+    figures = [rows[name]["figures"]["recall@50"]["mean"] for name in ("both", "two")]
+    assert found["baseline"] == "two"
+    assert found["difference"] == pytest.approx(figures[0] - figures[1])
+    assert found["low"] <= found["difference"] <= found["high"]
+    assert "versus_other" not in rows["one"]

@@ -28,8 +28,9 @@ def published(tmp_path_factory):
     ):
         models = {model: {} for model in ("two_tower", "dcm", "cr")}
         config = fake_config(
-            root, name=name, baseline=baseline, models=models, unions=UNIONS, variants={}
-        )
+            root, name=name, baseline=baseline, models=models, unions=UNIONS, variants={},
+            compare={"dcm+cr_80_20": "cr"},
+        )  # fmt: skip
         results = build_results(config, [fake_dataset(root / name, config)], seconds=60.0)
         (folder / f"{name}.json").write_text(json.dumps(results))
     return read_published(folder)
@@ -46,6 +47,8 @@ def test_differences_to_the_baseline_are_paired(published):
     part = published.sets("paper-union")[0]
     assert part.difference("dcm+cr_80_20", "dcm", "recall@100").paired
     assert part.difference("dcm", "cr", "recall@100", ("history_tercile", "long")).paired
+    assert part.difference("cr", "dcm+cr_80_20", "recall@100").paired
+    assert not part.difference("cr", "two_tower", "recall@100").paired
     written = part.row("cr")["versus"]["recall@100"]["difference"]
     assert part.difference("dcm", "cr", "recall@100").difference == pytest.approx(-written)
 
