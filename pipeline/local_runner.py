@@ -22,7 +22,7 @@ from core.digest import file_sha256
 from core.errors import ConfigError, StoppedError, TesseraError
 from pipeline.config import RunConfig
 from pipeline.console import RunLog, run_output
-from pipeline.run_lock import run_lock
+from pipeline.run_lock import make_folder, run_lock
 
 if TYPE_CHECKING:
     from pipeline.lineage import NodeState
@@ -70,7 +70,7 @@ def run_local(config: RunConfig, *, use_cache: bool = True, verbose: bool = Fals
       TesseraError: another run works in it.
     """
     work_dir = Path(config.work_dir).resolve()
-    _make_folder(work_dir, work_dir)
+    make_folder(work_dir, work_dir)
     with run_lock(work_dir):
         return _run_locked(config, work_dir, use_cache, verbose)
 
@@ -78,7 +78,7 @@ def run_local(config: RunConfig, *, use_cache: bool = True, verbose: bool = Fals
 def _run_locked(config: RunConfig, work_dir: Path, use_cache: bool, verbose: bool) -> RunResult:
     run_id = f"{dt.datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     run_dir = work_dir / "runs" / run_id
-    _make_folder(run_dir, work_dir)
+    make_folder(run_dir, work_dir)
     since_ms = int(time.time() * 1000)
     error: Exception | None = None
     with run_output(run_dir / "run.log", verbose) as run_log:
@@ -126,16 +126,6 @@ def _on_sigterm(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
         signal.signal(signal.SIGTERM, before)
 
 
-def _make_folder(folder: Path, work_dir: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"work_dir: {work_dir} cannot be written ({error.strerror}); "
-            "choose another with --set work_dir=DIR"
-        ) from error
-
-
 def run_data_local(config: RunConfig, *, verbose: bool = False) -> dict[str, NodeState]:
     """Runs the chain as far as Transform, in the work folder and cache of `run_local`.
 
@@ -153,7 +143,7 @@ def run_data_local(config: RunConfig, *, verbose: bool = False) -> dict[str, Nod
     from pipeline.lineage import read_run
 
     work_dir = Path(config.work_dir).resolve()
-    _make_folder(work_dir, work_dir)
+    make_folder(work_dir, work_dir)
     since_ms = int(time.time() * 1000)
     with run_lock(work_dir), run_output(work_dir / "data.log", verbose) as run_log:
         try:
@@ -206,7 +196,7 @@ def local_paths(config: RunConfig, work_dir: Path) -> Any:
             raise ConfigError(f"schema_dir: {path} not found")
     # TFX caches an imported schema by its path: put the content's digest there.
     staged = work_dir / "schemas" / file_sha256(source)[:16] / "schema.pbtxt"
-    _make_folder(staged.parent, work_dir)
+    make_folder(staged.parent, work_dir)
     shutil.copyfile(source, staged)
     span = config.data.run_date.isoformat() if config.data.run_date else "single"
     return Paths(

@@ -1,4 +1,4 @@
-"""One run at a time in one work folder: its metadata and checkpoints are shared."""
+"""The work folder: one run at a time, since its metadata and checkpoints are shared."""
 
 from __future__ import annotations
 
@@ -8,9 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import TesseraError
+from core.errors import ConfigError, TesseraError
 
 LOCK_NAME = ".run.lock"
+
+
+def make_folder(folder: Path, work_dir: Path) -> None:
+    """Makes a folder in the work folder, or the work folder itself.
+
+    Raises:
+      ConfigError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"work_dir: {work_dir} cannot be written ({error.strerror}); "
+            "choose another with --set work_dir=DIR"
+        ) from error
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pipeline.experiment.report_tables import (
     dataset_tables,
     number,
 )
+from pipeline.report.render import environment
 
 MARKDOWN_NAME = "report.md"
 HTML_NAME = "report.html"
@@ -58,27 +59,23 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def page(results: Mapping[str, Any]) -> str:
     """Returns the report as one HTML page that refers to nothing outside itself."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    # Charts escape their own text; everything else is escaped by the template.
-    environment.filters["svg"] = Markup
-    text: str = environment.get_template(_TEMPLATE).render(
-        title=_title(results),
-        name=str(results.get("experiment") or ""),
-        created=str(results.get("created") or ""),
-        facts=facts(results),
-        sections=[_section(name, data) for name, data in (results.get("datasets") or {}).items()],
-        costs=_costs(results.get("points") or []),
-        columns=used_columns(results),
-        style=Markup(_STYLE.read_text(encoding="utf-8")),
+    text: str = (
+        environment(_FOLDER)
+        .get_template(_TEMPLATE)
+        .render(
+            title=_title(results),
+            name=str(results.get("experiment") or ""),
+            created=str(results.get("created") or ""),
+            facts=facts(results),
+            sections=[
+                _section(name, data) for name, data in (results.get("datasets") or {}).items()
+            ],
+            costs=_costs(results.get("points") or []),
+            columns=used_columns(results),
+            style=Markup(_STYLE.read_text(encoding="utf-8")),
+        )
     )
     return text
 

@@ -12,7 +12,6 @@ from typing import Any
 from rich.console import Console
 
 from core.digest import json_digest
-from core.errors import ConfigError
 from core.files import read_json, staged_file, write_json
 from core.progress import set_reporter
 from pipeline.console import RichReporter
@@ -22,7 +21,7 @@ from pipeline.experiment.digests import asking_code, training_code
 from pipeline.experiment.jobs import RUN_FILE, DatasetRuns, Job, plan
 from pipeline.experiment.prepare import Prepared, find_prepared, prepare
 from pipeline.experiment.process import run_worker, stop_on_sigterm
-from pipeline.run_lock import run_lock
+from pipeline.run_lock import make_folder, run_lock
 
 RESULTS_FILE = "results.json"
 
@@ -66,13 +65,7 @@ def run_experiment(
     """
     started = time.monotonic()
     out_dir = Path(config.work_dir) / config.name
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"work_dir: {config.work_dir} cannot be written ({error.strerror}); "
-            "choose another with --set work_dir=DIR"
-        ) from error
+    make_folder(out_dir, Path(config.work_dir))
     console = Console(stderr=True, soft_wrap=True)
     with run_lock(Path(config.work_dir)), stop_on_sigterm():
         if config.kind == "cost":

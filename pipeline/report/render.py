@@ -4,14 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.files import staged_file, write_json
 from pipeline.report.view import build_view
 
+if TYPE_CHECKING:
+    import jinja2
+
 JSON_NAME = "report.json"
 HTML_NAME = "report.html"
 _FOLDER = Path(__file__).parent
+
+
+def environment(folder: Path) -> jinja2.Environment:
+    """Returns an environment for the templates of a folder that escapes everything.
+
+    Figures escape their own text and pass through the filter `svg`.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    found.filters["svg"] = Markup
+    return found
 
 
 def render(report: Mapping[str, Any]) -> str:
@@ -20,20 +42,12 @@ def render(report: Mapping[str, Any]) -> str:
     Args:
       report: what `collect_report` returned, or read from `report.json`.
     """
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    # Figures escape their own text; everything else is escaped by the template.
-    environment.filters["svg"] = Markup
     style = Markup((_FOLDER / "style.css").read_text(encoding="utf-8"))
-    page: str = environment.get_template("page.html.j2").render(**build_view(report), style=style)
+    page: str = (
+        environment(_FOLDER).get_template("page.html.j2").render(**build_view(report), style=style)
+    )
     return page
 
 
