@@ -67,7 +67,7 @@ def experiment(
     elif seeds or datasets or models:
         raise ConfigError(
             f"{config.name}: a cost experiment has no parts to choose with --seeds, --datasets or "
-            "--models; change it with --set cost.models=[dcm]"
+            "--models; --set changes it, for example --set cost.requests=50"
         )
     if dry_run:
         _dry_run(config, as_json)

@@ -57,6 +57,7 @@ FIGURES: dict[str, Figure] = {
         "centroid cosine", "the same of the conditions that the embeddings are made from", 3
     ),
     "slots_valid": Figure("slots", "implicit slots in use per user", 2),
+    "slots_total": Figure("K", "implicit slots of the model", 0),
     "slot_use": Figure(
         "slot use",
         "entropy of which slot suits the target best, over its maximum, first 2,000 questions",
@@ -113,6 +114,7 @@ DIVERSITY = (
 )
 INTERESTS = (
     "slots_valid",
+    "slots_total",
     "user_cosine",
     "centroid_cosine",
     "slot_use",

@@ -138,7 +138,9 @@ def slot_figures(
     implicit = valid & (kind == IMPLICIT)
     values = {"user_cosine": measures.pairwise_cosine(slots["embeddings"], implicit)}
     columns = int((kind == IMPLICIT).any(axis=0).sum())
-    figures = measures.slot_use(best[best < columns], columns) if columns > 1 else {}
+    figures: dict[str, float] = {}
+    if columns > 1:
+        figures = {"slots_total": columns, **measures.slot_use(best[best < columns], columns)}
     if "conditions" in slots:  # of a sample of its own, so no values by example
         cosine = measures.pairwise_cosine(slots["conditions"], slots["condition_valid"])
         figures |= measures.means({"centroid_cosine": cosine})

@@ -17,8 +17,7 @@ _NEGATIVES = (_PLAIN, _CORRECTED, "in_batch_logq_streaming", "mixed_logq", "unif
 
 def used_share(part: ResultSet, row: str) -> float:
     """Returns the share of a model's slots that suit the target best for 1 % of users or more."""
-    slots = max(1.0, part.mean(row, "slots_valid"))
-    return max(0.0, 1.0 - part.mean(row, "dead_slots") / slots)
+    return 1.0 - part.mean(row, "dead_slots") / part.mean(row, "slots_total")
 
 
 def collapsed(part: ResultSet, row: str) -> bool:

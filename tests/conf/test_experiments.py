@@ -19,7 +19,7 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 EVERY_FIGURE = (
     *("recall@10", "recall@100", "ndcg@10", "topic_entropy@50", "coverage@100", "distinct_topics"),
     *("topic_relevance", "topics_covered", "overlap_implicit", "overlap_jaccard"),
-    *("user_cosine", "centroid_cosine", "slots_valid", "dead_slots", "slot_use"),
+    *("user_cosine", "centroid_cosine", "slots_valid", "slots_total", "dead_slots", "slot_use"),
     *("cluster_nmi", "cluster_nmi_random", "examples_per_s", "peak_mb"),
     *("retrieve_p50_ms", "retrieve_p99_ms", "user_tower_p50_ms"),
 )

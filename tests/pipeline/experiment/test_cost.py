@@ -4,8 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from core.errors import ConfigError, TesseraError
+from pipeline.commands.experiment import experiment as command
 from pipeline.experiment import cost
 from pipeline.experiment.config import load_experiment
 from pipeline.experiment.cost_config import CostConfig, CostPoint
@@ -33,6 +35,14 @@ def experiment(tmp_path):
         return load_experiment(path)
 
     return load
+
+
+def test_a_cost_experiment_has_no_parts_to_choose(experiment, tmp_path):
+    experiment(TINY)
+    conf = str(next(tmp_path.rglob("*.yaml")))
+    answer = CliRunner().invoke(command, ["--conf", conf, "--models", "dcm"])
+    assert isinstance(answer.exception, ConfigError)
+    assert "--set cost.requests=50" in str(answer.exception)
 
 
 @pytest.fixture

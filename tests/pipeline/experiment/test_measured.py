@@ -48,6 +48,7 @@ def test_the_slot_that_scores_a_target_highest_is_its_best(world):
     rewrite(folder / "slots.npz", embeddings=embeddings)
     figures = measure_run(folder, "default", reference, slices, False).figures
     assert figures["dead_slots"] == 1.0 and figures["slot_use"] == pytest.approx(0.0)
+    assert figures["slots_total"] == 2
 
 
 def test_without_item_vectors_the_slot_that_found_the_target_is_its_best(world):

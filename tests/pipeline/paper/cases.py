@@ -53,7 +53,7 @@ def invalid(aware, unaware):
 
 def association(used, mended=True, argmax=DOWN):
     def learned(name, fine, **more):
-        figures = {"user_cosine": 0.5, "slots_valid": 7.0, "dead_slots": 0.0 if fine else 5.0}
+        figures = {"user_cosine": 0.5, "slots_total": 7, "dead_slots": 0.0 if fine else 5.0}
         return row(name, figures=figures, **more)
 
     rows = [learned("dcm_best_slot", True)]
