@@ -20,6 +20,8 @@ from pipeline.experiment.reference import Reference
 from pipeline.experiment.unions import part_overlap, union
 from trainer.retrieval.budgets import EXPLICIT, IMPLICIT
 
+#: Figures of slots, which a training writes down as well.
+_OF_SLOTS = ("user_cosine", "slots_valid", "slot_use", "dead_slots", "cluster_balance")
 #: Seed of the shuffled clusters.
 _SHUFFLE_SEED = 1
 
@@ -68,8 +70,10 @@ def measure_run(
         slots = _load(folder / SLOTS_FILE) if (folder / SLOTS_FILE).exists() else {}
         own, extra = slot_figures(slots, population, _best_slots(folder, slots, population, lists))
         values |= {name: _spread(column, len(asked)) for name, column in own.items()}
-        # What the run noted of its slots is of validation examples; here all is of eval.
-        figures = _numbers(run.get("figures")) | figures | measures.means(own) | extra
+        noted = _numbers(run.get("figures"))
+        # What the run noted of its slots is of validation examples, and 0 where there is one slot.
+        noted = {name: value for name, value in noted.items() if name not in _OF_SLOTS}
+        figures = noted | figures | measures.means(own) | extra
     figures |= _numbers(_of_variant(run.get("variants"), variant))
     return _measured(asked, values, figures, slices, len(population))
 

@@ -146,3 +146,18 @@ def test_a_union_of_a_run_with_itself_is_that_run(world):
     for name in ("recall@10", "recall@100", "ndcg@10", "topic_entropy@50", "coverage@100"):
         assert union.figures[name] == pytest.approx(alone.figures[name])
     assert union.figures["hits_second"] == 0.0
+
+
+def test_what_the_training_noted_of_its_slots_is_not_a_figure_of_the_eval_examples(world):
+    runs, reference, slices = world
+    folder = runs.runs["one", 1]
+    run = json.loads((folder / "run.json").read_text())
+    run["figures"] |= {"user_cosine": 0.0, "dead_slots": 0.0, "cluster_balance": 0.0}
+    (folder / "run.json").write_text(json.dumps(run))
+    with np.load(folder / "slots.npz") as stored:
+        one_slot = {"slot_kind": np.ones_like(stored["slot_kind"])}
+    one_slot["slot_kind"][:, 0] = 0
+    rewrite(folder / "slots.npz", **one_slot)
+    figures = measure_run(folder, "default", reference, slices, False).figures
+    assert not figures.keys() & {"user_cosine", "dead_slots", "cluster_balance"}
+    assert figures["train_s"] == 3.5
