@@ -80,6 +80,8 @@ _READING = f"""\
 - **No gain** means that the interval is not above 0 and excludes a gain of {WORTH:.0%} of the
   figure compared with.
 - *Not decidable here* covers both what was not measured and what the intervals leave open.
+- `best epoch` is the one whose weights were kept. Where it is the last, more training might have
+  helped: equal steps favour models that learn fast.
 - Examples per second and peak memory are those of one training as it ran, beside others or not;
   `cost` measures one process at a time.
 - The paper's figures are second-hand: as quoted by readers of the paper.

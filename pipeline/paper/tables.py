@@ -105,6 +105,8 @@ _DETAILS = (
     ("user_cosine", 2),
     ("dead_slots", 1),
     ("examples_per_s", 0),
+    ("epochs", 0),
+    ("best_epoch", 1),
 )
 
 

@@ -75,11 +75,12 @@ def test_the_papers_figures_stand_beside_ours():
 
 def test_every_model_and_floor_of_a_data_set_is_shown_in_full():
     figures = {"recall@10": 0.1, "user_cosine": 0.5, "dead_slots": 2.0, "examples_per_s": 12_345}
+    figures |= {"epochs": 8, "best_epoch": 6.5}
     rows = row("two_tower"), row("dcm", figures=figures)
     floors = {"item_cosine": {"recall@100": 0.15}}
     content = experiment("paper-implicit", toy=dataset(*rows, floors=floors))
     page = render(Published({"paper-implicit": content}))
-    assert "| dcm | 0.1000 |  | 0.2000 ± 0.0000 |  |  |  | 0.50 | 2.0 | 12345 |" in page
+    assert "| dcm | 0.1000 |  | 0.2000 ± 0.0000 |  |  |  | 0.50 | 2.0 | 12345 | 8 | 6.5 |" in page
     assert "| floor: item cosine |  |  | 0.1500 |" in page
 
 
