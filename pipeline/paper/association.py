@@ -73,7 +73,7 @@ def _chosen_slot_negatives(published: Published) -> Verdict:
         lines.append((model, *accuracy, verdicts.interval_text(gap), *costs))
     columns = ("model", "chosen slot", "best slot", "chosen − best", "examples/s", "peak MB")  # noqa: RUF001
     gap = part.difference("dcm_argmax", "dcm_best_slot", METRIC)
-    status = FAILS if gap.high < 0 else HOLDS if gap.low > -WORTH * gap.scale else OPEN
+    status = FAILS if verdicts.is_loss(gap) else HOLDS if gap.low > -WORTH * gap.scale else OPEN
     words = {
         FAILS: "loses against their best slot",
         HOLDS: f"loses less than {WORTH:.0%}",

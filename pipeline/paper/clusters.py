@@ -116,7 +116,7 @@ def _fixed_or_adaptive(published: Published) -> Verdict:
     flipped: dict[Status, Status] = {HOLDS: FAILS, FAILS: HOLDS, OPEN: OPEN}
     status = flipped[verdicts.gain_status(found)]
     gains = sum(verdicts.is_gain(gap) for gap in found)
-    losses = sum(gap.high < 0 for gap in found)
+    losses = sum(verdicts.is_loss(gap) for gap in found)
     reason = (
         f"K by history size is better on {gains}, worse on {losses} and not apart on "
         f"{len(found) - gains - losses} of {verdicts.counted(len(found))}."

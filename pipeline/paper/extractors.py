@@ -54,7 +54,7 @@ def _order(published: Published) -> Verdict:
     for part in sets:
         gaps = {row: part.difference(row, _DCM, METRIC) for row in shown if part.has(row)}
         states.append(_place(gaps))
-        if _CONTROL in gaps and gaps[_CONTROL].high >= 0:
+        if _CONTROL in gaps and not verdicts.is_loss(gaps[_CONTROL]):
             controls.append(part.name)
         cells = [verdicts.interval_text(gaps[row]) if row in gaps else "" for row in shown]
         lines.append((part.name, verdicts.stat_text(part.stat(_DCM, METRIC)), *cells))
@@ -71,7 +71,7 @@ def _order(published: Published) -> Verdict:
 
 def _place(gaps: dict[str, Interval]) -> Status:
     peers = [gaps[row] for row in _PEERS]
-    if all(gap.high < 0 for gap in peers):
+    if all(verdicts.is_loss(gap) for gap in peers):
         return HOLDS
     return FAILS if any(gap.difference > 0 for gap in peers) else OPEN
 

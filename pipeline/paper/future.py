@@ -58,7 +58,7 @@ def pays(gap: Interval) -> str:
     """Says what an interval means for somebody who has to decide."""
     if verdicts.is_gain(gap):
         return "yes"
-    if gap.high < 0:
+    if verdicts.is_loss(gap):
         return "no, it costs"
     if verdicts.is_no_gain(gap):
         return f"no gain of {WORTH:.0%} or more"

@@ -74,7 +74,8 @@ _READING = f"""\
   is one target per question. N is 100 for every row; history items are never results.
 - `±` is the standard deviation over seeds. `[ , ]` is the 95 % interval of a paired bootstrap over
   users, a user's examples drawn together and values averaged over seeds first. The interval knows
-  which users were asked, not how trainings vary: beside it, look at `±`.
+  which users were asked, not how trainings vary. So it counts as above or below 0 only where no
+  seed's own difference has the other sign; with one seed, that cannot be seen.
 - `\\*` marks an interval that is not paired: two samples, or two differences, taken as independent.
   It is an approximation, for the same users usually too wide.
 - **No gain** means that the interval is not above 0 and excludes a gain of {WORTH:.0%} of the

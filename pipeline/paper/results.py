@@ -30,6 +30,7 @@ class Interval:
       high: upper end.
       scale: the figure of the row that was compared with; says what is worth a name.
       paired: whether both rows answered the same examples and the interval knows it.
+      steady: whether no seed's own difference has the other sign.
     """
 
     difference: float
@@ -37,6 +38,7 @@ class Interval:
     high: float
     scale: float
     paired: bool = True
+    steady: bool = True
 
     def reversed(self) -> Interval:
         """Returns the difference the other way round."""
@@ -48,7 +50,8 @@ class Interval:
         above = math.hypot(self.high - self.difference, other.difference - other.low)
         middle = self.difference - other.difference
         scale = (self.scale + other.scale) / 2
-        return Interval(middle, middle - below, middle + above, scale, paired=False)
+        steady = self.steady and other.steady
+        return Interval(middle, middle - below, middle + above, scale, paired=False, steady=steady)
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,13 @@ class ResultSet:
         Raises:
           MissingResultError: there is no such figure or interval.
         """
+        found = self._difference(row, other, metric, at)
+        per_seed = self._per_seed(row, other, metric, at)
+        return replace(found, steady=all(gap * found.difference >= 0 for gap in per_seed))
+
+    def _difference(
+        self, row: str, other: str, metric: str, at: tuple[str, str] | None
+    ) -> Interval:
         paired = self._paired(row, other, metric, at)
         if paired is not None:
             return paired
@@ -163,6 +173,29 @@ class ResultSet:
             )
         one, two = self.stat(row, metric, at).mean, self.stat(other, metric, at).mean
         return independent(one, self._size(row, at), two, self._size(other, at))
+
+    def _per_seed(
+        self, row: str, other: str, metric: str, at: tuple[str, str] | None
+    ) -> list[float]:
+        """Returns the difference of each seed that both rows have."""
+        one, two = (
+            {
+                seed: value
+                for seed, value in zip(
+                    self.row(name).get("seeds", []), self._values(name, metric, at), strict=False
+                )
+                if value is not None
+            }
+            for name in (row, other)
+        )
+        return [one[seed] - two[seed] for seed in one.keys() & two.keys()]
+
+    def _values(self, row: str, metric: str, at: tuple[str, str] | None) -> Iterable[float | None]:
+        entry: Mapping[str, Any] = self.row(row)
+        if at is not None:
+            entry = entry.get("slices", {}).get(at[0], {}).get(at[1], {})
+        values: Iterable[float | None] = entry.get("figures", {}).get(metric, {}).get("values", [])
+        return values
 
     def _paired(
         self, row: str, other: str, metric: str, at: tuple[str, str] | None

@@ -39,9 +39,9 @@ def _merge(published: Published) -> Verdict:
 
 def _merge_state(part: ResultSet) -> Status:
     hits, topics = _gap(part, METRIC), _gap(part, _ENTROPY)
-    if topics.low > 0 and hits.high >= 0:
+    if verdicts.is_gain(topics) and not verdicts.is_loss(hits):
         return HOLDS
-    return FAILS if hits.high < 0 and topics.difference <= 0 else OPEN
+    return FAILS if verdicts.is_loss(hits) and topics.difference <= 0 else OPEN
 
 
 def _gap(part: ResultSet, metric: str) -> Interval:

@@ -85,7 +85,7 @@ def gain_status(intervals: Sequence[Interval]) -> Status:
     """Weighs differences of several data sets; `GAIN_RULE` says how."""
     half = len(intervals) / 2
     gains = sum(is_gain(i) for i in intervals)
-    losses = sum(i.high < 0 for i in intervals)
+    losses = sum(is_loss(i) for i in intervals)
     if gains > half and not losses:
         return HOLDS
     if sum(is_no_gain(i) for i in intervals) > half or (losses and gains <= half):
@@ -94,20 +94,25 @@ def gain_status(intervals: Sequence[Interval]) -> Status:
 
 
 def is_gain(interval: Interval) -> bool:
-    """True where the interval is above 0."""
-    return interval.low > 0
+    """True where the interval is above 0 and no seed says otherwise."""
+    return interval.low > 0 and interval.steady
+
+
+def is_loss(interval: Interval) -> bool:
+    """True where the interval is below 0 and no seed says otherwise."""
+    return interval.high < 0 and interval.steady
 
 
 def is_no_gain(interval: Interval) -> bool:
     """True where the interval excludes a gain worth a name."""
-    return interval.low <= 0 and interval.high < WORTH * abs(interval.scale)
+    return not is_gain(interval) and interval.high < WORTH * abs(interval.scale)
 
 
 def gain_words(intervals: Sequence[Interval]) -> str:
     """Says in how many data sets there is a gain, a loss, or neither."""
     gains = sum(is_gain(i) for i in intervals)
-    losses = sum(i.high < 0 for i in intervals)
-    same = sum(is_no_gain(i) and i.high >= 0 for i in intervals)
+    losses = sum(is_loss(i) for i in intervals)
+    same = sum(is_no_gain(i) and not is_loss(i) for i in intervals)
     parts = [
         f"above 0 on {gains}",
         f"below 0 on {losses}",

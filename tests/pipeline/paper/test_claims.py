@@ -139,3 +139,10 @@ def test_the_union_is_compared_with_the_better_of_its_parts():
     explicit = content["paper-union"]["datasets"]["toy"]["rows"][1]
     explicit["figures"]["recall@100"]["mean"] = 0.4
     assert verdict("H17", content).status == FAILS
+
+
+def test_a_gain_that_one_seed_contradicts_is_not_decidable():
+    content = cases.several_embeddings(cases.UP)
+    dcm = content["paper-implicit"]["datasets"]["toy"]["rows"][1]
+    dcm["figures"]["recall@100"]["values"] = [0.26, 0.18]
+    assert verdict("H1", content).status == OPEN
