@@ -98,7 +98,7 @@ def _mask_cells(part: ResultSet, aware: str, unaware: str, gap: Interval) -> tup
 def _mask_helps(part: ResultSet, aware: str, unaware: str, gap: Interval) -> Status:
     cosines = [part.mean(row, "centroid_cosine") for row in (aware, unaware)]
     collapse = cosines[1] - cosines[0] >= _COSINE_CLEAR
-    return HOLDS if collapse or verdicts.is_gain(gap) else FAILS
+    return HOLDS if (collapse and not verdicts.is_loss(gap)) or verdicts.is_gain(gap) else FAILS
 
 
 def _fixed_or_adaptive(published: Published) -> Verdict:
@@ -151,8 +151,8 @@ CLAIMS = (
         "`limits-invalid`: dcm with and without the mask while a share of the items has no "
         "features in histories.",
         f"the mask helps where it raises {METRIC} (interval above 0) or lowers the centroids' "
-        f"cosine by {_COSINE_CLEAR} or more; holds when it does at 10 and at 20 %, does not hold "
-        "when at neither",
+        f"cosine by {_COSINE_CLEAR} or more without a loss (interval below 0); holds when it does at "
+        "10 and at 20 %, does not hold when at neither",
         "a t-SNE figure, no number",
         _validity_mask,
     ),

@@ -34,6 +34,7 @@ CLAIMS: tuple[Claim, ...] = tuple(
 )
 #: In the order in which trainings are shared best.
 EXPERIMENTS = (
+    "beauty-published",
     "paper-implicit",
     "paper-order",
     "paper-segments",

@@ -9,7 +9,7 @@ from pipeline.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Table,
 
 EXPERIMENT, SEGMENTS = "paper-union", "paper-segments"
 UNION, IMPLICIT, EXPLICIT, ONE = "dcm+cr_80_20", "dcm", "cr", "two_tower"
-CONTROL = "dcm+two_tower_50_50"
+CONTROL = "dcm+two_tower_80_20"
 _OVERLAP_LIMIT = 0.2
 #: Without follows cr has its null condition alone, which is an implicit interest.
 _FOLLOWERS = ("follows", "followers")

@@ -116,7 +116,7 @@ def union(sign, control=0.19, both=0.22):
         row("dcm", 0.2),
         row("cr", 0.1, against=("dcm", *DOWN)),
         row("dcm+cr_80_20", both, against=("dcm", *sign)),
-        row("dcm+two_tower_50_50", control, against=("dcm", -0.02, 0.02)),
+        row("dcm+two_tower_80_20", control, against=("dcm", -0.02, 0.02)),
     ]
     return _one("paper-union", *rows, baseline="dcm")
 

@@ -12,7 +12,7 @@ from tests.pipeline.experiment.fake_runs import fake_config, fake_dataset
 
 UNIONS = {
     "dcm+cr_80_20": {"parts": ["dcm", "cr"], "shares": [0.8, 0.2]},
-    "dcm+two_tower_50_50": {"parts": ["dcm", "two_tower"]},
+    "dcm+two_tower_80_20": {"parts": ["dcm", "two_tower"]},
 }
 
 
@@ -55,5 +55,5 @@ def test_differences_to_the_baseline_are_paired(published):
 
 def test_the_page_shows_them(published):
     page = render(published)
-    assert "dcm+two_tower_50_50" in page.split("### H17. ")[1].split("### H18. ")[0]
+    assert "dcm+two_tower_80_20" in page.split("### H17. ")[1].split("### H18. ")[0]
     assert "| toy |" in page.split("## The data sets")[1].split("## How to read")[0]
