@@ -90,8 +90,13 @@ class TrainingLoop:
         batches = self._batches(progress.epoch)
         if self._config.steps_per_epoch is not None:
             batches = batches.take(self._config.steps_per_epoch)
+        rest = batches.skip(progress.batch)
+        record = {"epoch": progress.epoch + 1, "loss": None, "in_batch_accuracy": None}
+        # Keras refuses a fit without a batch: an epoch may have been stopped after its last one.
+        if progress.batch and next(iter(rest), None) is None:
+            return {**record, "examples_per_s": 0.0}
         logs = self._model.fit(
-            batches.skip(progress.batch),
+            rest,
             verbose=0,
             callbacks=[FiniteLoss(self._checkpoints.folder), shown, signals],
         )
@@ -99,16 +104,10 @@ class TrainingLoop:
             progress.batch += shown.batches
             self._checkpoints.save(progress)
             return {}
-        if not shown.batches and not progress.batch:
+        if not shown.batches:
             raise TrainingError("the training split has no examples")
-        return {
-            "epoch": progress.epoch + 1,
-            "loss": float(logs.history["loss"][-1]) if shown.batches else None,
-            "in_batch_accuracy": float(logs.history["in_batch_accuracy"][-1])
-            if shown.batches
-            else None,
-            "examples_per_s": round(shown.examples_per_s, 1),
-        }
+        record |= {name: float(logs.history[name][-1]) for name in ("loss", "in_batch_accuracy")}
+        return {**record, "examples_per_s": round(shown.examples_per_s, 1)}
 
     def _finish_epoch(self, progress: Progress, record: dict[str, Any]) -> None:
         """Validates, keeps the best weights, writes the checkpoint and the logs."""

@@ -121,6 +121,23 @@ def test_a_training_stopped_by_sigterm_resumes_to_the_same_end(tiny, tmp_path, u
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("steps", [None, 4])
+def test_a_training_stopped_after_the_last_batch_of_an_epoch_goes_on(tiny, tmp_path, steps):
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        first = Setup(tiny, tmp_path, epochs=2, steps_per_epoch=steps)
+        with_callback(first, Kill(steps or sum(1 for _ in first.batches(0))))
+        with pytest.raises(TrainingError, match="SIGTERM"):
+            first.loop.run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    second = Setup(tiny, tmp_path, epochs=2, steps_per_epoch=steps)
+    history = second.loop.run()
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert history[0]["loss"] is None
+    assert history[1]["loss"] > 0
+
+
 def test_a_training_killed_between_epochs_goes_on_with_the_next(tiny, tmp_path, uninterrupted):
     first = Setup(tiny, tmp_path, name="dcm_cr")
 
