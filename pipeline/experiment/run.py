@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ def run_experiment(
             results = _run_models(config, console, verbose, started)
         _write(results, out_dir)
         if publish is not None:
-            _copy(out_dir / RESULTS_FILE, publish / f"{config.name}.json")
+            _publish(results, publish / f"{config.name}.json")
     return results, out_dir
 
 
@@ -219,9 +219,19 @@ def _write(results: dict[str, Any], out_dir: Path) -> None:
     write_report(results, out_dir)
 
 
-def _copy(source: Path, target: Path) -> None:
+def _publish(results: dict[str, Any], target: Path) -> None:
+    """Writes results to be kept beside the code: rounded, one line per row, a tenth of the size."""
+    lines = json.dumps(_rounded(results), separators=(",", ":")).replace('{"row":', '\n{"row":')
     with staged_file(target) as staging:
-        shutil.copyfile(source, staging)
+        staging.write_text(lines + "\n", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def config_digest(config: ExperimentConfig) -> str:

@@ -151,8 +151,8 @@ CLAIMS = (
         "`limits-invalid`: dcm with and without the mask while a share of the items has no "
         "features in histories.",
         f"the mask helps where it raises {METRIC} (interval above 0) or lowers the centroids' "
-        f"cosine by {_COSINE_CLEAR} or more without a loss (interval below 0); holds when it does at "
-        "10 and at 20 %, does not hold when at neither",
+        f"cosine by {_COSINE_CLEAR} or more without a loss (interval below 0); holds when it does "
+        "at 10 and at 20 %, does not hold when at neither",
         "a t-SNE figure, no number",
         _validity_mask,
     ),
