@@ -91,7 +91,8 @@ class TrainingLoop:
         if self._config.steps_per_epoch is not None:
             batches = batches.take(self._config.steps_per_epoch)
         rest = batches.skip(progress.batch)
-        record = {"epoch": progress.epoch + 1, "loss": None, "in_batch_accuracy": None}
+        record: dict[str, Any] = {"epoch": progress.epoch + 1}
+        record |= {"loss": None, "in_batch_accuracy": None}
         # Keras refuses a fit without a batch: an epoch may have been stopped after its last one.
         if progress.batch and next(iter(rest), None) is None:
             return {**record, "examples_per_s": 0.0}

@@ -220,7 +220,7 @@ def _write(results: dict[str, Any], out_dir: Path) -> None:
 
 
 def _publish(results: dict[str, Any], target: Path) -> None:
-    """Writes results to be kept beside the code: rounded, one line per row, a tenth of the size."""
+    """Writes results to be kept beside the code: rounded, one line per row."""
     lines = json.dumps(_rounded(results), separators=(",", ":")).replace('{"row":', '\n{"row":')
     with staged_file(target) as staging:
         staging.write_text(lines + "\n", encoding="utf-8")
