@@ -139,7 +139,7 @@ def test_the_experiment_that_a_claim_is_measured_by_names_it(claim):
         ("limits-invalid", "aware_10", "unaware_10"),
         ("limits-invalid", "aware_20", "unaware_20"),
         ("paper-association", "dcm_argmax", "dcm_best_slot"),
-        ("paper-explicit", "cr_source/source_topic", "cr_item/source_topic"),
+        ("paper-explicit", "cr_source_logged/source_topic", "cr_item/source_topic"),
         ("paper-union", "dcm+cr_80_20", "dcm"),
         ("paper-union", "dcm+cr_80_20", "cr"),
         ("paper-serving-merge", "dcm/round_robin", "dcm/equal_budgets"),

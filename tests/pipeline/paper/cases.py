@@ -94,6 +94,7 @@ def explicit(sign=UP, recall=0.2, unfiltered=0.2, match=0.6, plain=0.1, index=0.
         row(base, 0.18),
         row("cr_source/source_topic", recall, against=(base, *sign),
             figures={"topic_relevance": 1.0}),
+        row("cr_source_logged/source_topic", recall, against=(base, *sign)),
         *(row(f"{model}/source_topic_unfiltered", unfiltered, figures={"topic_relevance": match})
           for model in ("cr_item", "cr_source")),
         *(row(name, figures={"topic_relevance": relevance}, slices={FOLLOWERS: (500, value, None)})
