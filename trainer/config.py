@@ -174,7 +174,8 @@ class TrainerConfig(BaseConfig):
 class RetrievalConfig(BaseConfig):
     """How many candidates, from which slots, and how they are merged."""
 
-    num_results: int = Field(100, ge=1, description="N, merged items per request")
+    num_results: int = Field(100, ge=1, description="N, merged items where a request does not say")
+    max_results: int = Field(1000, ge=1, description="most items that a request may ask for")
     explicit_share: float = Field(
         0.2, ge=0.0, le=1.0, description="share of N for followed topics, when there are any"
     )
@@ -184,3 +185,11 @@ class RetrievalConfig(BaseConfig):
     )
     topic_filter: bool = Field(True, description="explicit slots return items of their topic only")
     exclude_seen: bool = Field(True, description="history items are never returned")
+
+    @model_validator(mode="after")
+    def _within_the_most(self) -> RetrievalConfig:
+        if self.num_results > self.max_results:
+            raise ValueError(
+                f"num_results ({self.num_results}) must not exceed max_results ({self.max_results})"
+            )
+        return self

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +14,7 @@ from components.evaluator.items import Items
 from components.evaluator.requests import user_request
 from core.errors import BundleError
 from core.progress import track
+from trainer.retrieval import signature
 from trainer.retrieval.search import load_scann_ops
 
 _OUTPUTS = ("item_id", "slot", "slot_kind", "found_by", "slot_valid", "history_slot")
@@ -41,7 +41,7 @@ class Results:
     cluster_sizes: np.ndarray
 
 
-def load_signature(folder: str | Path, scann: bool) -> Any:
+def load_signature(folder: str | Path, scann: bool) -> Callable[..., dict[str, tf.Tensor]]:
     """Loads the `retrieve` signature of a SavedModel.
 
     Args:
@@ -57,10 +57,10 @@ def load_signature(folder: str | Path, scann: bool) -> Any:
         model = tf.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises many kinds for a damaged SavedModel
         raise BundleError(f"{folder}: the SavedModel does not load: {error}") from error
-    if "retrieve" not in model.signatures:
-        names = ", ".join(sorted(model.signatures))
-        raise BundleError(f"{folder}: no signature `retrieve`, only: {names or 'none'}")
-    return model, model.signatures["retrieve"]
+    try:
+        return signature.bind(model, signature.RETRIEVE)
+    except BundleError as error:
+        raise BundleError(f"{folder}: {error}") from None
 
 
 def replay(
@@ -72,8 +72,7 @@ def replay(
       BundleError: the SavedModel does not load, refuses the request or answers
         without the outputs that are needed.
     """
-    _model, retrieve = load_signature(folder, scann)
-    return replay_signature(retrieve, str(folder), examples, items, batch_size)
+    return replay_signature(load_signature(folder, scann), str(folder), examples, items, batch_size)
 
 
 def replay_signature(

@@ -56,7 +56,7 @@ def ask(bundle: Bundle, question: Question) -> Answer:
     from components.evaluator.replay import load_signature
 
     scann = served_folder(bundle) != bundle.path
-    _model, retrieve = load_signature(served_folder(bundle), scann)
+    retrieve = load_signature(served_folder(bundle), scann)
     try:
         given = retrieve(**{k: tf.constant(v) for k, v in question.arrays().items()})
         arrays = {name: given[name].numpy()[0] for name in (*_OUTPUTS, *_SLOTS)}

@@ -18,6 +18,7 @@ from tests.components import evaluation_oracles as oracles
 from tests.components import retrieval_world as world
 from tests.components.raw_examples import write_split
 from tests.trainer.retrieval.fake_model import request
+from trainer.retrieval.signature import bind
 
 CONFIG = EvaluatorConfig(
     ks=(5, 20),
@@ -91,7 +92,7 @@ def test_metrics_are_those_of_the_served_signature_in_plain_python(root, tmp_pat
     examples = pq.read_table(next((root / "examples" / "Split-eval").iterdir())).to_pylist()
     names = [[i.decode() for i in row["history_item_id"]] for row in examples]
     follows = [[t.decode() for t in row["followed_topic"]] for row in examples]
-    served = tf.saved_model.load(str(root / "good" / "retriever")).signatures["retrieve"]
+    served = bind(tf.saved_model.load(str(root / "good" / "retriever")), "retrieve")
     answer = {k: v.numpy() for k, v in served(**request(names, follows)).items()}
     lists = [[i.decode() for i in row if i] for row in answer["item_id"]]
     targets = [row["item_id"][0].decode() for row in examples]

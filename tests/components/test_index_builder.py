@@ -22,6 +22,7 @@ from tests.components import retrieval_world as world
 from tests.components.raw_examples import corpus_item, write_split
 from tests.trainer.retrieval.fake_model import unit
 from trainer.config import RetrievalConfig
+from trainer.retrieval.signature import bind
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +177,7 @@ def test_a_catalogue_smaller_than_the_results_is_answered_in_full(root, tmp_path
     loaded = tf.saved_model.load(str(tmp_path / "index" / "retriever"))
     from tests.trainer.retrieval.fake_model import request
 
-    answer = loaded.signatures["retrieve"](**request([["i1"]], [[]]))
+    answer = bind(loaded, "retrieve")(**request([["i1"]], [[]]))
     assert answer["count"].numpy().tolist() == [4]
 
 

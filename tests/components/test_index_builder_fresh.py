@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tests.components import retrieval_world as world
 from tests.trainer.retrieval.fake_model import request
+from trainer.retrieval.signature import bind
 
 _SCRIPT = """
 import sys
@@ -25,7 +26,8 @@ if library:
 features = np.load(asked, allow_pickle=True)
 features = {name: tf.constant(features[name].tolist(), tf.string if features[name].dtype == object
             else tf.int64) for name in features}
-got = tf.saved_model.load(folder).signatures['retrieve'](**features)
+model = tf.saved_model.load(folder)
+got = model.retrieve(**features)
 np.savez(answer, item_id=got['item_id'].numpy().astype('S'), score=got['score'].numpy())
 with tf.compat.v1.Session(graph=tf.Graph()) as session:
     meta = tf.compat.v1.saved_model.loader.load(session, ['serve'], folder)
@@ -49,7 +51,7 @@ def bundle(tmp_path_factory):
 
     load_scann_ops()
     answers = {
-        name: tf.saved_model.load(str(index / name)).signatures["retrieve"](**asked)
+        name: bind(tf.saved_model.load(str(index / name)), "retrieve")(**asked)
         for name in ("retriever", "retriever_scann")
     }
     copy = tmp_path_factory.mktemp("copied") / "bundle"

@@ -21,6 +21,7 @@ from tests.faults.world import (
     request,
 )
 from trainer import features
+from trainer.retrieval.signature import bind
 
 IDS = list(ITEMS)
 REGULAR = [f"i{n}" for n in range(20)]
@@ -207,7 +208,7 @@ def test_18_no_example_shows_its_target_or_anything_later(world):
 @pytest.mark.parametrize("name", features.USER_FEATURES)
 def test_21_a_request_without_a_feature_of_training_is_refused(world, name):
     """The signature holds exactly the user features that training sees."""
-    signature = world.retriever.signatures["retrieve"]
+    signature = bind(world.retriever, "retrieve")
     assert set(signature.structured_input_signature[1]) == set(features.USER_FEATURES)
     asked = request(histories=[["i3"]], follows=[["t0"]])
     del asked[name]

@@ -17,6 +17,7 @@ from tests.components.example_gen_tables import config_for, ingest, rows_of, wri
 from tests.trainer.tiny import TRANSFORM, Tiny, transform
 from trainer import features
 from trainer.config import RetrievalConfig
+from trainer.retrieval.signature import bind
 from trainer.run_fn import run_fn
 
 #: Ids that programs like to break; each is an item and a user.
@@ -74,8 +75,7 @@ class World:
     def retrieve(self, **user: Any) -> dict[str, Any]:
         """Asks the served signature; see `request`."""
         return {
-            k: v.numpy()
-            for k, v in self.retriever.signatures["retrieve"](**request(**user)).items()
+            k: v.numpy() for k, v in bind(self.retriever, "retrieve")(**request(**user)).items()
         }
 
 

@@ -39,7 +39,11 @@ def largest_remainder(weights: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
 
 
 def slot_budgets(
-    mass: tf.Tensor, valid: tf.Tensor, kind: tf.Tensor, total: int, explicit_share: float
+    mass: tf.Tensor,
+    valid: tf.Tensor,
+    kind: tf.Tensor,
+    total: tf.Tensor | int,
+    explicit_share: float,
 ) -> tf.Tensor:
     """Returns each slot's share of the merged list.
 
@@ -51,7 +55,7 @@ def slot_budgets(
       mass: `[batch, slots]` float, routing mass of the implicit slots.
       valid: `[batch, slots]` bool.
       kind: `[batch, slots]` int32, `IMPLICIT` or `EXPLICIT`.
-      total: number of merged items, N.
+      total: number of merged items, N: one for all or `[batch]` int32.
       explicit_share: share of N for followed topics, 0 to 1.
 
     Returns:
@@ -61,7 +65,9 @@ def slot_budgets(
     implicit = valid & tf.equal(kind, IMPLICIT)
     has_explicit = tf.reduce_any(explicit, axis=1)  # [batch]
     has_implicit = tf.reduce_any(implicit, axis=1)
-    share = tf.where(has_implicit, int(total * explicit_share + 0.5), total)
+    total = tf.broadcast_to(tf.cast(total, tf.int32), tf.shape(valid)[:1])
+    shared = tf.cast(tf.cast(total, tf.float64) * explicit_share + 0.5, tf.int32)
+    share = tf.where(has_implicit, shared, total)
     explicit_total = tf.where(has_explicit, share, tf.zeros_like(share))
     weight = tf.where(implicit, tf.cast(mass, tf.float64), tf.zeros_like(mass, dtype=tf.float64))
     usable = tf.math.is_finite(weight) & (weight > 0.0)

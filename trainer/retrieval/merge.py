@@ -19,7 +19,7 @@ MAX_SLOTS = 62
 
 
 class Merged(NamedTuple):
-    """One list per user.
+    """One list per user, n being the longest that anyone of the batch gets.
 
     Attributes:
       row: `[batch, n]` int32 item rows, -1 pads.
@@ -52,7 +52,9 @@ def candidate_ranks(rows: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.T
     return usable, rank
 
 
-def round_robin(rows: tf.Tensor, scores: tf.Tensor, budgets: tf.Tensor, n: int) -> Merged:
+def round_robin(
+    rows: tf.Tensor, scores: tf.Tensor, budgets: tf.Tensor, n: tf.Tensor | int
+) -> Merged:
     """Takes one item from each slot in turn, within the budgets first.
 
     Round r offers each slot's r-th candidate. A slot whose budget is used up is
@@ -64,11 +66,12 @@ def round_robin(rows: tf.Tensor, scores: tf.Tensor, budgets: tf.Tensor, n: int) 
       rows: `[batch, slots, candidates]` int32 item rows, -1 where there is none.
       scores: the same shape, float32, falling along the last axis.
       budgets: `[batch, slots]` int32.
-      n: length of the merged list.
+      n: length of the merged list: one for all or `[batch]` int32.
     """
     usable, rank = candidate_ranks(rows, scores)
-    usable &= rank < n  # what comes later can not reach the list
     shape = tf.shape(rows)
+    limit, width = _lengths(n, shape[0])
+    usable &= rank < limit[:, None, None]  # what comes later can not reach the list
     batch, slots, depth = shape[0], shape[1], shape[2]
     overflow = tf.cast(rank >= budgets[:, :, None], tf.int32)
     where = tf.where(usable)  # [usable, 3]: user, slot, position
@@ -87,22 +90,23 @@ def round_robin(rows: tf.Tensor, scores: tf.Tensor, budgets: tf.Tensor, n: int) 
         tf.gather(slot, turns),
         tf.gather(tf.boolean_mask(rows, usable), turns),
         tf.gather(tf.boolean_mask(scores, usable), turns),
-        batch,
-        n,
+        limit,
+        width,
     )
 
 
-def best_score(rows: tf.Tensor, scores: tf.Tensor, n: int) -> Merged:
+def best_score(rows: tf.Tensor, scores: tf.Tensor, n: tf.Tensor | int) -> Merged:
     """Orders items by their best score over the slots; budgets play no part.
 
     Args:
       rows: `[batch, slots, candidates]` int32 item rows, -1 where there is none.
       scores: the same shape, float32, falling along the last axis.
-      n: length of the merged list.
+      n: length of the merged list: one for all or `[batch]` int32.
     """
     usable, rank = candidate_ranks(rows, scores)
-    usable &= rank < n
     shape = tf.shape(rows)
+    limit, width = _lengths(n, shape[0])
+    usable &= rank < limit[:, None, None]
     batch, slots, depth = shape[0], shape[1], shape[2]
     flat = [batch, slots * depth]
     key = tf.reshape(tf.where(usable, scores, tf.fill(shape, scores.dtype.min)), flat)
@@ -116,15 +120,28 @@ def best_score(rows: tf.Tensor, scores: tf.Tensor, n: int) -> Merged:
         position // tf.maximum(depth, 1),
         tf.gather(tf.reshape(rows, [-1]), source),
         tf.gather(tf.reshape(scores, [-1]), source),
-        batch,
-        n,
+        limit,
+        width,
     )
 
 
+def _lengths(n: tf.Tensor | int, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the length of each list, `[batch]` int32, and the longest."""
+    n = tf.cast(n, tf.int32)
+    longest = tf.reduce_max(tf.pad(tf.reshape(n, [-1]), [[0, 1]]))  # 0 where there is no list
+    return tf.broadcast_to(n, [batch]), longest
+
+
 def _first_occurrences(
-    user: tf.Tensor, slot: tf.Tensor, row: tf.Tensor, score: tf.Tensor, batch: tf.Tensor, n: int
+    user: tf.Tensor,
+    slot: tf.Tensor,
+    row: tf.Tensor,
+    score: tf.Tensor,
+    limit: tf.Tensor,
+    width: tf.Tensor,
 ) -> Merged:
-    """Keeps each user's first `n` distinct items of candidates sorted by user and turn."""
+    """Keeps each user's first `limit` distinct items of candidates sorted by user and turn."""
+    batch = tf.size(limit)
     key = tf.bitwise.bitwise_or(
         tf.bitwise.left_shift(tf.cast(user, tf.int64), tf.constant(32, tf.int64)),
         tf.cast(row, tf.int64),
@@ -138,12 +155,12 @@ def _first_occurrences(
     owner = tf.gather(user, first)
     found = tf.math.unsorted_segment_sum(tf.ones_like(owner), owner, batch)
     place = tf.range(size) - tf.gather(tf.cumsum(found, exclusive=True), owner)
-    kept = place < n
+    kept = place < tf.gather(limit, owner)
     target = tf.stack([tf.boolean_mask(owner, kept), tf.boolean_mask(place, kept)], axis=1)
     first = tf.boolean_mask(first, kept)
 
     def spread(values: tf.Tensor, pad: int) -> tf.Tensor:
-        canvas = tf.fill([batch, n], tf.cast(pad, values.dtype))
+        canvas = tf.fill([batch, width], tf.cast(pad, values.dtype))
         return tf.tensor_scatter_nd_update(canvas, target, values)
 
     return Merged(
@@ -151,5 +168,5 @@ def _first_occurrences(
         score=spread(tf.gather(score, first), 0),
         slot=spread(tf.gather(slot, first), -1),
         found_by=spread(tf.boolean_mask(found_by, kept), 0),
-        count=tf.minimum(found, n),
+        count=tf.minimum(found, limit),
     )

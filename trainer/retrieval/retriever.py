@@ -11,7 +11,7 @@ import tensorflow as tf
 from core.errors import ExportError
 from trainer import features
 from trainer.config import RetrievalConfig
-from trainer.retrieval import merge
+from trainer.retrieval import merge, signature
 from trainer.retrieval.budgets import EXPLICIT, slot_budgets
 from trainer.retrieval.search import ExactSearch, ScannSearch, Searcher
 from trainer.retrieval.topic_filter import TopicFilter
@@ -19,19 +19,10 @@ from trainer.retrieval.topic_filter import TopicFilter
 #: Seen items that a slot over-fetches for, at most; longer histories may shorten the list.
 SEEN_MAX_ITEMS = 1024
 
-USER_SIGNATURE = {
-    features.TIMESTAMP: tf.TensorSpec([None], tf.int64, name=features.TIMESTAMP),
-    features.HISTORY_ITEM_ID: tf.TensorSpec([None, None], tf.string, name=features.HISTORY_ITEM_ID),
-    features.HISTORY_TIMESTAMP: tf.TensorSpec(
-        [None, None], tf.int64, name=features.HISTORY_TIMESTAMP
-    ),
-    features.HISTORY_ACTION: tf.TensorSpec([None, None], tf.string, name=features.HISTORY_ACTION),
-    features.FOLLOWED_TOPIC: tf.TensorSpec([None, None], tf.string, name=features.FOLLOWED_TOPIC),
-}
-ITEM_SIGNATURE = {
-    features.ITEM_ID: tf.TensorSpec([None], tf.string, name=features.ITEM_ID),
-    features.ITEM_TOPICS: tf.TensorSpec([None, None], tf.string, name=features.ITEM_TOPICS),
-}
+_NO_USER_ID = signature.default_option(signature.USER_ID)
+_NUM_RESULTS = signature.default_option(signature.NUM_RESULTS)
+_USE_IMPLICIT = signature.default_option(signature.USE_IMPLICIT)
+_USE_EXPLICIT = signature.default_option(signature.USE_EXPLICIT)
 
 
 class Retriever(tf.Module):
@@ -82,15 +73,82 @@ class Retriever(tf.Module):
             TopicFilter(self.item_embeddings, item_topics) if config.topic_filter else None
         )
 
-    @tf.function(input_signature=[USER_SIGNATURE])
-    def _retrieve(self, user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    @tf.function(input_signature=[*signature.USER_SPECS.values(), *signature.OPTION_SPECS.values()])
+    def retrieve(
+        self,
+        timestamp: tf.Tensor,
+        history_item_id: tf.Tensor,
+        history_timestamp: tf.Tensor,
+        history_action: tf.Tensor,
+        followed_topic: tf.Tensor,
+        user_id: tf.Tensor = _NO_USER_ID,
+        num_results: tf.Tensor = _NUM_RESULTS,
+        use_implicit: tf.Tensor = _USE_IMPLICIT,
+        use_explicit: tf.Tensor = _USE_EXPLICIT,
+    ) -> dict[str, tf.Tensor]:
+        """Returns each user's merged items.
+
+        Each option is `[batch]`, or `[1]` for the whole batch.
+
+        Args:
+          timestamp: `[batch]` int64, now.
+          history_item_id: `[batch, history]` string, newest first, '' pads.
+          history_timestamp: `[batch, history]` int64, 0 pads.
+          history_action: `[batch, history]` string, '' pads.
+          followed_topic: `[batch, follows]` string, newest first, '' pads.
+          user_id: string, given back; the model does not read it.
+          num_results: int32, items wanted; 0 or less means `config.num_results`, more than
+            `config.max_results` means that.
+          use_implicit: bool, whether interests found in the history are searched.
+          use_explicit: bool, whether followed topics are searched.
+
+        Returns:
+          `item_id`, `score`, `slot`, `slot_kind`, `slot_topic`, `found_by`, each
+          `[batch, n]`, n being the largest number of items wanted in the batch
+          ('' / 0 / -1 pads; see `merge.Merged`); `count` `[batch]`; `user_id` `[batch]`;
+          `history_slot` `[batch, history]`; `slot_mass` and `slot_valid`, `[batch, slots]`.
+
+        Raises:
+          InvalidArgumentError: the three history inputs differ in shape, or an option is
+            neither one value nor one per row.
+        """
+        user = {
+            features.TIMESTAMP: timestamp,
+            features.HISTORY_ITEM_ID: history_item_id,
+            features.HISTORY_TIMESTAMP: history_timestamp,
+            features.HISTORY_ACTION: history_action,
+            features.FOLLOWED_TOPIC: followed_topic,
+        }
+        rows = tf.shape(timestamp)
+        answer = self._answer(
+            _checked(user),
+            limit=self._limit(tf.broadcast_to(num_results, rows)),
+            use_implicit=tf.broadcast_to(use_implicit, rows),
+            use_explicit=tf.broadcast_to(use_explicit, rows),
+        )
+        return {**answer, signature.USER_ID: tf.broadcast_to(user_id, rows)}
+
+    def _limit(self, num_results: tf.Tensor) -> tf.Tensor:
+        """Returns the number of items that each row gets, `[batch]` int32."""
+        wanted = tf.where(num_results > 0, num_results, self.config.num_results)
+        return tf.minimum(wanted, self.config.max_results)
+
+    def _answer(
+        self,
+        user: dict[str, tf.Tensor],
+        limit: tf.Tensor,
+        use_implicit: tf.Tensor,
+        use_explicit: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
         slots = self.embedding_model.embed_user(**user)
         finite = tf.reduce_all(tf.math.is_finite(slots["embeddings"]), axis=2)
-        valid = slots["slot_valid"] & finite  # [batch, slots]
+        explicit = tf.equal(slots["slot_kind"], EXPLICIT)
+        wanted = tf.where(explicit, use_explicit[:, None], use_implicit[:, None])
+        valid = slots["slot_valid"] & finite & wanted  # [batch, slots]
         seen = self._seen_rows(user[features.HISTORY_ITEM_ID])
-        rows, scores = self._candidates(slots, valid, seen)
+        rows, scores = self._candidates(slots, valid, seen, limit)
         rows = _without_seen(rows, seen)
-        merged = self._merge(rows, scores, slots, valid)
+        merged = self._merge(rows, scores, slots, valid, limit)
         picked = tf.maximum(merged.slot, 0)
         pads = merged.row < 0
         ids = tf.gather(self.item_ids, tf.maximum(merged.row, 0))
@@ -109,40 +167,28 @@ class Retriever(tf.Module):
             "slot_valid": valid,
         }
 
-    def retrieve(self, **user: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns each user's merged items.
-
-        Args:
-          **user: the raw features of `features.USER_FEATURES`: `timestamp`
-            `[batch]` int64; `history_item_id`, `history_action` `[batch, history]`
-            string, newest first, '' pads; `history_timestamp` int64, 0 pads;
-            `followed_topic` `[batch, follows]` string, '' pads.
-
-        Returns:
-          `item_id`, `score`, `slot`, `slot_kind`, `slot_topic`, `found_by`, each
-          `[batch, num_results]` ('' / 0 / -1 pads; see `merge.Merged`); `count`
-          `[batch]`; `history_slot` `[batch, history]`; `slot_mass` and
-          `slot_valid`, `[batch, slots]`.
-        """
-        return self._retrieve(user)
-
     def signatures(self) -> dict[str, Any]:
         """Returns the signatures of the SavedModel, `retrieve` being the default."""
 
-        @tf.function(input_signature=[USER_SIGNATURE])
-        def embed_user(user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            return dict(self.embedding_model.embed_user(**user))
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, signature.EXAMPLES)])
+        def retrieve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            user, options = signature.parse_examples(examples)
+            return self.retrieve(**user, **options)
 
-        @tf.function(input_signature=[ITEM_SIGNATURE])
+        @tf.function(input_signature=[signature.USER_SPECS])
+        def embed_user(user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return dict(self.embedding_model.embed_user(**_checked(user)))
+
+        @tf.function(input_signature=[signature.ITEM_SPECS])
         def embed_items(items: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             return dict(self.embedding_model.embed_items(**items))
 
-        retrieve = self._retrieve.get_concrete_function()
         return {
-            "serving_default": retrieve,
-            "retrieve": retrieve,
-            "embed_user": embed_user.get_concrete_function(),
-            "embed_items": embed_items.get_concrete_function(),
+            "serving_default": self.retrieve,
+            signature.RETRIEVE: self.retrieve,
+            signature.RETRIEVE_EXAMPLES: retrieve_examples,
+            signature.EMBED_USER: embed_user,
+            signature.EMBED_ITEMS: embed_items,
         }
 
     def _seen_rows(self, history_item_id: tf.Tensor) -> tf.Tensor:
@@ -153,12 +199,17 @@ class Retriever(tf.Module):
         return tf.sort(tf.pad(rows, [[0, 0], [0, 1]], constant_values=-1), axis=1)
 
     def _candidates(
-        self, slots: dict[str, tf.Tensor], valid: tf.Tensor, seen: tf.Tensor
+        self,
+        slots: dict[str, tf.Tensor],
+        valid: tf.Tensor,
+        seen: tf.Tensor,
+        limit: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Searches every valid slot; returns rows and scores `[batch, slots, candidates]`."""
         seen_count = tf.reduce_sum(tf.cast(seen >= 0, tf.int32), axis=1)
         most_seen = tf.reduce_max(tf.concat([[0], seen_count], axis=0))  # of an empty batch: 0
-        depth = self.config.num_results + tf.minimum(most_seen, SEEN_MAX_ITEMS)
+        most_wanted = tf.reduce_max(tf.concat([[1], limit], axis=0))
+        depth = most_wanted + tf.minimum(most_seen, SEEN_MAX_ITEMS)
         shape = tf.concat([tf.shape(valid), [depth]], axis=0)
         rows = tf.fill(shape, -1)
         scores = tf.fill(shape, tf.constant(-np.inf, tf.float32))
@@ -180,19 +231,47 @@ class Retriever(tf.Module):
         return rows, scores
 
     def _merge(
-        self, rows: tf.Tensor, scores: tf.Tensor, slots: dict[str, tf.Tensor], valid: tf.Tensor
+        self,
+        rows: tf.Tensor,
+        scores: tf.Tensor,
+        slots: dict[str, tf.Tensor],
+        valid: tf.Tensor,
+        limit: tf.Tensor,
     ) -> merge.Merged:
         if self.config.merge == "score":
-            return merge.best_score(rows, scores, self.config.num_results)
+            return merge.best_score(rows, scores, limit)
         by_mass = self.config.implicit_budget == "mass"
         budgets = slot_budgets(
             slots["mass"] if by_mass else tf.ones_like(slots["mass"]),
             valid,
             slots["slot_kind"],
-            self.config.num_results,
+            limit,
             self.config.explicit_share,
         )
-        return merge.round_robin(rows, scores, budgets, self.config.num_results)
+        return merge.round_robin(rows, scores, budgets, limit)
+
+
+def _checked(user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Refuses a request whose parts can not belong together."""
+    shape = tf.shape(user[features.HISTORY_ITEM_ID])
+    alike = [
+        tf.debugging.assert_equal(
+            tf.shape(user[name]),
+            shape,
+            f"{name} and {features.HISTORY_ITEM_ID} must have the same shape",
+        )
+        for name in (features.HISTORY_TIMESTAMP, features.HISTORY_ACTION)
+    ]
+    one_row_each = [
+        tf.debugging.assert_equal(
+            tf.shape(user[name])[0],
+            tf.size(user[features.TIMESTAMP]),
+            f"{name} and {features.TIMESTAMP} must have the same number of rows",
+        )
+        for name in (features.HISTORY_ITEM_ID, features.FOLLOWED_TOPIC)
+    ]
+    with tf.control_dependencies([*alike, *one_row_each]):
+        return {name: tf.identity(value) for name, value in user.items()}
 
 
 def _without_seen(rows: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:

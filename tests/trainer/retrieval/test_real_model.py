@@ -11,6 +11,7 @@ from tests.trainer.test_export import batch, exported, loaded  # noqa: F401
 from tests.trainer.tiny import ITEMS, topics_of
 from trainer.config import RetrievalConfig
 from trainer.retrieval.retriever import Retriever, save_retriever
+from trainer.retrieval.signature import bind
 
 
 def test_it_is_saved_moved_and_answers_without_the_model(exported, loaded, tmp_path):  # noqa: F811
@@ -28,7 +29,7 @@ def test_it_is_saved_moved_and_answers_without_the_model(exported, loaded, tmp_p
     save_retriever(retriever, str(tmp_path / "retriever"))
     shutil.rmtree(copy)
     shutil.move(tmp_path / "retriever", tmp_path / "moved")
-    served = tf.saved_model.load(str(tmp_path / "moved")).signatures["retrieve"]
+    served = bind(tf.saved_model.load(str(tmp_path / "moved")), "retrieve")
     for shape in [(0, 0, 0), (1, 0, 0), (3, 40, 30), (64, 5, 2)]:
         asked = batch(*shape)
         got, want = served(**asked), retriever.retrieve(**asked)
