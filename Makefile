@@ -9,7 +9,7 @@ export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-training bench-peers lock clean
+.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-training bench-peers bench-serving bench-load bench-refresh lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -57,6 +57,19 @@ bench-training: setup-dev  ## Training examples/s of the models in turn; PEER="c
 bench-peers: setup-dev $(PEER_VENV)/.ready  ## Accuracy and examples/s beside a PyTorch library's ComiRec-SA and MIND.
 	$(BIN)/python -m benchmarks.peers --peer-python $(PEER_VENV)/bin/python $(PEER_ARGS)
 
+bench-serving: $(VENV)/.bench-serving  ## Latency, throughput and recall of serving beside faiss, hnswlib and exact search.
+	$(BIN)/python -m benchmarks.serving $(SERVING_ARGS)
+
+bench-load: setup-dev  ## Ten minutes of load on the local server, with a version swap and a rollback.
+	$(BIN)/python -m benchmarks.load $(LOAD_ARGS)
+
+bench-refresh: setup-dev  ## Recall on items unseen in training after a refresh, beside known ones.
+	$(BIN)/python -m benchmarks.refresh $(REFRESH_ARGS)
+
+$(VENV)/.bench-serving: $(VENV)/.dev benchmarks/requirements-serving.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements-serving.txt
+	@touch $@
+
 $(PEER_VENV)/.ready: benchmarks/requirements-peers.txt
 	@$(PEER_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' 2>/dev/null || \
 	  { echo "The peers need Python 3.11 or later: say make PEER_PYTHON=/path/to/python3.11" >&2; exit 2; }
@@ -67,6 +80,7 @@ $(PEER_VENV)/.ready: benchmarks/requirements-peers.txt
 lock: setup-dev  ## Resolve requirements*.in anew.
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-strip-extras requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-strip-extras requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes -c requirements-dev.txt benchmarks/requirements-serving.in -o benchmarks/requirements-serving.txt
 
 clean:  ## Remove the virtual environment and the demo's output.
 	rm -rf $(VENV) runs/demo data/demo

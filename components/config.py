@@ -149,10 +149,39 @@ class EvaluatorConfig(BaseConfig):
         return (*at_k, "mrr", "coverage", "topic_entropy@50", "distinct_topics")
 
 
+class ServingValidatorConfig(BaseConfig):
+    """What a bundle must show before it may be published (`components.serving_validator`)."""
+
+    requests: int = Field(64, ge=1, description="real requests that are replayed")
+    latency_requests: int = Field(50, ge=1, description="single requests that are timed")
+    latency_budget_ms: float = Field(
+        250.0, gt=0.0, description="most milliseconds of the median single request"
+    )
+    scann_recall_min: float = Field(
+        0.9, ge=0.0, le=1.0, description="share of the exact path's items that ScaNN's path returns"
+    )
+    warmup_requests: int = Field(
+        8, ge=1, le=1000, description="warm-up requests of TensorFlow Serving (1000 at most)"
+    )
+    sample_requests: int = Field(
+        500, ge=1, description="requests kept in the bundle, for refreshes and for the local server"
+    )
+    timeout_s: float = Field(600.0, gt=0.0, description="for each SavedModel")
+
+
 class PusherConfig(BaseConfig):
-    """Retention of published bundles."""
+    """Publishing, probing and retention of bundles."""
 
     keep_versions: int = Field(5, ge=2, description="newest versions kept; pinned ones always stay")
     allow_older_span: bool = Field(
         False, description="publish a model of an older day than the newest published one"
     )
+    publish: Literal["rename", "ordered"] = Field(
+        "rename",
+        description="rename: staged, then renamed; ordered: for mounted object stores, where a "
+        "folder can not be renamed: the SavedModel's graph is written last",
+    )
+    server: str = Field(
+        "", description="host:port of a model server's gRPC; a push waits until it has the version"
+    )
+    server_timeout_s: float = Field(120.0, gt=0.0, description="for the server to load a version")

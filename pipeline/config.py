@@ -22,6 +22,7 @@ from components.config import (
     GateConfig,
     IndexConfig,
     PusherConfig,
+    ServingValidatorConfig,
     SplitConfig,
 )
 from core.config import BaseConfig, ConfigT
@@ -70,6 +71,11 @@ class RunConfig(BaseConfig):
     name: str = Field(
         "tessera", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="pipeline and model name"
     )
+    pipeline: Literal["train", "refresh"] = Field(
+        "train",
+        description="train: the whole chain; refresh: a new index of the item table for the "
+        "model that is served",
+    )
     work_dir: str = Field("runs/default", description="artifacts, metadata, logs and reports")
     serving_dir: str = Field(
         "runs/default/serving", description="pushed bundles: <serving_dir>/<name>/<version>"
@@ -83,6 +89,7 @@ class RunConfig(BaseConfig):
     index: IndexConfig = IndexConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     evaluator: EvaluatorConfig = EvaluatorConfig()
+    serving: ServingValidatorConfig = ServingValidatorConfig()
     pusher: PusherConfig = PusherConfig()
     beam: BeamConfig = BeamConfig()
     schema_dir: str | None = Field(None, description="curated schemas; None: those of the package")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("core", "tables", "trainer", "components", "pipeline")
+PACKAGES = ("core", "tables", "trainer", "components", "serving", "pipeline")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 

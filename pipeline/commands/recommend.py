@@ -13,7 +13,7 @@ from core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from components.bundle.manifest import Manifest
-    from pipeline.recommend.question import Question
+    from serving.recommend.question import Question
     from tables.config import DataConfig
 
 
@@ -55,8 +55,8 @@ def recommend(
     if user is None and history is None and follow is None:
         raise click.UsageError("give --user or --history (or at least --follow)")
     from components.bundle import open_bundle
-    from pipeline.recommend.explain import explain
-    from pipeline.recommend.served import ask, item_topics, usual_action
+    from serving.recommend.explain import explain
+    from serving.recommend.served import ask, item_topics, usual_action
 
     bundle = open_bundle(bundle_path)
     manifest = bundle.manifest
@@ -64,7 +64,7 @@ def recommend(
     if user is not None:
         question = _of_user(manifest, data_root, user, _split(follow), now)
     else:
-        from pipeline.recommend.question import typed_history
+        from serving.recommend.question import typed_history
 
         moment = int(time.time()) if now is None else now
         done = usual_action(bundle) if action is None else action
@@ -80,7 +80,7 @@ def recommend(
 def _of_user(
     manifest: Manifest, data_root: Path | None, user: str, follows: list[str], now: int | None
 ) -> Question:
-    from pipeline.recommend.lookup import find_user
+    from serving.recommend.lookup import find_user
 
     config = data_config(manifest, data_root)
     limit = int(manifest.config.get("transform", {}).get("follows_max_topics", 50))
@@ -104,7 +104,7 @@ def data_config(manifest: Manifest, data_root: Path | None) -> DataConfig:
 
 def _titles(manifest: Manifest, data_root: Path | None, items: set[str]) -> dict[str, str]:
     """Returns titles where the tables are at hand; they only decorate the answer."""
-    from pipeline.recommend.lookup import titles
+    from serving.recommend.lookup import titles
 
     try:
         return titles(data_config(manifest, data_root), _unit(manifest), items)
@@ -127,7 +127,7 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from pipeline.recommend.show import show
+    from serving.recommend.show import show
 
     console = Console()
     show(result, console if console.is_terminal else Console(width=140))

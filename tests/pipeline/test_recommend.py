@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from core.errors import BundleError, ConfigError, DataError
 from pipeline.commands.recommend import recommend
-from pipeline.recommend.lookup import find_user
-from pipeline.recommend.question import Event, typed_history
+from serving.recommend.lookup import find_user
+from serving.recommend.question import Event, typed_history
 from tables.config import DataConfig
 from tests.pipeline.published import ITEMS, publish, write_tables
 

@@ -14,7 +14,7 @@ def conf(tmp_path_factory):
     sizes = {"users": 20, "items": 60, "topics": 8, "days": 3, "engagements": 200}
     write_generated(GeneratorConfig(**sizes), folder / "tables")
     path = folder / "run.yaml"
-    path.write_text(f"work_dir: {folder}/work\ndata: {{root: {folder}/tables}}\n")
+    path.write_text(f"work_dir: {folder}/out\ndata: {{root: {folder}/tables}}\n")
     return path
 
 

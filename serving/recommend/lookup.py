@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from components.example_gen.columns import FOLLOW_SCHEMA
 from components.example_gen.follows import in_force, prepare
 from core.errors import DataError
-from pipeline.recommend.question import Event, Question
+from serving.recommend.question import Event, Question
 from tables.config import DataConfig
 from tables.contract import Table
 from tables.layout import TableSet, find_tables, read_settings

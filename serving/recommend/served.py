@@ -13,7 +13,7 @@ from components.bundle.verify import Bundle
 from components.index_builder.layout import INDEX_FILE, ITEMS_FILE, SCANN_RETRIEVER
 from core.errors import BundleError
 from core.files import read_json
-from pipeline.recommend.question import Question
+from serving.recommend.question import Question
 
 _OUTPUTS = ("item_id", "score", "slot", "slot_kind", "slot_topic", "count", "history_slot")
 _SLOTS = ("slot_mass", "slot_valid")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.bundle.verify import Bundle
-from pipeline.recommend.question import Question
-from pipeline.recommend.served import Answer
+from serving.recommend.question import Question
+from serving.recommend.served import Answer
 
 EXPLICIT = 1
 #: History items named in a reason, newest first.
