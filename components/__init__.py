@@ -16,6 +16,7 @@ _ARTIFACT_TYPES = (
     "Evaluation",
     "PushedBundle",
     "RetrievalIndex",
+    "Validation",
     "Verdict",
 )
 

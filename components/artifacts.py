@@ -45,6 +45,16 @@ class Bundle(artifact.Artifact):
     TYPE_NAME = "components.Bundle"
 
 
+class Validation(artifact.Artifact):
+    """Whether an index's SavedModels serve (`validation.json`) and `bundle/`, what a bundle gains.
+
+    The custom property `validated` is 1 or 0. The Pusher adds every file of `bundle/` to
+    the bundle it publishes, at the same relative path.
+    """
+
+    TYPE_NAME = "components.Validation"
+
+
 class PushedBundle(artifact.Artifact):
     """Where a bundle was published."""
 
