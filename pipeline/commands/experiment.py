@@ -39,7 +39,7 @@ _SHOWN = ("recall@10", "recall@100", "ndcg@10", "coverage@100", "user_cosine", "
 @click.option(
     "--publish",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that gets a copy of results.json as <name>.json.",
+    help="Folder that gets results.json, rounded, as <name>.json.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print results.json on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the log of the data's preparation.")
