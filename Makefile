@@ -37,7 +37,7 @@ demo: setup  ## Run the main job on generated data and print one user's recommen
 
 test: setup-dev  ## Lint, types, import contract, unit tests and the end-to-end run.
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: setup-dev  ## Unit tests only.
 	$(BIN)/python -m pytest -m "not slow"
