@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +15,6 @@ from core.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from components.bundle.manifest import Manifest
     from serving.recommend.question import Question
-    from tables.config import DataConfig
 
 
 @click.command()
@@ -55,65 +55,47 @@ def recommend(
     if user is None and history is None and follow is None:
         raise click.UsageError("give --user or --history (or at least --follow)")
     from components.bundle import open_bundle
-    from serving.recommend.explain import explain
-    from serving.recommend.served import ask, item_topics, usual_action
+    from serving.recommend.catalogue import Catalogue
+    from serving.recommend.explain import explain, shown_items
+    from serving.recommend.served import actions, ask
 
     bundle = open_bundle(bundle_path)
     manifest = bundle.manifest
-    typed = _split(history)
     if user is not None:
         question = _of_user(manifest, data_root, user, _split(follow), now)
     else:
         from serving.recommend.question import typed_history
 
         moment = int(time.time()) if now is None else now
-        done = usual_action(bundle) if action is None else action
-        question = typed_history(typed, _split(follow), manifest.time_unit, moment, done)
-    answer = ask(bundle, question)
-    topics = item_topics(bundle)
-    shown = {*answer.item_id[:count], *(event.item_id for event in question.history)}
-    titles = _titles(manifest, data_root, shown)
-    result = explain(bundle, question, answer, topics, titles, count)
-    _print(result, as_json)
+        done = [*actions(bundle.path), ""][0] if action is None else action
+        question = typed_history(_split(history), _split(follow), manifest.time_unit, moment, done)
+    answer = ask(bundle, question, count)
+    shown = shown_items(question, answer)
+    facts = Catalogue.read(bundle.path).facts(shown, question.follows)
+    facts = dataclasses.replace(facts, titles=_titles(manifest, data_root, shown))
+    head = {"name": manifest.name, "version": manifest.version, "path": str(bundle.path)}
+    asked = {"user": question.user, "now": question.now, "time_unit": manifest.time_unit}
+    _print({"bundle": head, **asked, **explain(question, answer, facts, count)}, as_json)
 
 
 def _of_user(
     manifest: Manifest, data_root: Path | None, user: str, follows: list[str], now: int | None
 ) -> Question:
-    from serving.recommend.lookup import find_user
+    from serving.recommend.lookup import data_config, find_user, follows_limit, time_unit
 
     config = data_config(manifest, data_root)
-    limit = int(manifest.config.get("transform", {}).get("follows_max_topics", 50))
-    return find_user(config, _unit(manifest), user, limit, now, follows)
-
-
-def data_config(manifest: Manifest, data_root: Path | None) -> DataConfig:
-    """Returns where the tables are: at `data_root`, else where the model was trained.
-
-    Raises:
-      ConfigError: neither is known.
-    """
-    from tables.config import DataConfig
-
-    root = str(data_root) if data_root is not None else manifest.data_root
-    if not root:
-        raise ConfigError("the bundle does not say where its tables are: give --data DIR")
-    recorded = manifest.config.get("data") or {}
-    return DataConfig.model_validate({**recorded, "root": root})
+    return find_user(config, time_unit(manifest), user, follows_limit(manifest), now, follows)
 
 
 def _titles(manifest: Manifest, data_root: Path | None, items: set[str]) -> dict[str, str]:
     """Returns titles where the tables are at hand; they only decorate the answer."""
-    from serving.recommend.lookup import titles
+    from serving.recommend.lookup import data_config, time_unit, titles
 
     try:
-        return titles(data_config(manifest, data_root), _unit(manifest), items)
+        found = titles(data_config(manifest, data_root), time_unit(manifest), items)
     except (ConfigError, DataError):
         return {}
-
-
-def _unit(manifest: Manifest) -> Literal["seconds", "order"]:
-    return "order" if manifest.time_unit == "order" else "seconds"
+    return dict(zip(found["item_id"].to_pylist(), found["title"].to_pylist(), strict=True))
 
 
 def _split(text: str | None) -> list[str]:

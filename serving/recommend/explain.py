@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.bundle.verify import Bundle
+from serving.recommend.catalogue import Facts
 from serving.recommend.question import Question
 from serving.recommend.served import Answer
 
@@ -16,50 +16,38 @@ REASON_ITEMS = 3
 _INTEREST_ITEMS = 10
 
 
-def explain(
-    bundle: Bundle,
-    question: Question,
-    answer: Answer,
-    topics: Mapping[str, Sequence[str]],
-    titles: Mapping[str, str],
-    n: int,
-) -> dict[str, Any]:
-    """Returns what `--json` prints; see docs/bundle.md for its keys.
+def explain(question: Question, answer: Answer, facts: Facts, n: int) -> dict[str, Any]:
+    """Returns history, interests, items and notes; see docs/bundle.md for the keys.
 
     Args:
-      bundle: the bundle that was asked.
-      question: what it was asked.
-      answer: what it returned.
-      topics: item id -> topics, the catalogue.
-      titles: item id -> title, where there is one.
+      question: what was asked.
+      answer: what came back.
+      facts: about the items of both, and the topics of the question.
       n: most items.
     """
     count = min(n, len(answer.item_id))
     members = _members(question, answer)
-    items = [_item(place, answer, members, topics, titles) for place in range(count)]
+    items = [_item(place, answer, members, facts) for place in range(count)]
     return {
-        "bundle": {
-            "name": bundle.manifest.name,
-            "version": bundle.manifest.version,
-            "path": str(bundle.path),
-        },
-        "user": question.user,
-        "now": question.now,
-        "time_unit": bundle.manifest.time_unit,
         "history": [
             {
                 "item_id": event.item_id,
-                "title": titles.get(event.item_id),
+                "title": facts.titles.get(event.item_id),
                 "timestamp": event.timestamp,
                 "action": event.action,
             }
             for event in question.history
         ],
         "follows": list(question.follows),
-        "interests": _interests(answer, members, titles, items),
+        "interests": _interests(answer, members, facts, items),
         "items": items,
-        "notes": [*question.notes, *_notes(question, answer, topics, n)],
+        "notes": [*question.notes, *_notes(question, answer, facts, n)],
     }
+
+
+def shown_items(question: Question, answer: Answer) -> set[str]:
+    """Returns the items that an explanation names."""
+    return {*answer.item_id, *(event.item_id for event in question.history)}
 
 
 def _members(question: Question, answer: Answer) -> dict[int, list[str]]:
@@ -75,21 +63,20 @@ def _item(
     place: int,
     answer: Answer,
     members: Mapping[int, Sequence[str]],
-    topics: Mapping[str, Sequence[str]],
-    titles: Mapping[str, str],
+    facts: Facts,
 ) -> dict[str, Any]:
     item, slot = answer.item_id[place], answer.slot[place]
     topic = answer.slot_topic[place]
     return {
         "rank": place + 1,
         "item_id": item,
-        "title": titles.get(item),
-        "topics": list(topics.get(item, [])),
+        "title": facts.titles.get(item),
+        "topics": list(facts.topics.get(item, [])),
         "score": round(answer.score[place], 6),
         "slot": slot,
         "kind": _kind(answer.slot_kind[place]),
         "topic": topic or None,
-        "reason": _reason(answer, place, members.get(slot, []), titles),
+        "reason": _reason(answer, place, members.get(slot, []), facts.titles),
     }
 
 
@@ -106,7 +93,7 @@ def _reason(answer: Answer, place: int, members: Sequence[str], titles: Mapping[
 def _interests(
     answer: Answer,
     members: Mapping[int, Sequence[str]],
-    titles: Mapping[str, str],
+    facts: Facts,
     items: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     """Returns one entry per slot that brought an item, in order of first appearance."""
@@ -122,7 +109,7 @@ def _interests(
                 "topic": first["topic"],
                 "share": round(answer.slot_mass[slot] / total, 6) if total > 0 else 0.0,
                 "history": [
-                    {"item_id": member, "title": titles.get(member)}
+                    {"item_id": member, "title": facts.titles.get(member)}
                     for member in members.get(slot, [])[:_INTEREST_ITEMS]
                 ],
                 "items": len(brought),
@@ -132,15 +119,14 @@ def _interests(
     return interests
 
 
-def _notes(
-    question: Question, answer: Answer, topics: Mapping[str, Sequence[str]], n: int
-) -> list[str]:
+def _notes(question: Question, answer: Answer, facts: Facts, n: int) -> list[str]:
     notes = []
-    unknown = list(dict.fromkeys(e.item_id for e in question.history if e.item_id not in topics))
+    unknown = list(
+        dict.fromkeys(e.item_id for e in question.history if e.item_id not in facts.topics)
+    )
     if unknown:
         notes.append(f"not in the catalogue: {_some(unknown)}; they count as unknown items")
-    carried = {topic for carried in topics.values() for topic in carried}
-    strange = [topic for topic in question.follows if topic not in carried]
+    strange = [topic for topic in question.follows if topic not in facts.carried]
     if strange:
         notes.append(f"no item carries the followed topic: {_some(strange)}")
     if n > len(answer.item_id):

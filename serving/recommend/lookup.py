@@ -1,17 +1,19 @@
-"""Finds one user, and the titles of some items, in the canonical tables."""
+"""Finds one user, and titles of items, in the tables that a model was trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.bundle.manifest import Manifest
 from components.example_gen.columns import FOLLOW_SCHEMA
 from components.example_gen.follows import in_force, prepare
-from core.errors import DataError
+from core.errors import ConfigError, DataError
 from serving.recommend.question import Event, Question
 from tables.config import DataConfig
 from tables.contract import Table
@@ -21,10 +23,39 @@ from tables.reading import read_table
 #: Events of a user that are sent; the model cuts them further, the rest only counts as seen.
 HISTORY_MAX_ITEMS = 1000
 
+TimeUnit = Literal["seconds", "order"]
+
+
+class UnknownUserError(DataError):
+    """The tables hold neither an engagement nor a follow of the user."""
+
+
+def data_config(manifest: Manifest, data_root: Path | None = None) -> DataConfig:
+    """Returns where the tables are: at `data_root`, else where the model was trained.
+
+    Raises:
+      ConfigError: neither is known.
+    """
+    root = str(data_root) if data_root is not None else manifest.data_root
+    if not root:
+        raise ConfigError("the bundle does not say where its tables are: give --data DIR")
+    recorded = manifest.config.get("data") or {}
+    return DataConfig.model_validate({**recorded, "root": root})
+
+
+def time_unit(manifest: Manifest) -> TimeUnit:
+    """Returns the unit of the data's times."""
+    return "order" if manifest.time_unit == "order" else "seconds"
+
+
+def follows_limit(manifest: Manifest) -> int:
+    """Returns the most followed topics that the model was trained with."""
+    return int(manifest.config.get("transform", {}).get("follows_max_topics", 50))
+
 
 def find_user(
     config: DataConfig,
-    time_unit: Literal["seconds", "order"],
+    time_unit: TimeUnit,
     user: str,
     follows_max: int,
     now: int | None = None,
@@ -45,7 +76,8 @@ def find_user(
       extra_follows: topics that count as followed just now.
 
     Raises:
-      DataError: tables missing or broken, or the user is unknown and follows nothing.
+      UnknownUserError: the user is not in the tables and follows nothing.
+      DataError: tables missing or broken.
     """
     tables = find_tables(config)
     found = list(_rows(tables, "engagements", time_unit, user))
@@ -54,7 +86,7 @@ def find_user(
     mine = pa.concat_tables([_EVENTS.empty_table(), *events])
     follows = _follow_rows(tables, time_unit, user)
     if not mine.num_rows and not follows.num_rows and not extra_follows:
-        raise DataError(
+        raise UnknownUserError(
             f"user {user!r} has neither an engagement nor a follow in {config.root}; "
             "say what the user likes with --history ITEM,... or --follow TOPIC,..."
         )
@@ -72,32 +104,40 @@ def find_user(
 
 
 def titles(
-    config: DataConfig, time_unit: Literal["seconds", "order"], items: Collection[str]
-) -> dict[str, str]:
-    """Returns the titles of those of the items that have one.
+    config: DataConfig, time_unit: TimeUnit, items: Collection[str] | None = None
+) -> pa.Table:
+    """Returns the titles of items as columns `item_id` and `title`, in the order of the tables.
+
+    Args:
+      config: where the tables are.
+      time_unit: `seconds` or `order`.
+      items: only these; all where None.
 
     Raises:
       DataError: tables missing or broken.
     """
-    wanted = pa.array(sorted(item.encode() for item in items), pa.binary())
-    found: dict[str, str] = {}
+    wanted = None if items is None else pa.array(sorted(i.encode() for i in items), pa.binary())
+    found = [_TITLES.empty_table()]
     tables = find_tables(config)
     settings = read_settings(tables, time_unit)
     for file in tables.of("items"):
         for batch, _ in read_table(file.path, "items", settings):
-            known = batch.filter(pc.is_in(batch.column("item_id"), value_set=wanted))
-            pairs = zip(known.column("item_id"), known.column("title"), strict=True)
-            found |= {a.as_py().decode(): b.as_py().decode() for a, b in pairs if b.is_valid}
-    return found
+            rows = pc.is_valid(batch.column("title"))
+            if wanted is not None:
+                rows = pc.and_(rows, pc.is_in(batch.column("item_id"), value_set=wanted))
+            kept = pa.Table.from_batches([batch]).filter(rows).select(_TITLES.names)
+            found.append(kept.replace_schema_metadata(None).cast(_TITLES))
+    return pa.concat_tables(found)
 
 
+_TITLES = pa.schema([("item_id", pa.large_string()), ("title", pa.large_string())])
 _EVENTS = pa.schema(
     [("item_id", pa.binary()), ("timestamp", pa.int64()), ("action", pa.binary())],
 )
 
 
 def _rows(
-    tables: TableSet, table: Table, time_unit: Literal["seconds", "order"], user: str
+    tables: TableSet, table: Table, time_unit: TimeUnit, user: str
 ) -> Iterator[tuple[pa.Table, int]]:
     """Yields, batch by batch, the user's rows and the newest time of anybody's."""
     settings = read_settings(tables, time_unit)
@@ -109,7 +149,7 @@ def _rows(
             yield pa.Table.from_batches([mine]).replace_schema_metadata(None), newest
 
 
-def _follow_rows(tables: TableSet, time_unit: Literal["seconds", "order"], user: str) -> pa.Table:
+def _follow_rows(tables: TableSet, time_unit: TimeUnit, user: str) -> pa.Table:
     rows = [
         mine.select(FOLLOW_SCHEMA.names).cast(FOLLOW_SCHEMA)
         for mine, _ in _rows(tables, "follows", time_unit, user)

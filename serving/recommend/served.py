@@ -1,8 +1,9 @@
-"""The served retriever of a bundle and its catalogue."""
+"""The served retriever of a bundle and what it answers."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from components.bundle.verify import Bundle
-from components.index_builder.layout import INDEX_FILE, ITEMS_FILE, SCANN_RETRIEVER
+from components.index_builder.layout import INDEX_FILE, SCANN_RETRIEVER
 from core.errors import BundleError
 from core.files import read_json
 from serving.recommend.question import Question
 
-_OUTPUTS = ("item_id", "score", "slot", "slot_kind", "slot_topic", "count", "history_slot")
-_SLOTS = ("slot_mass", "slot_valid")
+#: Outputs of `retrieve` that an `Answer` is made from.
+OUTPUTS = (
+    "item_id", "score", "slot", "slot_kind", "slot_topic", "found_by", "count", "history_slot",
+    "slot_mass", "slot_valid",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Answer:
       slot: int, the slot that brought the item.
       slot_kind: int, 0 implicit, 1 explicit.
       slot_topic: topic of an explicit slot, '' else.
+      found_by: all slots that had the item among their first results.
       history_slot: slot that each history item feeds, -1 for none.
       slot_mass: share of the history that each slot holds.
       slot_valid: whether a slot was asked.
@@ -39,13 +44,19 @@ class Answer:
     slot: list[int]
     slot_kind: list[int]
     slot_topic: list[str]
+    found_by: list[list[int]]
     history_slot: list[int]
     slot_mass: list[float]
     slot_valid: list[bool]
 
 
-def ask(bundle: Bundle, question: Question) -> Answer:
+def ask(bundle: Bundle, question: Question, n: int) -> Answer:
     """Sends one request through the bundle's served graph.
+
+    Args:
+      bundle: the bundle to ask.
+      question: what it is asked.
+      n: items wanted; the bundle has a most of its own (`retrieval.max_results`).
 
     Raises:
       BundleError: the SavedModel does not load or does not answer.
@@ -54,15 +65,16 @@ def ask(bundle: Bundle, question: Question) -> Answer:
     import tensorflow as tf
 
     from components.evaluator.replay import load_signature
+    from trainer.retrieval.signature import NUM_RESULTS
 
     scann = served_folder(bundle) != bundle.path
     retrieve = load_signature(served_folder(bundle), scann)
     try:
-        given = retrieve(**{k: tf.constant(v) for k, v in question.arrays().items()})
-        arrays = {name: given[name].numpy()[0] for name in (*_OUTPUTS, *_SLOTS)}
+        inputs = question.arrays() | {NUM_RESULTS: np.array([n], np.int32)}
+        given = retrieve(**{name: tf.constant(value) for name, value in inputs.items()})
+        return answer_of({name: given[name].numpy() for name in OUTPUTS})
     except (TypeError, ValueError, KeyError, tf.errors.OpError) as error:
         raise BundleError(f"{bundle.path}: `retrieve` does not answer: {error}") from error
-    return _answer(arrays)
 
 
 def served_folder(bundle: Bundle) -> Path:
@@ -71,24 +83,23 @@ def served_folder(bundle: Bundle) -> Path:
     return bundle.path / serve if serve == SCANN_RETRIEVER else bundle.path
 
 
-def item_topics(bundle: Bundle) -> dict[str, list[str]]:
-    """Returns the catalogue: item id -> topics."""
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(bundle.path / ITEMS_FILE, columns=["item_id", "topics"])
-    pairs = zip(table["item_id"].to_pylist(), table["topics"].to_pylist(), strict=True)
-    return {item: topics or [] for item, topics in pairs}
-
-
-def usual_action(bundle: Bundle) -> str:
-    """Returns the most frequent action of the training data, '' when it is not known."""
-    path = bundle.path / "warm_start" / "vocabulary" / "actions.txt"
+def actions(bundle: Path) -> list[str]:
+    """Returns the actions of the training data, the most frequent first; none if not known."""
+    path = bundle / "warm_start" / "vocabulary" / "actions.txt"
     if not path.exists():
-        return ""
-    return path.read_bytes().split(b"\n", 1)[0].decode("utf-8", "replace")
+        return []
+    names = path.read_bytes().decode("utf-8", "replace").split("\n")
+    return [name for name in names if name]
 
 
-def _answer(arrays: dict[str, np.ndarray]) -> Answer:
+def answer_of(outputs: Mapping[str, np.ndarray], row: int = 0) -> Answer:
+    """Returns what `retrieve` said to one user of the batch.
+
+    Args:
+      outputs: of the signature, `[batch, ...]` each; strings are bytes.
+      row: of the batch.
+    """
+    arrays = {name: np.asarray(outputs[name])[row] for name in OUTPUTS}
     n = int(arrays["count"])
     return Answer(
         item_id=_texts(arrays["item_id"][:n]),
@@ -96,10 +107,16 @@ def _answer(arrays: dict[str, np.ndarray]) -> Answer:
         slot=arrays["slot"][:n].tolist(),
         slot_kind=arrays["slot_kind"][:n].tolist(),
         slot_topic=_texts(arrays["slot_topic"][:n]),
+        found_by=[_slots(bits) for bits in arrays["found_by"][:n].tolist()],
         history_slot=arrays["history_slot"].tolist(),
         slot_mass=arrays["slot_mass"].astype(float).tolist(),
         slot_valid=arrays["slot_valid"].tolist(),
     )
+
+
+def _slots(bits: int) -> list[int]:
+    """Returns the numbers of the bits that are set, of a signed 64-bit number."""
+    return [slot for slot in range(64) if bits >> slot & 1]
 
 
 def _texts(values: Any) -> list[str]:
