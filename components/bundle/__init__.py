@@ -5,6 +5,7 @@ Shared by the pusher, the baseline resolver and the command line. Free of Tensor
 
 from components.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, read_manifest
 from components.bundle.pins import Pins, read_pins, write_pins
+from components.bundle.served import Served
 from components.bundle.verify import Bundle, open_bundle, resolve_version_dir, verify
 from components.bundle.versions import BundleVersion, latest_version, list_versions
 
@@ -15,6 +16,7 @@ __all__ = [
     "FileEntry",
     "Manifest",
     "Pins",
+    "Served",
     "latest_version",
     "list_versions",
     "open_bundle",

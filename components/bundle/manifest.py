@@ -60,6 +60,12 @@ class Manifest(BaseConfig):
     primary_metric: str = ""
     parent_version: int | None = Field(None, description="the version that was newest before")
     baseline_version: int | None = Field(None, description="what it was compared with")
+    refreshed_from: int | None = Field(
+        None, description="version whose model was put over a new catalogue; None: trained"
+    )
+    model_version: int | None = Field(
+        None, description="version in which this model was first published"
+    )
     config: dict[str, Any] = Field({}, description="run configuration, for information")
     files: dict[str, FileEntry]
     manifest_digest: str = ""

@@ -13,6 +13,7 @@ from core.errors import BundleError
 from core.files import write_json
 
 LAST_VERSION_NAME = "last_version.json"
+SAVED_MODEL = "saved_model.pb"
 _VERSION = re.compile(r"[1-9][0-9]*")
 
 
@@ -33,8 +34,9 @@ def version_number(name: str) -> int | None:
 def list_versions(model_dir: str | Path) -> list[BundleVersion]:
     """Returns the published versions, smallest first.
 
-    Only plain-integer folders whose manifest is valid and names that version
-    count. File contents are not read; see `components.bundle.verify`.
+    Only plain-integer folders whose manifest is valid and names that version, and
+    that hold the SavedModel's graph, count. File contents are not read; see
+    `components.bundle.verify`.
     """
     return scan(model_dir)[0]
 
@@ -57,6 +59,9 @@ def scan(model_dir: str | Path) -> tuple[list[BundleVersion], dict[int, str]]:
             manifest = read_manifest(path)
             if manifest.version != number:
                 raise BundleError(f"{path}: its manifest says version {manifest.version}")
+            # Where folders can not be renamed it is written last (`pusher.publish: ordered`).
+            if not (path / SAVED_MODEL).exists():
+                raise BundleError(f"{path}: no {SAVED_MODEL}: it is being published or removed")
         except BundleError as error:
             broken[number] = str(error)
         else:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from components.bundle.lock import push_lock
 from components.bundle.manifest import Manifest, tessera_version
 from components.bundle.span import parse_span, span_date
 from components.bundle.verify import verify
@@ -24,7 +25,6 @@ from components.bundle.versions import (
 )
 from components.config import PusherConfig
 from components.pusher.content import EVALUATION, Content, collect_content
-from components.pusher.lock import push_lock
 from components.pusher.retention import expired_versions, remove_version
 from components.pusher.staging import copy_content, publish, remove_leftovers, staging_folder
 from core.config import BaseConfig

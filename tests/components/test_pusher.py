@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from components.bundle import Pins, list_versions, verify, write_pins
+from components.bundle.lock import LOCK_NAME, push_lock
 from components.config import PusherConfig
 from components.pusher import push as push_module
 from components.pusher import staging
-from components.pusher.lock import LOCK_NAME, push_lock
 from components.pusher.push import push
 from core.errors import PushError
 from tests.components.bundle_fixtures import (
