@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from components.bundle.manifest import read_manifest
-from components.bundle.pins import read_pins
-from components.bundle.versions import latest_version
+from components.bundle.served import served
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,8 @@ class ModelFolder:
 
     def aspired(self) -> Aspired:
         """See `Source.aspired`."""
-        labels = read_pins(self._folder).labels
-        newest = latest_version(self._folder)
-        versions = sorted(set(labels.values())) or ([newest.version] if newest else [])
-        return Aspired({v: self._folder / str(v) for v in versions}, dict(labels))
+        now = served(self._folder)
+        return Aspired({v: self._folder / str(v) for v in now.versions}, dict(now.labels))
 
 
 class OneBundle:
