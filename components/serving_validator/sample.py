@@ -1,0 +1,97 @@
+"""Real requests of the held-out users: a seeded sample of the raw examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.evaluator.requests import USER_COLUMNS, user_request
+from components.examples_io import count_rows, padded, read_split, split_files
+from core.errors import DataError
+from core.files import staged_file
+from trainer import features
+
+#: Splits that requests are taken from; the first one that holds any is used.
+SPLITS = (features.EVAL_SPLIT, features.VALIDATION_SPLIT)
+REQUESTS_FILE = "requests.parquet"
+_COLUMNS = (features.USER_ID, *USER_COLUMNS)
+_STRINGS = (features.HISTORY_ITEM_ID, features.HISTORY_ACTION, features.FOLLOWED_TOPIC)
+
+
+def sample_requests(examples_uri: str, count: int, seed: int) -> tuple[str, pa.Table]:
+    """Returns a uniform sample without replacement, in the order of the split.
+
+    Args:
+      examples_uri: raw examples.
+      count: most requests.
+      seed: of the sample.
+
+    Returns:
+      The split's name and the raw columns `user_id` and those of a request; `''` and an
+      empty table when no split has examples.
+
+    Raises:
+      DataError: a file of the split is damaged or lacks a column.
+    """
+    for split in SPLITS:
+        total = _rows(examples_uri, split)
+        if total:
+            wanted = np.sort(np.random.default_rng(seed).permutation(total)[:count])
+            return split, _take(examples_uri, split, wanted)
+    return "", pa.table({})
+
+
+def request_of(table: pa.Table, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns some rows of a sample as inputs of `retrieve`, `user_id` among them.
+
+    Args:
+      table: what `sample_requests` returned.
+      rows: places in it, at least one.
+
+    Returns:
+      Arrays by name; see `components.evaluator.requests.user_request`.
+    """
+    batch = table.take(pa.array(rows)).combine_chunks().to_batches()[0]
+    user_id = padded(batch, features.USER_ID, 1, b"")[:, 0]
+    return {**user_request(batch), features.USER_ID: user_id}
+
+
+def write_requests(table: pa.Table, path: Path) -> None:
+    """Writes a sample as plain columns: strings, int64 and lists of them, newest first."""
+    columns = {
+        features.USER_ID: _first(table, features.USER_ID).cast(pa.string()),
+        features.TIMESTAMP: _first(table, features.TIMESTAMP).cast(pa.int64()),
+        features.HISTORY_TIMESTAMP: table[features.HISTORY_TIMESTAMP].cast(pa.list_(pa.int64())),
+    }
+    for name in _STRINGS:
+        columns[name] = table[name].cast(pa.list_(pa.binary())).cast(pa.list_(pa.string()))
+    with staged_file(path) as staging:
+        pq.write_table(pa.table({name: columns[name] for name in _COLUMNS}), staging)
+
+
+def _first(table: pa.Table, column: str) -> pa.ChunkedArray:
+    """Returns the only value of each row of a list column."""
+    return pa.chunked_array([pa.compute.list_element(table[column].combine_chunks(), 0)])
+
+
+def _rows(examples_uri: str, split: str) -> int:
+    try:
+        split_files(examples_uri, split)
+    except DataError:
+        return 0  # a refresh has no eval split
+    return count_rows(examples_uri, split)
+
+
+def _take(examples_uri: str, split: str, wanted: np.ndarray) -> pa.Table:
+    parts: list[pa.Table] = []
+    start = 0
+    for batch in read_split(examples_uri, split, list(_COLUMNS)):
+        inside = wanted[(wanted >= start) & (wanted < start + batch.num_rows)] - start
+        start += batch.num_rows
+        if len(inside):
+            table = pa.Table.from_batches([batch]).select(list(_COLUMNS))
+            parts.append(table.take(pa.array(inside)))
+    return pa.concat_tables(parts).combine_chunks()
