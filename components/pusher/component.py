@@ -14,6 +14,7 @@ from components.artifacts import (
     Evaluation,
     PushedBundle,
     RetrievalIndex,
+    Validation,
 )
 from components.pusher.driver import Driver
 from components.pusher.executor import Executor
@@ -34,6 +35,7 @@ class PusherSpec(ComponentSpec):
         "model": ChannelParameter(type=standard_artifacts.Model),
         "evaluation": ChannelParameter(type=Evaluation),
         "blessing": ChannelParameter(type=Blessing),
+        "validation": ChannelParameter(type=Validation, optional=True),
         "examples": ChannelParameter(type=standard_artifacts.Examples, optional=True),
         "report": ChannelParameter(type=DataReport, optional=True),
         "baseline": ChannelParameter(type=Bundle, optional=True),
@@ -42,7 +44,7 @@ class PusherSpec(ComponentSpec):
 
 
 class Pusher(base_component.BaseComponent):
-    """Publishes a blessed retriever as a new version of a bundle.
+    """Publishes a blessed and validated retriever as a new version of a bundle.
 
     The output artifact carries `pushed` (0 or 1), `pushed_version`,
     `pushed_destination` and `reason` as custom properties.
@@ -63,6 +65,7 @@ class Pusher(base_component.BaseComponent):
         config_json: str,
         manifest_json: str,
         code_digest: str,
+        validation: types.BaseChannel | None = None,
         examples: types.BaseChannel | None = None,
         report: types.BaseChannel | None = None,
         baseline: types.BaseChannel | None = None,
@@ -79,11 +82,17 @@ class Pusher(base_component.BaseComponent):
           config_json: a `components.config.PusherConfig`.
           manifest_json: a `components.pusher.push.ManifestFields`.
           code_digest: digest of the code, part of the cache key.
+          validation: the serving validator's decision, and what it adds to the bundle.
           examples: optional; span and data fingerprint go into the manifest.
           report: optional; the same, where the examples do not carry them.
           baseline: optional; its version goes into the manifest.
         """
-        optional = {"examples": examples, "report": report, "baseline": baseline}
+        optional = {
+            "validation": validation,
+            "examples": examples,
+            "report": report,
+            "baseline": baseline,
+        }
         spec = PusherSpec(
             index=index,
             model=model,

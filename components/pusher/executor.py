@@ -12,6 +12,7 @@ from tfx.types import artifact_utils
 
 from components.bundle.span import span_of
 from components.config import PusherConfig
+from components.pusher.content import VALIDATION
 from components.pusher.push import ManifestFields, PushRequest, PushResult, push
 from core.errors import PushError
 from core.files import read_json, write_json
@@ -33,12 +34,16 @@ class Executor(base_executor.BaseExecutor):
             index_dir=Path(artifact_utils.get_single_uri(input_dict["index"])),
             model_dir=_optional_uri(input_dict, "model"),
             evaluation_dir=_optional_uri(input_dict, "evaluation"),
+            validation_dir=_optional_uri(input_dict, "validation"),
             serving_dir=Path(exec_properties["serving_dir"]),
             name=exec_properties["name"],
             fields=manifest_fields(exec_properties["manifest_json"], input_dict),
             config=PusherConfig.from_json(exec_properties["config_json"]),
         )
-        result = push(request, is_blessed(input_dict["blessing"]))
+        blessed = is_blessed(input_dict["blessing"])
+        # Until the pipeline has the validator.
+        validated = "validation" not in input_dict or is_validated(input_dict["validation"])
+        result = push(request, blessed, validated=validated)
         _record(result, artifact_utils.get_single_instance(output_dict["pushed"]))
         removed = f", removed {', '.join(map(str, result.removed))}" if result.removed else ""
         _log.info("%s%s", result.reason, removed)
@@ -61,6 +66,31 @@ def is_blessed(blessings: list[types.Artifact]) -> bool:
                 f"{'exists' if by_file else 'does not exist'}; run the evaluator again"
             )
         if not by_property:
+            return False
+    return True
+
+
+def is_validated(validations: list[types.Artifact]) -> bool:
+    """Returns whether every validation says yes, in its property and in its file.
+
+    Raises:
+      PushError: there is none, it has no file, or property and file disagree.
+    """
+    if not validations:
+        raise PushError("no validation was given: run the serving validator before the pusher")
+    for validation in validations:
+        path = Path(validation.uri) / VALIDATION
+        try:
+            by_file = read_json(path)["validated"] is True
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PushError(f"{path}: cannot be read ({error}); run the validator again") from error
+        by_property = validation.get_int_custom_property("validated") == 1
+        if by_property != by_file:
+            raise PushError(
+                f"{path}: the file says validated = {str(by_file).lower()}, the artifact's "
+                f"property {int(by_property)}; run the validator again"
+            )
+        if not by_file:
             return False
     return True
 

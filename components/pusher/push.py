@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from components.bundle.labels import derive
 from components.bundle.lock import push_lock
 from components.bundle.manifest import Manifest, tessera_version
+from components.bundle.model_status import wait_until_available
+from components.bundle.served import served
 from components.bundle.span import parse_span, span_date
 from components.bundle.verify import verify
 from components.bundle.versions import (
@@ -24,9 +28,10 @@ from components.bundle.versions import (
     write_last_version,
 )
 from components.config import PusherConfig
-from components.pusher.content import EVALUATION, Content, collect_content
+from components.pusher.content import EVALUATION, VALIDATION, Content, collect_content
+from components.pusher.ordered import CAN_NOT_RENAME, publish_ordered, remove_unfinished
 from components.pusher.retention import expired_versions, remove_version
-from components.pusher.staging import copy_content, publish, remove_leftovers, staging_folder
+from components.pusher.staging import copy_content, publish, remove_staged, staging_folder
 from core.config import BaseConfig
 from core.errors import BundleError, PushError
 from core.files import read_json
@@ -48,6 +53,10 @@ class ManifestFields(BaseConfig):
     time_unit: str = "seconds"
     primary_metric: str = "recall@100"
     baseline_version: int | None = None
+    refreshed_from: int | None = Field(None, description="version whose model is published anew")
+    model_version: int | None = Field(
+        None, description="version in which the model was first published; None: in this one"
+    )
     config: dict[str, Any] = Field({}, description="run configuration, for information")
 
     @model_validator(mode="before")
@@ -75,6 +84,7 @@ class PushRequest:
     name: str
     fields: ManifestFields = field(default_factory=ManifestFields)
     config: PusherConfig = field(default_factory=PusherConfig)
+    validation_dir: Path | None = None
     lock_wait_s: float = 120.0
 
 
@@ -90,30 +100,42 @@ class PushResult:
 
 
 def push(
-    request: PushRequest, blessed: bool, now: Callable[[], dt.datetime] | None = None
+    request: PushRequest,
+    blessed: bool,
+    now: Callable[[], dt.datetime] | None = None,
+    validated: bool = True,
 ) -> PushResult:
-    """Publishes a blessed retriever as `<serving_dir>/<name>/<version>/`.
+    """Publishes a blessed and validated retriever as `<serving_dir>/<name>/<version>/`.
 
-    Nothing of the serving folder is touched when the retriever is not blessed.
-    When the newest version has the same content, that one is reported.
+    Nothing of the serving folder is touched when the retriever is not blessed or not
+    validated. When the newest version has the same content, that one is reported.
 
     Args:
       request: sources, destination and what the manifest records.
       blessed: what the evaluator decided.
       now: the clock, UTC.
+      validated: what the serving validator decided.
 
     Raises:
-      PushError: publishing failed; no new version is visible.
+      PushError: publishing failed, or the server did not load what was published; no
+        new version is visible.
     """
     if not blessed:
         return PushResult(False, None, None, "not blessed: nothing was published")
-    model_dir = request.serving_dir / request.name
+    if not validated:
+        return PushResult(False, None, None, _not_validated(request.validation_dir))
+    model_dir = Path(os.path.abspath(request.serving_dir / request.name))
     try:
-        content = collect_content(request.index_dir, request.model_dir, request.evaluation_dir)
+        content = collect_content(
+            request.index_dir, request.model_dir, request.evaluation_dir, request.validation_dir
+        )
         model_dir.mkdir(parents=True, exist_ok=True)
         with push_lock(model_dir, request.lock_wait_s):
-            remove_leftovers(model_dir)
-            return _push_locked(request, content, model_dir, now or _utc_now)
+            remove_staged(model_dir)
+            remove_unfinished(model_dir)
+            result = _push_locked(request, content, model_dir, now or _utc_now)
+            _derive(model_dir)
+            return result
     except (OSError, BundleError) as error:
         raise PushError(
             f"publishing to {model_dir} failed: {error}; no new version is visible, "
@@ -133,8 +155,9 @@ def _push_locked(
     if refusal:
         return PushResult(False, None, None, refusal)
     version = next_version(model_dir)
+    fields = request.fields.model_dump()
     manifest = Manifest(
-        **request.fields.model_dump(),
+        **fields | {"model_version": fields["model_version"] or version},
         name=request.name,
         version=version,
         created_at=now().isoformat(timespec="seconds"),
@@ -144,13 +167,92 @@ def _push_locked(
         parent_version=None if parent is None else parent.version,
         files=content.files,
     )
+    _write(content, manifest, model_dir, request.config.publish == "ordered")
+    loaded = _await_server(request, model_dir, version)
+    ordered = request.config.publish == "ordered"
+    removed = _retain(model_dir, request.config.keep_versions, ordered)
+    reason = f"published version {version}: {len(content.files)} files, {_size(manifest)}{loaded}"
+    return PushResult(True, version, model_dir / str(version), reason, removed)
+
+
+def _write(content: Content, manifest: Manifest, model_dir: Path, ordered: bool) -> None:
+    """Makes the version appear, by a rename or, where that does not exist, in order."""
+    final = model_dir / str(manifest.version)
+    write_last_version(model_dir, manifest.version)
+    if ordered:
+        publish_ordered(content, manifest, final)
+        return
     with staging_folder(model_dir) as staging:
         copy_content(content, staging)
-        write_last_version(model_dir, version)
-        publish(staging, manifest, model_dir / str(version))
-    removed = _retain(model_dir, request.config.keep_versions)
-    reason = f"published version {version}: {len(content.files)} files, {_size(manifest)}"
-    return PushResult(True, version, model_dir / str(version), reason, removed)
+        try:
+            publish(staging, manifest, final)
+            return
+        except OSError as error:
+            if error.errno not in CAN_NOT_RENAME:
+                raise
+            _log.warning(
+                "%s: folders can not be renamed here (%s), so the version is written in place; "
+                "`pusher.publish: ordered` saves the first copy",
+                model_dir,
+                error.strerror,
+            )
+    publish_ordered(content, manifest, final)
+
+
+def _await_server(request: PushRequest, model_dir: Path, version: int) -> str:
+    """Waits until the configured server has loaded what was published.
+
+    Returns:
+      What to add to the reason of the push.
+
+    Raises:
+      PushError: it did not; the version is taken away again.
+    """
+    server = request.config.server
+    if not server:
+        return ""
+    # Links and configuration first: they may be what the server waits for.
+    _derive(model_dir)
+    now_served = served(model_dir)
+    if version not in now_served.versions:
+        labels = ", ".join(sorted(now_served.labels))
+        return f"; {server} was not asked: {labels} decide what it serves, promote {version}"
+    try:
+        wait_until_available(server, request.name, version, request.config.server_timeout_s)
+    except BaseException as error:
+        after = _take_away(model_dir / str(version), request.config.publish == "ordered")
+        if not isinstance(error, PushError):
+            raise
+        raise PushError(f"{error}; {after}, the versions published before are untouched") from error
+    return f", loaded by {server}"
+
+
+def _take_away(path: Path, ordered: bool) -> str:
+    """Removes a version that its server does not load; returns what became of it."""
+    try:
+        remove_version(path, ordered)
+    except OSError as error:
+        return f"{path} could not be taken away ({error.strerror}): remove it by hand"
+    _derive(path.parent)
+    return f"version {path.name} was taken away again"
+
+
+def _derive(model_dir: Path) -> None:
+    """Brings links and configurations up to date; what was published stays in any case."""
+    try:
+        derive(model_dir)
+    except (OSError, BundleError, PushError) as error:
+        _log.warning("the configurations of model servers were not written: %s", error)
+
+
+def _not_validated(validation_dir: Path | None) -> str:
+    """Returns the refusal with the validator's own reasons, as far as they can be read."""
+    reasons: list[str] = []
+    if validation_dir is not None and (validation_dir / VALIDATION).exists():
+        checks = read_json(validation_dir / VALIDATION).get("checks", [])
+        reasons = [str(check.get("reason", "")) for check in checks if not check.get("passed")]
+    shown = "; ".join(reason for reason in reasons[:3] if reason)
+    return f"not validated: {shown or 'the serving validator refused'}: nothing was published"
 
 
 def _same_content(model_dir: Path, digest: str, span: int | None) -> BundleVersion | None:
@@ -189,12 +291,12 @@ def _older_than_served(request: PushRequest, newest: BundleVersion | None) -> st
     )
 
 
-def _retain(model_dir: Path, keep_versions: int) -> tuple[int, ...]:
+def _retain(model_dir: Path, keep_versions: int, ordered: bool) -> tuple[int, ...]:
     """Removes expired versions; the push has succeeded, so trouble here only warns."""
     removed = []
     try:
         for path in expired_versions(model_dir, keep_versions):
-            remove_version(path)
+            remove_version(path, ordered)
             removed.append(int(path.name))
     except (OSError, BundleError) as error:
         _log.warning("old versions in %s were not all removed: %s", model_dir, error)

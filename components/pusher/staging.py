@@ -18,22 +18,30 @@ from core.progress import track
 STAGING_PREFIX = ".tmp-"
 
 
-def remove_leftovers(model_dir: Path) -> int:
-    """Removes what killed pushers left behind; call it with the lock held.
+def staging_path(model_dir: Path) -> Path:
+    """Returns a new hidden path inside `model_dir`, which no server takes for a version."""
+    return model_dir / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
+
+
+def remove_staged(model_dir: Path) -> int:
+    """Removes what killed pushers left under hidden names; call it with the lock held.
 
     Returns:
-      The number of folders removed.
+      The number of folders and files removed.
     """
     leftovers = list(model_dir.glob(f"{STAGING_PREFIX}*"))
     for path in leftovers:
-        shutil.rmtree(path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     return len(leftovers)
 
 
 @contextmanager
 def staging_folder(model_dir: Path) -> Iterator[Path]:
     """Yields an empty hidden folder inside `model_dir`; gone afterwards in any case."""
-    staging = model_dir / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
+    staging = staging_path(model_dir)
     staging.mkdir()
     try:
         yield staging
@@ -41,19 +49,25 @@ def staging_folder(model_dir: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def copy_content(content: Content, staging: Path) -> None:
+def copy_content(content: Content, target: Path, without: frozenset[str] = frozenset()) -> None:
     """Copies every file, then reads every copy back against its digest.
+
+    Args:
+      content: the files.
+      target: an empty folder.
+      without: paths in the bundle that are left out.
 
     Raises:
       BundleError: a copy differs from its source.
       OSError: a file cannot be read or written.
     """
-    with track("publishing", total=2 * len(content.files)) as bar:
-        for name, source in content.sources.items():
-            copy_file(source, staging / name)
+    names = [name for name in content.files if name not in without]
+    with track("publishing", total=2 * len(names)) as bar:
+        for name in names:
+            copy_file(content.sources[name], target / name)
             bar.advance()
-        for name, entry in content.files.items():
-            check_file(staging / name, entry)
+        for name in names:
+            check_file(target / name, content.files[name])
             bar.advance()
 
 
