@@ -22,9 +22,12 @@ _COMMANDS = {
     ),
     "paper": ("pipeline.commands.paper", "paper", "Judge the paper by published results."),
     "recommend": ("pipeline.commands.recommend", "recommend", "Ask a pushed bundle."),
+    "serve": ("pipeline.commands.serve", "serve", "Serve a pushed model on this machine."),
     "data": ("pipeline.commands.data", "data", "Generate, import and check input tables."),
     "schema": ("pipeline.commands.schema", "schema", "Propose a schema from examples."),
     "versions": ("pipeline.commands.versions", "versions", "List and pin pushed versions."),
+    "promote": ("pipeline.commands.promote", "promote", "Choose what is served, by labels."),
+    "rollback": ("pipeline.commands.rollback", "rollback", "Serve an earlier version."),
     "tune": ("pipeline.commands.tune", "tune", "Search settings, the same way for each model."),
     "doctor": ("pipeline.commands.doctor", "doctor", "Tell what is wrong with this machine."),
 }

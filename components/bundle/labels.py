@@ -163,17 +163,25 @@ def rollback_target(pins: Pins, versions: list[BundleVersion]) -> int:
     return max(below)
 
 
-def require_sound(versions: list[BundleVersion], version: int) -> BundleVersion:
-    """Returns a version after every file of it was read and compared.
+def require_sound(versions: list[BundleVersion], version: int) -> None:
+    """Reads every file of a version and compares it with the manifest.
 
     Raises:
       BundleError: not published, or damaged.
     """
+    verify(require_published(versions, version).path)
+
+
+def require_published(versions: list[BundleVersion], version: int) -> BundleVersion:
+    """Returns a version by its number.
+
+    Raises:
+      BundleError: it is not published.
+    """
     for bundle in versions:
         if bundle.version == version:
-            verify(bundle.path)
             return bundle
-    raise BundleError(f"no version {version} is published; published: {_numbers(versions)}")
+    raise BundleError(f"no version {version}; published: {_numbers(versions)}")
 
 
 def _stable(pins: Pins, versions: list[BundleVersion]) -> int | None:

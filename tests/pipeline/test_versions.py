@@ -32,7 +32,8 @@ def test_versions_are_listed_newest_first(serving):
     lines = [line.split() for line in result.stdout.splitlines() if line.strip()]
     assert [line[0] for line in lines[2:]] == ["3", "2", "1"]
     assert "recall@100" in result.stdout and "0.2500" in result.stdout
-    assert "2025-01-12" in lines[2] and "latest" in lines[2]
+    assert "2025-01-12" in lines[2] and lines[2][-2:] == ["latest,", "served"]
+    assert [line[-1] for line in lines[3:]] == ["2", "1"]  # the version of the model
 
 
 def test_json_holds_what_a_script_needs(serving):
@@ -43,6 +44,21 @@ def test_json_holds_what_a_script_needs(serving):
     assert (served["labels"], pinned["pinned"]) == (["stable"], True)
     assert newest["valid"] is None and newest["span"] == "2025-01-12"
     assert newest["bytes"] > 5000 and document["damaged"] == {}
+    assert [row["served"] for row in document["versions"]] == [False, True, False]
+    assert (newest["model_version"], newest["refreshed_from"]) == (3, None)
+
+
+def test_a_refresh_shows_whose_model_it_holds(serving, tmp_path):
+    request = make_request(tmp_path, "new items", refreshed_from=3, model_version=2)
+    push(request, blessed=True)
+    newest = json.loads(call("--serving-dir", serving, "--json").stdout)["versions"][0]
+    assert (newest["version"], newest["refreshed_from"], newest["model_version"]) == (4, 3, 2)
+
+
+def test_a_label_without_its_version_is_named(serving):
+    write_pins(serving / "demo", Pins(labels={"stable": 9}))
+    result = call("--serving-dir", serving)
+    assert result.exit_code == 1 and "label 'stable' names it" in result.stdout
 
 
 def test_verify_finds_the_damaged_version_and_exits_with_1(serving):

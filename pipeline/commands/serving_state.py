@@ -1,0 +1,58 @@
+"""What `promote` and `rollback` print, and the options they share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components.bundle.model_config import MODELS_CONFIG
+from components.bundle.served import Served
+from pipeline.commands.place import place_options
+
+
+def change_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of every command that changes what is served."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(command)
+    command = click.option(
+        "--wait-s",
+        type=click.FloatRange(0.0),
+        default=30.0,
+        show_default=True,
+        help="Seconds to wait while somebody publishes.",
+    )(command)
+    return place_options(command)
+
+
+def print_served(model_dir: Path, now: Served, as_json: bool) -> None:
+    """Prints what is served after a change."""
+    config = model_dir.absolute().parent / MODELS_CONFIG
+    if as_json:
+        document = {
+            "model_dir": str(model_dir),
+            "served": {"versions": list(now.versions), "labels": now.labels},
+            "decided_by": "labels" if now.labels else "newest",
+            "models_config": str(config),
+        }
+        click.echo(json.dumps(document, indent=2))
+        return
+    click.echo(f"{model_dir.name} serves {describe(now)}")
+    click.echo(
+        "labels decide: a new version is served once it is promoted; "
+        "`tessera promote --clear` serves the newest again"
+        if now.labels
+        else "the newest version is served, the next one as soon as it is published"
+    )
+    click.echo(f"model servers read {config}")
+
+
+def describe(now: Served) -> str:
+    """Returns the served versions in words, with their labels."""
+    words = []
+    for version in now.versions:
+        labels = ", ".join(name for name, number in now.labels.items() if number == version)
+        words.append(f"version {version}" + (f" ({labels})" if labels else ""))
+    return " and ".join(words) or "nothing"
