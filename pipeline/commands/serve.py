@@ -1,0 +1,140 @@
+"""`tessera serve`: a local model server over published bundles."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from core.errors import BundleError
+
+if TYPE_CHECKING:
+    from serving.server.source import Source
+
+
+@click.command()
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    help="A version's folder (that version only), a model's folder, or a serving folder with "
+    "one model.",
+)
+@click.option("--serving-dir", type=click.Path(path_type=Path), help="Serving folder.")
+@click.option("--name", help="Name of the model in the serving folder.")
+@click.option("--conf", type=click.Path(path_type=Path), help="Take both from this configuration.")
+@click.option("--data", "data_root", type=click.Path(path_type=Path), help="Tables, for the page.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8500, show_default=True, help="Of gRPC; 0: any free one.")
+@click.option("--rest-port", default=8501, show_default=True, help="Of HTTP; 0: any free one.")
+@click.option(
+    "--poll-s",
+    type=click.FloatRange(0.01),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two looks for versions.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="gRPC requests that run at once.",
+)
+@click.option(
+    "--grace-s",
+    type=click.FloatRange(0.0),
+    default=30.0,
+    show_default=True,
+    help="Seconds that running requests get when the server is stopped.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Also log every HTTP request.")
+def serve(
+    bundle: Path | None,
+    serving_dir: Path | None,
+    name: str | None,
+    conf: Path | None,
+    data_root: Path | None,
+    host: str,
+    port: int,
+    rest_port: int,
+    poll_s: float,
+    workers: int,
+    grace_s: float,
+    verbose: bool,
+) -> None:
+    """Serve a published model on this machine, with a page to look at it.
+
+    A stand-in for TensorFlow Serving while developing: the same gRPC and REST
+    requests, answers, errors and rules for versions, but no batching and no TLS.
+    New versions, promotions and rollbacks are followed without a failed request.
+    SIGTERM and Ctrl-C stop it after the running requests.
+    """
+    source = _source(bundle, serving_dir, name, conf)
+    _log_to_stderr(verbose)
+    from serving.page.app import Page
+    from serving.server.engine import Engine
+    from serving.server.process import ModelServer, run_until_signal
+
+    engine = Engine(source, poll_s=poll_s)
+    routes = Page(engine, data_root).routes()
+    server = ModelServer(engine, host, port, rest_port, workers, routes)
+
+    def started() -> None:
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(f"model {engine.name}: version {_versions(engine.status())}")
+        click.echo(f"  gRPC  {shown}:{server.port}")
+        click.echo(f"  REST  http://{shown}:{server.rest_port}/v1/models/{engine.name}")
+        click.echo(f"  page  http://{shown}:{server.rest_port}/")
+
+    if not run_until_signal(server, started, grace_s):
+        click.echo(f"stopped; requests that ran longer than {grace_s:g} s were cut off", err=True)
+        raise click.exceptions.Exit(1)
+    click.echo("stopped")
+
+
+def _source(
+    bundle: Path | None, serving_dir: Path | None, name: str | None, conf: Path | None
+) -> Source:
+    """Returns what ought to be served.
+
+    Raises:
+      BundleError: nothing is published there.
+    """
+    from components.bundle.verify import resolve_version_dir
+    from serving.server.source import ModelFolder, OneBundle
+
+    if bundle is not None and (serving_dir or name or conf):
+        raise click.UsageError("give --bundle, or --serving-dir with --name, or --conf")
+    if conf is not None:
+        from pipeline.config import load_config
+
+        config = load_config(conf)
+        serving_dir = serving_dir or Path(config.serving_dir).expanduser()
+        name = name or config.name
+    root = bundle or serving_dir
+    if root is None:
+        raise click.UsageError("say what to serve: --bundle DIR, --serving-dir DIR or --conf FILE")
+    if name is not None:
+        root = root / name
+        if not root.is_dir():
+            raise BundleError(f"{root}: no such folder; nothing was published there")
+    version = resolve_version_dir(root).resolve()
+    return OneBundle(version) if version == root.resolve() else ModelFolder(version.parent)
+
+
+def _versions(states: list) -> str:
+    from serving.server.version import State
+
+    numbers = sorted(each.version for each in states if each.state is State.AVAILABLE)
+    return ", ".join(map(str, numbers))
+
+
+def _log_to_stderr(verbose: bool) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s"))
+    logger = logging.getLogger("tessera")
+    logger.addHandler(handler)
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
