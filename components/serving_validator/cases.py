@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -171,7 +172,7 @@ def _matrix(rows: list[list[bytes]]) -> np.ndarray:
 def _example(request: Arrays, row: int) -> bytes:
     length = int(np.count_nonzero(request[features.HISTORY_ITEM_ID][row] != b""))
     follows = [name for name in request[features.FOLLOWED_TOPIC][row] if name != b""]
-    values = {
+    values: dict[str, Any] = {
         features.TIMESTAMP: [request[features.TIMESTAMP][row]],
         **{name: request[name][row, :length] for name in _HISTORY},
         features.FOLLOWED_TOPIC: follows,

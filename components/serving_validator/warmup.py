@@ -43,14 +43,13 @@ def write_warmup(path: Path, sample: pa.Table, count: int) -> None:
       sample: real requests, at least one; they are repeated when there are too few.
       count: records, at most `MOST_RECORDS`.
     """
-    with staged_file(path) as staging:
-        with tf.io.TFRecordWriter(str(staging)) as writer:
-            start = 0
-            for number in range(min(count, MOST_RECORDS)):
-                name, size = _TURNS[number % len(_TURNS)]
-                rows = np.arange(start, start + size) % sample.num_rows
-                start += size
-                writer.write(_record(name, request_of(sample, rows)).SerializeToString())
+    with staged_file(path) as staging, tf.io.TFRecordWriter(str(staging)) as writer:
+        start = 0
+        for number in range(min(count, MOST_RECORDS)):
+            name, size = _TURNS[number % len(_TURNS)]
+            rows = np.arange(start, start + size) % sample.num_rows
+            start += size
+            writer.write(_record(name, request_of(sample, rows)).SerializeToString())
 
 
 def _record(name: str, request: Arrays) -> prediction_log_pb2.PredictionLog:
