@@ -65,6 +65,20 @@ class BeamConfig(BaseConfig):
     args: tuple[str, ...] = ("--runner=FnApiRunner", "--sdk_container_image=none")
 
 
+class RefreshConfig(BaseConfig):
+    """Which published version gets a new index, and what its catalogue may lose."""
+
+    version: int | None = Field(
+        None, ge=1, description="None: the one labelled stable, else the one that is served"
+    )
+    max_removed_share: float = Field(
+        0.5,
+        ge=0.0,
+        le=1.0,
+        description="served items that may be missing from the new table; more stop the run",
+    )
+
+
 class RunConfig(BaseConfig):
     """Everything one run of the pipeline needs."""
 
@@ -91,6 +105,7 @@ class RunConfig(BaseConfig):
     evaluator: EvaluatorConfig = EvaluatorConfig()
     serving: ServingValidatorConfig = ServingValidatorConfig()
     pusher: PusherConfig = PusherConfig()
+    refresh: RefreshConfig = RefreshConfig()
     beam: BeamConfig = BeamConfig()
     schema_dir: str | None = Field(None, description="curated schemas; None: those of the package")
 
@@ -101,7 +116,9 @@ class RunConfig(BaseConfig):
                 f"model.num_interests ({self.model.num_interests}) must not exceed "
                 f"transform.history_max_items ({self.transform.history_max_items})"
             )
-        if max(self.evaluator.ks) > self.retrieval.num_results:
+        # A refresh evaluates nothing: its metrics are those of the published version.
+        evaluates = self.pipeline == "train"
+        if evaluates and max(self.evaluator.ks) > self.retrieval.num_results:
             raise ValueError(
                 f"evaluator.ks asks for k={max(self.evaluator.ks)} but retrieval.num_results is "
                 f"{self.retrieval.num_results}"

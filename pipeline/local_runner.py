@@ -22,6 +22,7 @@ from core.digest import file_sha256
 from core.errors import ConfigError, StoppedError, TesseraError
 from pipeline.config import RunConfig
 from pipeline.console import RunLog, run_output
+from pipeline.refresh import Refresh, resolve_refresh
 from pipeline.run_lock import make_folder, run_lock
 
 if TYPE_CHECKING:
@@ -48,14 +49,17 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """0 pushed or already pushed, 1 failed or not blessed, 2 data or configuration wrong."""
+        """0 pushed or already pushed, 1 failed or refused, 2 data or configuration wrong."""
         if isinstance(self.error, TesseraError):
             return self.error.exit_code
-        return 1 if self.error is not None or not self.report.get("blessed") else 0
+        serves = (self.report.get("serving") or {}).get("validated") is not False
+        return 0 if self.error is None and self.report.get("blessed") and serves else 1
 
 
 def run_local(config: RunConfig, *, use_cache: bool = True, verbose: bool = False) -> RunResult:
     """Runs every component once and writes the run's report.
+
+    A refresh is planned with the version that is published now, before anything runs.
 
     Args:
       config: the validated configuration.
@@ -66,23 +70,29 @@ def run_local(config: RunConfig, *, use_cache: bool = True, verbose: bool = Fals
       The result; errors of components are in it, not raised.
 
     Raises:
+      BundleError: a refresh finds no published version that it could use.
       ConfigError: the work folder cannot be written.
       TesseraError: another run works in it.
     """
     work_dir = Path(config.work_dir).resolve()
+    refresh = resolve_refresh(config) if config.pipeline == "refresh" else None
     make_folder(work_dir, work_dir)
     with run_lock(work_dir):
-        return _run_locked(config, work_dir, use_cache, verbose)
+        return _run_locked(
+            config if refresh is None else refresh.config, refresh, work_dir, use_cache, verbose
+        )
 
 
-def _run_locked(config: RunConfig, work_dir: Path, use_cache: bool, verbose: bool) -> RunResult:
+def _run_locked(
+    config: RunConfig, refresh: Refresh | None, work_dir: Path, use_cache: bool, verbose: bool
+) -> RunResult:
     run_id = f"{dt.datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     run_dir = work_dir / "runs" / run_id
     make_folder(run_dir, work_dir)
     since_ms = int(time.time() * 1000)
     error: Exception | None = None
     with run_output(run_dir / "run.log", verbose) as run_log:
-        run_log.console.print(f"[bold]{config.name}[/] run {run_id}", highlight=False)
+        _print_start(run_log, config, refresh, run_id)
 
         def report_stop(signal_number: int, frame: object) -> None:
             # Not by raising: inside a destructor of TensorFlow an exception is swallowed.
@@ -94,7 +104,7 @@ def _run_locked(config: RunConfig, work_dir: Path, use_cache: bool, verbose: boo
 
         try:
             with _on_sigterm(report_stop):
-                _run_pipeline(config, work_dir, use_cache)
+                _run_pipeline(config, work_dir, use_cache, False, refresh)
             _require_every_node(work_dir, since_ms, run_log)
         except KeyboardInterrupt:
             error = _stopped(run_log)
@@ -104,6 +114,15 @@ def _run_locked(config: RunConfig, work_dir: Path, use_cache: bool, verbose: boo
             _LOGGER.error("run failed in %s\n%s", run_log.current, traceback.format_exc())
         report = _write_report(config, work_dir, run_dir, run_id, since_ms, run_log, error)
     return RunResult(run_id=run_id, run_dir=run_dir, report=report, error=error)
+
+
+def _print_start(run_log: RunLog, config: RunConfig, refresh: Refresh | None, run_id: str) -> None:
+    what = "run" if refresh is None else f"refresh of version {refresh.parent.version}, run"
+    run_log.console.print(f"[bold]{config.name}[/] {what} {run_id}", highlight=False)
+    if refresh is not None and refresh.ignored:
+        _LOGGER.warning(
+            "a refresh keeps the published model; not followed: %s", ", ".join(refresh.ignored)
+        )
 
 
 def _stopped(run_log: RunLog) -> StoppedError:
@@ -158,7 +177,11 @@ def run_data_local(config: RunConfig, *, verbose: bool = False) -> dict[str, Nod
 
 
 def _run_pipeline(
-    config: RunConfig, work_dir: Path, use_cache: bool, data_only: bool = False
+    config: RunConfig,
+    work_dir: Path,
+    use_cache: bool,
+    data_only: bool = False,
+    refresh: Refresh | None = None,
 ) -> None:
     # TFX takes seconds to import: only once the configuration is known to be good.
     from tfx.orchestration import metadata
@@ -167,11 +190,17 @@ def _run_pipeline(
 
     from pipeline.dag import build_components, build_data_components
 
-    build = build_data_components if data_only else build_components
+    paths = local_paths(config, work_dir)
+    if refresh is not None:
+        from pipeline.refresh_dag import build_refresh_components
+
+        components = build_refresh_components(refresh, paths)
+    else:
+        components = (build_data_components if data_only else build_components)(config, paths)
     pipeline = Pipeline(
-        pipeline_name=config.name,
+        pipeline_name=config.name if refresh is None else f"{config.name}-refresh",
         pipeline_root=str(work_dir / "artifacts"),
-        components=build(config, local_paths(config, work_dir)),
+        components=components,
         enable_cache=use_cache,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(
             str(work_dir / "metadata.db")
@@ -199,13 +228,14 @@ def local_paths(config: RunConfig, work_dir: Path) -> Any:
     make_folder(staged.parent, work_dir)
     shutil.copyfile(source, staged)
     span = config.data.run_date.isoformat() if config.data.run_date else "single"
+    kept = f"refresh-{span}" if config.pipeline == "refresh" else span
     return Paths(
         data_root=str(Path(config.data.root).expanduser().resolve()),
         serving_dir=str(Path(config.serving_dir).expanduser().resolve()),
         schema_file=str(staged),
         corpus_schema=corpus.read_text(encoding="utf-8"),
         checkpoint_dir=str(work_dir / "checkpoints" / f"{span}-{checkpoint_digest(config)}"),
-        dead_letter_dir=str(work_dir / "dead_letters" / span),
+        dead_letter_dir=str(work_dir / "dead_letters" / kept),
     )
 
 
@@ -248,12 +278,16 @@ def _write_report(
     error: Exception | None,
 ) -> dict[str, Any]:
     from pipeline.lineage import read_run
+    from pipeline.refresh_report import refresh_inputs
     from pipeline.report.collect import collect_report
     from pipeline.report.inputs import report_inputs
     from pipeline.report.render import write_report
 
     nodes = read_run(work_dir / "metadata.db", since_ms)
     timings = {name: node.seconds for name, node in run_log.nodes.items()}
-    report = collect_report(report_inputs(config, run_id, nodes, timings, error))
+    inputs = report_inputs(config, run_id, nodes, timings, error)
+    if config.pipeline == "refresh":
+        inputs = refresh_inputs(inputs, nodes)
+    report = collect_report(inputs)
     write_report(report, run_dir)
     return report

@@ -6,12 +6,26 @@ import pyarrow.parquet as pq
 
 from core.errors import ConfigError, DataError
 from pipeline.config import RunConfig
+from tables.catalogue import find_items
 from tables.contract import ITEMS
 from tables.layout import TableFile, find_tables
 from tables.sources import clear_errors, decompressed, is_parquet, opened
 from tables.verify import damaged_parquet
 
 _CHUNK_BYTES = 1 << 20
+
+
+def check_before_run(config: RunConfig) -> None:
+    """Refuses what can not succeed: too few items, or a refresh without an items table.
+
+    Raises:
+      ConfigError: see `refuse_more_results_than_items`.
+      DataError: there is no items table where a refresh looks for it.
+    """
+    if config.pipeline == "refresh":
+        find_items(config.data)
+    else:
+        refuse_more_results_than_items(config)
 
 
 def refuse_more_results_than_items(config: RunConfig) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -14,7 +14,10 @@ from rich.table import Table
 
 from core.errors import TesseraError
 from pipeline.config import RunConfig, load_config
-from pipeline.preflight import refuse_more_results_than_items
+from pipeline.preflight import check_before_run
+
+if TYPE_CHECKING:
+    from tables.layout import TableSet
 
 #: What fits a terminal of 80 columns; the report has all of them.
 _SHOWN_METRICS = ("recall@10", "recall@50", "recall@100", "ndcg@10", "coverage")
@@ -43,12 +46,14 @@ def run(
 ) -> None:
     """Run the pipeline: tables in, a validated and versioned retriever out.
 
-    Ends with the metric table, the bundle's path and the report's path.
+    Ends with the metric table, the bundle's path and the report's path. A configuration
+    with `pipeline: refresh` gives the published model a new index of the items table,
+    without training.
     """
     config = load_config(conf, overrides)
-    refuse_more_results_than_items(config)
+    check_before_run(config)
     if dry_run:
-        _dry_run(config)
+        _dry_run_refresh(config) if config.pipeline == "refresh" else _dry_run(config)
         return
     from pipeline.local_runner import run_local
 
@@ -68,11 +73,7 @@ def _dry_run(config: RunConfig) -> None:
     found = find_tables(config.data)
     check_headers(found)
     console = Console(soft_wrap=True)
-    console.print(f"[bold]{config.name}[/]: configuration and inputs are in order")
-    for table in sorted({file.table for file in found.files}):
-        files = [file for file in found.files if file.table == table]
-        size = sum(file.bytes for file in files)
-        console.print(f"  {table:<12} {len(files)} file(s), {size / 1e6:,.1f} MB")
+    _print_tables(console, config.name, found)
     console.print(f"  model        {config.model.name}, work_dir {config.work_dir}")
     from pipeline.dag import build_components
     from pipeline.local_runner import local_paths
@@ -81,20 +82,90 @@ def _dry_run(config: RunConfig) -> None:
     console.print("  " + " → ".join(node.id for node in nodes))
 
 
+def _dry_run_refresh(config: RunConfig) -> None:
+    from pipeline.refresh import resolve_refresh
+    from tables.catalogue import find_items
+    from tables.layout import check_headers
+
+    refresh = resolve_refresh(config)
+    found = find_items(config.data)
+    check_headers(found)
+    console = Console(soft_wrap=True)
+    _print_tables(console, config.name, found)
+    parent = refresh.parent.manifest
+    console.print(
+        f"  model        version {parent.version} of {parent.created_at}, "
+        f"work_dir {config.work_dir}",
+        highlight=False,
+    )
+    for key in refresh.ignored:
+        console.print(f"  not followed {key}", highlight=False, markup=False)
+    from pipeline.local_runner import local_paths
+    from pipeline.refresh_dag import build_refresh_components
+
+    paths = local_paths(refresh.config, Path(config.work_dir).resolve())
+    console.print("  " + " → ".join(node.id for node in build_refresh_components(refresh, paths)))
+
+
+def _print_tables(console: Console, name: str, found: TableSet) -> None:
+    console.print(f"[bold]{name}[/]: configuration and inputs are in order")
+    for table in sorted({file.table for file in found.files}):
+        files = found.of(table)
+        size = sum(file.bytes for file in files)
+        console.print(f"  {table:<12} {len(files)} file(s), {size / 1e6:,.1f} MB")
+
+
 def _print_result(report: dict[str, Any], run_dir: Path) -> None:
     # A pipe has no width: leave room for the table instead of cutting words.
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 110)
     metrics = report.get("metrics") or {}
-    if metrics:
+    catalogue = (report.get("data") or {}).get("catalogue")
+    if catalogue:
+        _print_catalogue(console, catalogue)
+    elif metrics:
         console.print(_metric_table(report))
         _print_floors_above(console, report)
     if report.get("pushed_version"):
         console.print(f"bundle  {report['bundle']}", highlight=False)
+        if catalogue:
+            _print_whether_served(console, report, catalogue)
     elif metrics:
         console.print(
             "[yellow]not pushed[/]: " + (report.get("not_pushed_reason") or "not blessed")
         )
     console.print(f"report  {run_dir / 'report.html'}", highlight=False)
+
+
+def _print_catalogue(console: Console, catalogue: dict[str, Any]) -> None:
+    """Says what a refresh found in the items table."""
+    before = catalogue["served_version"]
+    if catalogue["unchanged"]:
+        console.print(f"items   {catalogue['items']:,}, the same as in version {before}")
+        return
+    console.print(
+        f"items   {catalogue['items']:,}: {catalogue['added']:,} new, "
+        f"{catalogue['removed']:,} gone, {catalogue['topics_changed']:,} with other topics "
+        f"than in version {before}",
+        highlight=False,
+    )
+
+
+def _print_whether_served(
+    console: Console, report: dict[str, Any], catalogue: dict[str, Any]
+) -> None:
+    """Says that nothing new was published, or that labels keep the new version from answering."""
+    from components.bundle.served import served
+
+    version = report["pushed_version"]
+    if version == catalogue["served_version"]:
+        console.print(f"        version {version} has this content: nothing to publish")
+        return
+    now = served(Path(report["bundle"]).parent)
+    if version not in now.versions:
+        labels = ", ".join(f"{label} is version {number}" for label, number in now.labels.items())
+        console.print(
+            f"        not served yet ({labels}): tessera promote {version}", highlight=False
+        )
 
 
 def _print_floors_above(console: Console, report: dict[str, Any]) -> None:

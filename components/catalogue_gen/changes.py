@@ -1,0 +1,79 @@
+"""What differs between the served catalogue and the new one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from core.errors import DataError
+
+_SHOWN = 3
+#: Between the topics of an item when they are compared; no topic of UTF-8 text holds it.
+_BETWEEN = b"\xff"
+
+
+def changes(served: Path, items: pa.Table) -> dict[str, Any]:
+    """Compares the items of a published bundle with the rows of the new table.
+
+    Args:
+      served: `items.parquet` of the bundle: `item_id`, `topics`.
+      items: the new catalogue, distinct `item_id` (binary) and `topics` (list of binary).
+
+    Returns:
+      `items_before`, `items`, `added`, `removed`, `topics_changed` (numbers), `unchanged`
+      (bool) and `removed_examples`, a few ids.
+    """
+    before = pq.read_table(served)
+    old_ids, new_ids = _binary(before.column("item_id")), _binary(items.column("item_id"))
+    place = pc.index_in(old_ids, value_set=new_ids)
+    kept = place.is_valid()
+    old_topics = _joined(before.column("topics")).filter(kept)
+    new_topics = _joined(items.column("topics")).take(place.drop_null())
+    removed = old_ids.filter(pc.invert(kept))
+    moved = pc.sum(pc.not_equal(old_topics, new_topics)).as_py() or 0
+    added = len(new_ids) - len(old_topics)
+    return {
+        "items_before": len(old_ids),
+        "items": len(new_ids),
+        "added": added,
+        "removed": len(removed),
+        "topics_changed": moved,
+        "unchanged": not (added or moved or len(removed)),
+        "removed_examples": [
+            name.decode(errors="replace") for name in removed.slice(0, _SHOWN).to_pylist()
+        ],
+    }
+
+
+def refuse_lost_items(found: dict[str, Any], max_removed_share: float, places: str) -> None:
+    """Refuses a table without rows, or one that lost too many of the served items.
+
+    Raises:
+      DataError: names numbers, bound and a few lost items.
+    """
+    if not found["items"]:
+        raise DataError(
+            f"{places}: the items table has no rows; a refresh would serve an empty catalogue"
+        )
+    share = found["removed"] / max(1, found["items_before"])
+    if share > max_removed_share:
+        raise DataError(
+            f"{places}: {found['removed']:,} of the {found['items_before']:,} served items "
+            f"({share:.0%}) are not in the new table, for example "
+            f"{', '.join(map(repr, found['removed_examples']))}; refresh.max_removed_share allows "
+            f"{max_removed_share:.0%}. Deliver the whole table, or raise that bound"
+        )
+
+
+def _binary(column: pa.ChunkedArray) -> pa.Array:
+    return pa.chunked_array(column.chunks, column.type).cast(pa.large_binary()).combine_chunks()
+
+
+def _joined(column: pa.ChunkedArray) -> pa.Array:
+    """Returns each item's topics as one value; no topics and null are the same."""
+    lists = column.cast(pa.large_list(pa.large_binary())).combine_chunks()
+    return pc.binary_join(lists, pa.scalar(_BETWEEN, pa.large_binary())).fill_null(b"")

@@ -1,0 +1,153 @@
+"""The work of the CatalogueGen, free of TFX and Beam: an items table in, examples out.
+
+The whole catalogue is held in memory, as the IndexBuilder after it does.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from components.bundle_source.layout import ITEMS_FILE, REQUESTS_FILE, SOURCE_FILE
+from components.catalogue_gen.changes import changes, refuse_lost_items
+from components.catalogue_gen.config import CatalogueGenConfig
+from components.catalogue_gen.requests import request_examples
+from components.example_gen.catalogue import corpus, distinct_items
+from components.example_gen.partition import ITEM, rows_of
+from components.example_gen.reading import letter_json, read
+from components.example_gen.report import (
+    LETTERS_DIR,
+    REPORT_FILE,
+    refuse_too_many_letters,
+    summary,
+)
+from components.example_gen.window import Window
+from components.example_gen.writing import SplitWriters, write_empty
+from core.errors import DataError
+from core.files import read_json, staged_file, write_json
+from core.progress import track
+from tables.contract import ITEMS, DeadLetter
+from tables.layout import TableSet, check_headers, read_settings
+from trainer import features
+
+_LOG = logging.getLogger("tessera")
+_FILE_NAME = "examples-00000-of-00001"
+
+
+@dataclass(frozen=True)
+class CataloguePaths:
+    """Where the CatalogueGen reads and writes.
+
+    Attributes:
+      bundle: the `bundle` artifact of a BundleSource.
+      examples: gets `Split-<name>/*.parquet`.
+      report: gets `data_report.json` and `dead_letter/*.jsonl`.
+      dead_letters: where dead letters are copied when there are too many.
+    """
+
+    bundle: Path
+    examples: Path
+    report: Path
+    dead_letters: Path
+
+
+def do(config: CatalogueGenConfig, window: Window, paths: CataloguePaths) -> dict[str, Any]:
+    """Writes the catalogue as `corpus` and the bundle's requests as `validation`.
+
+    The splits `train` and `eval` are there and empty.
+
+    Returns:
+      The content of `data_report.json`: that of an ingestion, and under `catalogue` what
+      differs from the served catalogue.
+
+    Raises:
+      BundleError: the bundle's requests cannot be read.
+      DataError: the table breaks the contract, is empty or lost too many items.
+    """
+    tables = window.tables
+    check_headers(tables)
+    counts: Counter[str] = Counter()
+    items, letters = _read_items(config, tables, counts)
+    folder = paths.report / LETTERS_DIR
+    _write_letters(letters, folder)
+    requests = request_examples(paths.bundle / REQUESTS_FILE)
+    counts[f"examples:{features.CORPUS_SPLIT}"] = items.num_rows
+    counts[f"examples:{features.VALIDATION_SPLIT}"] = requests.num_rows
+    report = summary(tables, window.fingerprint, counts)
+    refuse_too_many_letters(report, folder, paths.dead_letters, config.max_bad_share)
+    found = changes(paths.bundle / ITEMS_FILE, items)
+    refuse_lost_items(found, config.max_removed_share, ", ".join(f.path for f in tables.files))
+    _write_examples(paths.examples, items, requests)
+    source = read_json(paths.bundle / SOURCE_FILE)
+    report["catalogue"] = {"served_version": source["version"], **found}
+    write_json(paths.report / REPORT_FILE, report)
+    _LOG.info("%s", describe(report["catalogue"]))
+    return report
+
+
+def describe(found: dict[str, Any]) -> str:
+    """Returns the changes of a catalogue in words."""
+    if found["unchanged"]:
+        return f"{found['items']:,} items, the same as in version {found['served_version']}"
+    return (
+        f"{found['items']:,} items: {found['added']:,} new, {found['removed']:,} gone, "
+        f"{found['topics_changed']:,} with other topics than in version {found['served_version']}"
+    )
+
+
+def _read_items(
+    config: CatalogueGenConfig, tables: TableSet, counts: Counter[str]
+) -> tuple[pa.Table, list[DeadLetter]]:
+    """Reads every file; an unreadable one does not hide the faults of the others.
+
+    Returns:
+      Distinct items of `ITEM_SCHEMA`, sorted by id, and the dead letters.
+    """
+    settings = read_settings(tables, config.time_unit)
+    rows: list[bytes] = []
+    letters: list[DeadLetter] = []
+    problems: list[str] = []
+    with track("reading items", total=len(tables.files)) as bar:
+        for file in tables.files:
+            try:
+                for element in read(file, settings, (1, 1), counts):
+                    if isinstance(element, DeadLetter):
+                        letters.append(element)
+                    elif isinstance(element, tuple):
+                        rows.append(element[1])
+            except DataError as error:
+                problems.append(str(error))
+            bar.advance()
+    if problems:
+        raise DataError("the tables cannot be read:\n  " + "\n  ".join(problems))
+    items, repeated = distinct_items(rows_of(rows, ITEM))
+    for letter in (found := [*letters, *repeated]):
+        counts[f"letters:{ITEMS}"] += 1
+        counts[f"reason:{letter.reason}"] += 1
+    return items, found
+
+
+def _write_letters(letters: Iterable[DeadLetter], folder: Path) -> None:
+    with staged_file(folder / "rows.jsonl") as staging:
+        lines = "".join(f"{letter_json(ITEMS, letter)}\n" for letter in letters)
+        staging.write_text(lines, encoding="utf-8")
+
+
+def _write_examples(target: Path, items: pa.Table, requests: pa.RecordBatch) -> None:
+    for split in features.SPLITS:  # of an attempt that was killed
+        shutil.rmtree(target / f"Split-{split}", ignore_errors=True)
+    uri = str(target)
+    with SplitWriters(uri, _FILE_NAME) as writers:
+        for batch in corpus(items):
+            writers.write(features.CORPUS_SPLIT, batch)
+        writers.write(features.VALIDATION_SPLIT, requests)
+    for split in features.SPLITS:
+        if split not in (features.CORPUS_SPLIT, features.VALIDATION_SPLIT):
+            write_empty(uri, split)

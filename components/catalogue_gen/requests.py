@@ -1,0 +1,58 @@
+"""The sample requests of a bundle as raw examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.example_gen.columns import BYTES_LIST, EXAMPLE_SCHEMA, INT_LIST
+from core.errors import BundleError
+from trainer import features
+
+#: Columns of `requests.parquet`: those of a request, and who asked.
+SINGLE_COLUMNS = (features.USER_ID, features.TIMESTAMP)
+LIST_COLUMNS = (
+    features.HISTORY_ITEM_ID,
+    features.HISTORY_TIMESTAMP,
+    features.HISTORY_ACTION,
+    features.FOLLOWED_TOPIC,
+)
+
+
+def request_examples(path: Path) -> pa.RecordBatch:
+    """Returns the requests of `requests.parquet` as rows of `EXAMPLE_SCHEMA`, without a target.
+
+    Raises:
+      BundleError: the file cannot be read or lacks a column.
+    """
+    try:
+        table = pq.read_table(path, columns=[*SINGLE_COLUMNS, *LIST_COLUMNS])
+        table = table.select([*SINGLE_COLUMNS, *LIST_COLUMNS])
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise BundleError(f"{path}: cannot be read as sample requests: {error}") from error
+    columns = {}
+    for field in EXAMPLE_SCHEMA:
+        if field.name in SINGLE_COLUMNS:
+            columns[field.name] = _single(table.column(field.name), field.type)
+        elif field.name in LIST_COLUMNS:
+            columns[field.name] = _list(table.column(field.name), field.type)
+        else:
+            columns[field.name] = pa.array([[]] * table.num_rows, field.type)
+    return pa.RecordBatch.from_arrays(
+        [columns[name] for name in EXAMPLE_SCHEMA.names], schema=EXAMPLE_SCHEMA
+    )
+
+
+def _single(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    values = column.cast(kind.value_type).combine_chunks()
+    offsets = pa.array(range(len(values) + 1), pa.int64())
+    return pa.LargeListArray.from_arrays(offsets, values)
+
+
+def _list(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        kind = INT_LIST if kind == INT_LIST else BYTES_LIST
+    lists = column.cast(kind).combine_chunks()
+    return lists.fill_null(pa.scalar([], kind)) if lists.null_count else lists

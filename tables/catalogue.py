@@ -1,0 +1,86 @@
+"""Finds the items table alone, for runs that need neither engagements nor follows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from core.errors import DataError
+from tables.config import DataConfig
+from tables.contract import ITEMS
+from tables.layout import TableFile, TableSet
+from tables.spans import FORMATS, Found, _file, _listed, _mode, _span_files
+
+
+def find_items(config: DataConfig) -> TableSet:
+    """Finds the files of the items table as `tables.layout.find_tables` does.
+
+    Scheduled tables give the items of `run_date`, and of no other day.
+
+    Raises:
+      DataError: there is no items table, its span is missing, two files hold it, the
+        layout cannot be told, or a folder cannot be read.
+    """
+    layout = config.layout if config.layout != "auto" else _detect(config.root)
+    if layout == "single":
+        found = [_single(config.root)]
+    elif config.run_date is None:
+        raise DataError(
+            f"{config.root}: items in spans need a run date; set data.run_date (YYYY-MM-DD), "
+            "the latest span is never assumed"
+        )
+    else:
+        folder = Path(config.root) / ITEMS / f"span={config.run_date.isoformat()}"
+        if _mode(folder) is None:
+            raise DataError(
+                f"span {config.run_date} of {ITEMS} is missing: {folder}; deliver the span, or "
+                "change data.run_date (another span is never used instead)"
+            )
+        found = _span_files(ITEMS, folder, config.run_date)
+    files = tuple(TableFile(*parts) for parts in sorted(found, key=lambda file: file[1]))
+    window = None if config.run_date is None else (config.run_date, config.run_date)
+    return TableSet(
+        layout, config.root, files, window if layout == "spans" else None, config.run_date
+    )
+
+
+def _detect(root: str) -> Literal["single", "spans"]:
+    single, spans = bool(_single_files(root)), _has_spans(root)
+    if single and spans:
+        raise DataError(
+            f"{root}: holds both an items file and items/span= folders; set data.layout to "
+            "single or spans"
+        )
+    if not single and not spans:
+        names = ", ".join(f"{ITEMS}{suffix}" for suffix in FORMATS)
+        raise DataError(
+            f"{root}: no items table found; expected one of {names} (one-shot) "
+            f"or {ITEMS}/span=YYYY-MM-DD/ (scheduled)"
+        )
+    return "single" if single else "spans"
+
+
+def _single_files(root: str) -> list[Path]:
+    paths = [Path(root) / f"{ITEMS}{suffix}" for suffix in FORMATS]
+    return [path for path in paths if _mode(path) is not None]
+
+
+def _single(root: str) -> Found:
+    present = _single_files(root)
+    if len(present) > 1:
+        raise DataError(f"{ITEMS}: two files for one table: {_listed(present)}; keep one")
+    if not present:
+        names = ", ".join(f"{ITEMS}{suffix}" for suffix in FORMATS)
+        raise DataError(f"{ITEMS}: not found in {root} (looked for {names})")
+    return _file(ITEMS, present[0], None)
+
+
+def _has_spans(root: str) -> bool:
+    try:
+        names = os.listdir(Path(root) / ITEMS)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise DataError(f"{root}/{ITEMS}: cannot be listed: {error.strerror or error}") from error
+    return any(name.startswith("span=") for name in names)
