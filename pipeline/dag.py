@@ -21,6 +21,7 @@ from components.example_gen.component import RetrievalExampleGen
 from components.index_builder.component import IndexBuilder
 from components.pusher.component import Pusher
 from components.pusher.push import ManifestFields
+from components.serving_validator.component import ServingValidator
 from core.digest import code_digest, json_digest
 from pipeline.config import RunConfig, model_config
 from trainer import features
@@ -204,6 +205,12 @@ def _model_nodes(config: RunConfig, paths: Paths, data: _DataNodes) -> list[Base
         config_json=config.evaluator.canonical_json(),
         code_digest=code_digest(_SERVING_CODE),
     )
+    serving_validator = ServingValidator(
+        index=index_builder.outputs["index"],
+        examples=examples,
+        config_json=config.serving.canonical_json(),
+        code_digest=code_digest(_SERVING_CODE),
+    )
     pusher = Pusher(
         index=index_builder.outputs["index"],
         model=trainer.outputs["model"],
@@ -211,6 +218,7 @@ def _model_nodes(config: RunConfig, paths: Paths, data: _DataNodes) -> list[Base
         report=data.example_gen.outputs["report"],
         evaluation=evaluator.outputs["evaluation"],
         blessing=evaluator.outputs["blessing"],
+        validation=serving_validator.outputs["validation"],
         baseline=resolver.outputs["baseline"],
         serving_dir=paths.serving_dir,
         name=config.name,
@@ -218,7 +226,7 @@ def _model_nodes(config: RunConfig, paths: Paths, data: _DataNodes) -> list[Base
         manifest_json=_manifest_fields(config, paths.data_root).canonical_json(),
         code_digest=code_digest(_SERVING_CODE),
     )
-    return [resolver, trainer, index_builder, evaluator, pusher]
+    return [resolver, trainer, index_builder, evaluator, serving_validator, pusher]
 
 
 def _trainer(config: RunConfig, paths: Paths, data: _DataNodes, resolver: BaseNode) -> Trainer:

@@ -110,9 +110,7 @@ def answer_checks(
     retrieving = [case for case in complete if case.signature in _RETRIEVING]
     return [
         *checks,
-        *_rules(
-            model, [case for case in complete if case.signature in _RETRIEVING], outputs, catalogue
-        ),
+        *_rules(model, retrieving, outputs, catalogue),
         _item_embeddings(model, complete, outputs, catalogue),
         _scores(model, complete, outputs, catalogue),
     ]

@@ -48,7 +48,14 @@ def test_nothing_is_transformed_before_the_gate_passed(nodes):
 
 
 def test_nothing_is_pushed_before_every_gate(nodes):
-    assert upstream(nodes["Pusher"]) >= {"DataGate", "RetrievalEvaluator", "ExampleValidator"}
+    gates = {"DataGate", "RetrievalEvaluator", "ServingValidator", "ExampleValidator"}
+    assert upstream(nodes["Pusher"]) >= gates
+
+
+def test_what_is_validated_for_serving_is_what_is_published(nodes):
+    validator, pusher = nodes["ServingValidator"], nodes["Pusher"]
+    assert validator.inputs["index"] == pusher.inputs["index"]
+    assert pusher.inputs["validation"] == validator.outputs["validation"]
 
 
 def test_components_come_in_an_order_that_can_run(nodes):
@@ -65,7 +72,7 @@ def test_actions_that_make_no_target_feed_no_interest(nodes):
 
 def test_the_code_is_part_of_every_cache_key(nodes):
     for name in ("RetrievalExampleGen", "DataGate", "BaselineResolver", "IndexBuilder",
-                 "RetrievalEvaluator", "Pusher"):  # fmt: skip
+                 "RetrievalEvaluator", "ServingValidator", "Pusher"):  # fmt: skip
         assert len(nodes[name].exec_properties["code_digest"]) == 16, name
     for name in ("Transform", "Trainer"):
         assert "code_digest" in json.loads(nodes[name].exec_properties["custom_config"]), name
