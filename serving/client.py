@@ -81,7 +81,7 @@ class Answer:
     Attributes:
       user_id: of the request.
       items: best first.
-      version: that answered; None over REST, which does not say.
+      version: that answered; over REST, which does not say, the one that was asked for.
     """
 
     user_id: str
@@ -133,7 +133,7 @@ class Client:
         """Returns each user's items.
 
         Args:
-          requests: any number; one batch.
+          requests: any number; one batch. Without any the server is not asked.
           num_results: items for each; 0 leaves it to the model.
           use_implicit: whether interests found in the history are searched.
           use_explicit: whether followed topics are searched.
@@ -146,6 +146,8 @@ class Client:
         Raises:
           RequestError: what the server said; retried only while it is unavailable.
         """
+        if not requests:
+            return []  # JSON has no empty matrix to send
         rows = len(requests)
         inputs = {
             **user_inputs(requests),
