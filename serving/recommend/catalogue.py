@@ -96,7 +96,7 @@ class Catalogue:
         newest_first = pa.array(np.arange(len(ids))[::-1])
         row = pc.index_in(self._id, value_set=ids.take(newest_first))
         titles = title.combine_chunks().cast(pa.large_string()).take(newest_first)
-        return Catalogue(self._id, self._topics, pa.chunked_array(titles.take(row)))
+        return Catalogue(self._id, self._topics, titles.take(row))
 
     def facts(self, items: Collection[str], follows: Collection[str] = ()) -> Facts:
         """Returns what is known about some items and topics."""
