@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from components.bundle import list_versions, verify
 from components.config import PusherConfig
 from components.pusher.push import ManifestFields, PushRequest
 
@@ -19,6 +20,13 @@ INDEX_FILES = {
     "item_embeddings.npy": b"embeddings",
     "index.json": b'{"serve": "retriever"}',
 }
+FINDINGS = {
+    "assets.extra/tf_serving_warmup_requests": b"warm",
+    "retriever_scann/assets.extra/tf_serving_warmup_requests": b"warm too",
+    "requests.parquet": b"requests",
+    "validation.json": b"{}",
+}
+_CONFIG_KEYS = ("keep_versions", "publish", "server", "server_timeout_s")
 WARM_FILES = {"weights.npz": b"weights", "vocabulary/item_id.txt": b"a\nb\n"}
 
 
@@ -46,7 +54,11 @@ def numeric_folders(model_dir: Path) -> list[int]:
 
 
 def make_request(root: Path, content: str = "one", **fields) -> PushRequest:
-    """A request whose index differs with `content`; artifacts are rewritten on each call."""
+    """A request whose index differs with `content`; artifacts are rewritten on each call.
+
+    `keep_versions`, `publish`, `server` and `server_timeout_s` go to the configuration,
+    `lock_wait_s` to the request, all others to the manifest.
+    """
     index = write_tree(root / f"index-{content}", INDEX_FILES | {"items.parquet": content.encode()})
     model = write_tree(
         root / "model", {f"Format-Serving/warm_start/{k}": v for k, v in WARM_FILES.items()}
@@ -55,8 +67,8 @@ def make_request(root: Path, content: str = "one", **fields) -> PushRequest:
         root / "evaluation",
         {"evaluation.json": json.dumps({"model": {"recall@100": 0.25, "mrr": None}}).encode()},
     )
-    keep = fields.pop("keep_versions", 5)
     wait_s = fields.pop("lock_wait_s", 5.0)
+    config = {key: fields.pop(key) for key in _CONFIG_KEYS if key in fields}
     return PushRequest(
         index_dir=index,
         model_dir=model,
@@ -64,6 +76,42 @@ def make_request(root: Path, content: str = "one", **fields) -> PushRequest:
         serving_dir=root / "serving",
         name="demo",
         fields=ManifestFields(**fields),
-        config=PusherConfig(keep_versions=keep),
+        config=PusherConfig(**config),
         lock_wait_s=wait_s,
     )
+
+
+def marked(request: PushRequest, mark: str) -> PushRequest:
+    """Ends every file of the request's index with `mark`, so that no two versions share one."""
+    for path in request.index_dir.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes() + mark.encode())
+    return request
+
+
+def validation(root: Path, validated: bool = True, reason: str = "") -> Path:
+    """A validation artifact's folder with the files that it adds to a bundle."""
+    check = {"name": "latency", "model": "retriever", "passed": validated, "reason": reason}
+    verdict = json.dumps({"validated": validated, "checks": [check]}).encode()
+    return write_tree(
+        root, {"validation.json": verdict} | {f"bundle/{k}": v for k, v in FINDINGS.items()}
+    )
+
+
+def served_versions(model_dir: Path) -> list[int]:
+    """What readers take for versions, each proved whole.
+
+    Three readers: ours; TensorFlow Serving, for which any integer folder with a
+    `saved_model.pb` is one; a ScaNN-enabled one, which reads the links.
+    """
+    ours = [bundle.version for bundle in list_versions(model_dir)]
+    folders = [model_dir / str(number) for number in numeric_folders(model_dir)]
+    theirs = [folder for folder in folders if (folder / "saved_model.pb").exists()]
+    for folder in theirs:
+        assert verify(folder).version == int(folder.name)
+    for link in (model_dir / "scann").glob("[0-9]*"):
+        target = link.resolve()
+        assert target.relative_to(model_dir.resolve()).parts[0] == link.name
+        assert (target / "saved_model.pb").exists() and int(link.name) in ours
+    assert ours == [int(folder.name) for folder in theirs]
+    return ours
