@@ -179,3 +179,13 @@ def test_yaml_files_have_no_key_twice():
     for path in found:
         if path.name != "compose.yaml":  # merges a common part with `<<`
             list(yaml.load_all(path.read_text(), Strict))
+
+
+def test_the_scann_server_runs_only_where_avx2_is():
+    wanted = {f"feature.node.kubernetes.io/cpu-cpuid.{f}": "true" for f in ("AVX2", "FMA3")}
+    (patch,) = documents(OVERLAYS / "scann/deployment.yaml")
+    assert patch["spec"]["template"]["spec"]["nodeSelector"] == wanted
+    for _, runtime in kserve():
+        if runtime["kind"] == "ServingRuntime":
+            scann = "scann" in runtime["metadata"]["name"]
+            assert (runtime["spec"].get("nodeSelector") == wanted) is scann
