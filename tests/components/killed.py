@@ -49,7 +49,7 @@ def watched(root: Path, work: Callable[[], object], look: Callable[[], object]) 
         try:
             look()
         except BaseException as error:  # an exception in a hook would look like the code's own
-            print(f"before write {counted.value}: {error!r}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"before write {counted.value}: {error!r}\n")
             os._exit(3)
 
     process = multiprocessing.get_context("fork").Process(target=_run, args=(root, work, action))

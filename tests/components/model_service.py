@@ -22,7 +22,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._answer = answer
         self.asked: list[tuple[str, int]] = []
 
-    def GetModelStatus(self, request, context):  # noqa: N802
+    def GetModelStatus(self, request, context):
         version = request.model_spec.version.value
         self.asked.append((request.model_spec.name, version))
         status = self._answer(version, len(self.asked))
