@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.example_gen.columns import BYTES_LIST, EXAMPLE_SCHEMA, INT_LIST
+from components.example_gen.columns import EXAMPLE_SCHEMA
 from core.errors import BundleError
 from trainer import features
 
@@ -52,7 +52,5 @@ def _single(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
 
 
 def _list(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        kind = INT_LIST if kind == INT_LIST else BYTES_LIST
     lists = column.cast(kind).combine_chunks()
     return lists.fill_null(pa.scalar([], kind)) if lists.null_count else lists
