@@ -14,7 +14,6 @@ from trainer import features
 from trainer.config import RetrievalConfig
 from trainer.retrieval import signature
 from trainer.retrieval.budgets import EXPLICIT, IMPLICIT
-from trainer.retrieval.retriever import SEEN_MAX_ITEMS
 
 _PADS = {
     "item_id": b"",
@@ -183,7 +182,7 @@ def _short_list(answer: Answer, catalogue: Catalogue) -> str:
     implicit = (answer.outputs["slot_kind"] == IMPLICIT).any(axis=1)
     seen, left = _left(answer, catalogue)
     most = np.minimum(answer.limit, left)
-    short = implicit & (seen <= SEEN_MAX_ITEMS) & (answer.outputs["count"] < most)
+    short = implicit & (seen <= MOST_SEEN) & (answer.outputs["count"] < most)
     for row in np.flatnonzero(short)[:1]:
         return f"{answer.outputs['count'][row]} items, but {most[row]} were wanted and are there"
     return ""

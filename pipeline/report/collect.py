@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.report.serving import failed_reasons
+
 #: Key of the previous version in `baselines`, beside the floors.
 PREVIOUS = "previous"
 _PRIMARY = "recall@100"
@@ -27,6 +29,7 @@ class ReportInputs:
       verdict: `verdict.json` of the data gate.
       evaluation: `evaluation.json` of the evaluator.
       blessing: `blessing.json` of the evaluator.
+      serving: `validation.json` of the serving validator.
       index: `index.json` of the index.
       history: `history.json` of the training.
       pushed: `pushed.json` of the pusher.
@@ -43,6 +46,7 @@ class ReportInputs:
     verdict: Path | None = None
     evaluation: Path | None = None
     blessing: Path | None = None
+    serving: Path | None = None
     index: Path | None = None
     history: Path | None = None
     pushed: Path | None = None
@@ -59,6 +63,7 @@ def collect_report(inputs: ReportInputs) -> dict[str, Any]:
     notes: list[str] = []
     evaluation = _read(inputs.evaluation, notes)
     blessing = _read(inputs.blessing, notes)
+    serving = _read(inputs.serving, notes)
     pushed = _read(inputs.pushed, notes)
     manifest = _read(_manifest_path(pushed), notes)
     blessed = bool(blessing.get("blessed", False)) if blessing else None
@@ -69,12 +74,13 @@ def collect_report(inputs: ReportInputs) -> dict[str, Any]:
         "run_id": inputs.run_id,
         "name": inputs.config.get("name", ""),
         "created_at": inputs.created_at,
-        "status": _status(inputs.error, blessed, bool(pushed.get("pushed"))),
+        "status": _status(inputs.error, blessed, serving, bool(pushed.get("pushed"))),
         "blessed": blessed,
         "verdicts": blessing.get("verdicts", []),
+        "serving": serving,
         "pushed_version": pushed.get("version"),
         "bundle": pushed.get("destination") or None,
-        "not_pushed_reason": _not_pushed(inputs.error, blessing, pushed),
+        "not_pushed_reason": _not_pushed(inputs.error, blessing, serving, pushed),
         "error": inputs.error,
         "data": _data(_read(inputs.data_report, notes)),
         "gate": _read(inputs.verdict, notes),
@@ -107,23 +113,29 @@ def collect_report(inputs: ReportInputs) -> dict[str, Any]:
 _LONG = ("files", "config")
 
 
-def _status(error: str, blessed: bool | None, pushed: bool) -> str:
+def _status(error: str, blessed: bool | None, serving: dict[str, Any], pushed: bool) -> str:
     if error:
         return "failed"
     if pushed:
         return "pushed"
-    return "not_blessed" if blessed is False else "not_pushed"
+    if blessed is False:
+        return "not_blessed"
+    return "not_validated" if serving.get("validated") is False else "not_pushed"
 
 
-def _not_pushed(error: str, blessing: dict[str, Any], pushed: dict[str, Any]) -> str:
+def _not_pushed(
+    error: str, blessing: dict[str, Any], serving: dict[str, Any], pushed: dict[str, Any]
+) -> str:
     """Says in words why nothing was published; '' when something was."""
     if pushed.get("pushed"):
         return ""
     if error:
         return error
     failed = [v for v in blessing.get("verdicts", []) if not v.get("passed", True)]
-    if failed:
-        return "; ".join(str(v.get("reason") or v.get("check")) for v in failed)
+    reasons = [str(v.get("reason") or v.get("check")) for v in failed]
+    reasons += failed_reasons(serving)
+    if reasons:
+        return "; ".join(reasons)
     return str(pushed.get("reason") or "the run did not reach the pusher")
 
 

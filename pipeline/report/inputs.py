@@ -10,15 +10,25 @@ from pipeline.config import RunConfig
 from pipeline.lineage import NodeState
 from pipeline.report.collect import ReportInputs
 
-#: Field of `ReportInputs` -> (component, output, file).
-_FILES = {
-    "data_report": ("RetrievalExampleGen", "report", "data_report.json"),
-    "verdict": ("DataGate", "verdict", "verdict.json"),
-    "evaluation": ("RetrievalEvaluator", "evaluation", "evaluation.json"),
-    "blessing": ("RetrievalEvaluator", "blessing", "blessing.json"),
-    "index": ("IndexBuilder", "index", "index.json"),
-    "pushed": ("Pusher", "pushed", "pushed.json"),
-    "baseline": ("BaselineResolver", "baseline", "baseline.json"),
+#: Field of `ReportInputs` -> (component, output, file); the second place is that of a refresh.
+_FILES: dict[str, list[tuple[str, str, str]]] = {
+    "data_report": [
+        ("RetrievalExampleGen", "report", "data_report.json"),
+        ("CatalogueGen", "report", "data_report.json"),
+    ],
+    "verdict": [("DataGate", "verdict", "verdict.json")],
+    "evaluation": [
+        ("RetrievalEvaluator", "evaluation", "evaluation.json"),
+        ("BundleSource", "evaluation", "evaluation.json"),
+    ],
+    "blessing": [
+        ("RetrievalEvaluator", "blessing", "blessing.json"),
+        ("BundleSource", "blessing", "blessing.json"),
+    ],
+    "serving": [("ServingValidator", "validation", "validation.json")],
+    "index": [("IndexBuilder", "index", "index.json")],
+    "pushed": [("Pusher", "pushed", "pushed.json")],
+    "baseline": [("BaselineResolver", "baseline", "baseline.json")],
 }
 _HISTORIES = (
     ("model_run", Path("history.json")),
@@ -42,7 +52,7 @@ def report_inputs(
       timings: seconds per component.
       error: what stopped the run, or None.
     """
-    found = {field: _output(nodes, *place) for field, place in _FILES.items()}
+    found = {field: _first(nodes, places) for field, places in _FILES.items()}
     histories = [_output(nodes, "Trainer", key, name) for key, name in _HISTORIES]
     history = next((path for path in histories if path is not None and path.exists()), None)
     return ReportInputs(
@@ -55,6 +65,11 @@ def report_inputs(
         error="" if error is None else str(error) or type(error).__name__,
         **found,
     )
+
+
+def _first(nodes: Mapping[str, NodeState], places: list[tuple[str, str, str]]) -> Path | None:
+    paths = (_output(nodes, *place) for place in places)
+    return next((path for path in paths if path is not None), None)
 
 
 def _output(nodes: Mapping[str, NodeState], node: str, key: str, name: str | Path) -> Path | None:

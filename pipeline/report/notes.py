@@ -49,7 +49,10 @@ _COMPONENTS = {
     "Trainer": "training and export",
     "IndexBuilder": "item embeddings and index",
     "RetrievalEvaluator": "metrics, floors, blessing",
+    "ServingValidator": "answers of a fresh process, skew, latency",
     "Pusher": "versioned bundle",
+    "BundleSource": "published model and requests",
+    "CatalogueGen": "item table to examples",
 }
 
 

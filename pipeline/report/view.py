@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.report import figures, notes
+from pipeline.report.serving import serving_view
 
 _VERDICTS = {
     "pushed": ("good", "Blessed and published"),
     "not_blessed": ("bad", "Not blessed, not published"),
+    "not_validated": ("bad", "Blessed, but it does not serve: not published"),
     "not_pushed": ("warn", "Not published"),
     "failed": ("bad", "The run failed"),
 }
@@ -29,8 +31,10 @@ def build_view(report: Mapping[str, Any]) -> dict[str, Any]:
         "headline": headline,
         "tiles": _tiles(report, primary),
         "checks": [_check(verdict) for verdict in report.get("verdicts") or []],
+        "serving": serving_view(report.get("serving") or {}),
         "metrics": _metric_table(report),
         "comparison": _comparison(report, primary),
+        "origin": _origin(report),
         "slices": _slices(report, primary),
         "recall_svg": figures.recall_curve(
             report.get("curve") or {}, report.get("baselines") or {}
@@ -103,6 +107,16 @@ def _of_users(data: Mapping[str, Any]) -> str:
 def _cached(report: Mapping[str, Any]) -> str:
     cached = len(report.get("cached") or [])
     return f"{cached} of {len(report.get('timings_s') or {})} components reused" if cached else ""
+
+
+def _origin(report: Mapping[str, Any]) -> str:
+    """Says whose figures a refresh shows; '' for a training."""
+    config = report.get("config") or {}
+    if config.get("pipeline") != "refresh":
+        return ""
+    version = (report.get("manifest") or {}).get("model_version")
+    whose = f"version {version}" if version else "the published version"
+    return f"Figures of {whose}, whose model this is: a refresh measures nothing anew. "
 
 
 def _percent(value: Any) -> str:

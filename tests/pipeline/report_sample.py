@@ -91,7 +91,28 @@ VERDICTS = [
 TIMINGS = {
     "RetrievalExampleGen": 41.2, "StatisticsGen": 22.8, "ImportSchemaGen": 0.2,
     "ExampleValidator": 0.4, "DataGate": 0.3, "Transform": 88.1, "BaselineResolver": 0.2,
-    "Trainer": 402.7, "IndexBuilder": 14.9, "RetrievalEvaluator": 61.0, "Pusher": 1.4,
+    "Trainer": 402.7, "IndexBuilder": 14.9, "RetrievalEvaluator": 61.0,
+    "ServingValidator": 21.5, "Pusher": 1.4,
+}  # fmt: skip
+
+
+SERVING = {
+    "validated": True,
+    "served": "retriever_scann",
+    "split": "eval",
+    "requests": 64,
+    "latency_ms": {"retriever": {"p50": 3.21, "p99": 9.9},
+                   "retriever_scann": {"p50": 1.75, "p99": 6.5}},
+    "load_s": {"retriever": 0.82, "retriever_scann": 0.57},
+    "rss_mb": {"retriever": 661.4, "retriever_scann": 669.0},
+    "recall": 0.9712,
+    "skew": 0.0,
+    "checks": [
+        {"name": "signatures", "model": "retriever", "passed": True, "value": 0,
+         "reason": "names, dtypes, shapes and defaults are as promised"},
+        {"name": "recall", "model": "retriever_scann", "passed": True, "value": 0.9712,
+         "reason": "0.9712 of the exact path's items, wanted at least 0.9"},
+    ],
 }  # fmt: skip
 
 
@@ -120,6 +141,7 @@ def sample_inputs(root: Path, **changes) -> ReportInputs:
         "verdict": _write(root, "verdict.json", {"passed": True, "reasons": []}),
         "evaluation": _write(root, "evaluation.json", evaluation()),
         "blessing": _write(root, "blessing.json", {"blessed": True, "verdicts": VERDICTS}),
+        "serving": _write(root, "validation.json", SERVING),
         "index": _write(
             root,
             "index.json",

@@ -12,11 +12,11 @@ from pipeline.report import figures
 from pipeline.report.collect import ReportInputs, collect_report
 from pipeline.report.inputs import report_inputs
 from pipeline.report.render import render, write_report
-from tests.pipeline.report_sample import FLOORS, sample_inputs
+from tests.pipeline.report_sample import FLOORS, SERVING, sample_inputs
 
 SECTIONS = {
-    "metrics", "verdict", "retrieval", "slices", "training", "interests", "data", "timings",
-    "index", "configuration",
+    "metrics", "verdict", "serving", "retrieval", "slices", "training", "interests", "data",
+    "timings", "index", "configuration",
 }  # fmt: skip
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -71,7 +71,7 @@ def check_page(text):
 def test_the_report_has_the_promised_keys(report):
     assert report.keys() >= {
         "run_id", "config", "data", "metrics", "slices", "baselines", "index", "timings_s",
-        "blessed", "pushed_version", "bundle",
+        "blessed", "serving", "pushed_version", "bundle",
     }  # fmt: skip
     assert (report["blessed"], report["pushed_version"], report["status"]) == (True, 3, "pushed")
     assert report["data"]["rows"] == {"engagements": 979478, "items": 10000, "follows": 198000}
@@ -120,6 +120,10 @@ def test_every_part_is_shown(report):
         "num_leaves 100",
         "embedding_dim",
         "Against version 2: recall@100 +0.0084",
+        "1.8 ms",
+        "669 MB",
+        "97.12% of the items",
+        "2 checks passed",
     ):
         assert words in page.text, words
 
@@ -155,6 +159,51 @@ def test_a_run_that_was_not_blessed_says_why(tmp_path):
     assert "Not blessed" in page.text and "✗ failed" in page.text
 
 
+def test_a_run_that_does_not_serve_says_why(tmp_path):
+    checks = [
+        *SERVING["checks"],
+        {"name": "latency", "model": "retriever_scann", "passed": False, "value": 612.0,
+         "reason": "median 612.0 ms of 50 single requests, budget 250 ms"},
+    ]  # fmt: skip
+    validation = tmp_path / "no.json"
+    validation.write_text(json.dumps({**SERVING, "validated": False, "checks": checks}))
+    pushed = tmp_path / "nopush.json"
+    pushed.write_text(json.dumps({"pushed": False, "version": None, "destination": ""}))
+    report = collect_report(sample_inputs(tmp_path, serving=validation, pushed=pushed))
+    assert (report["blessed"], report["status"]) == (True, "not_validated")
+    assert report["serving"]["validated"] is False
+    reason = "ScaNN: median 612.0 ms of 50 single requests, budget 250 ms"
+    assert report["not_pushed_reason"] == reason
+    page = check_page(render(report))
+    assert "it does not serve" in page.text and "✗ failed" in page.text
+
+
+def test_a_refresh_shows_the_figures_of_the_version_whose_model_it_is(tmp_path):
+    inputs = sample_inputs(tmp_path, config={"name": "books", "pipeline": "refresh"})
+    report = collect_report(inputs)
+    assert "the published version, whose model this is" in check_page(render(report)).text
+    report["manifest"]["model_version"] = 7
+    assert "Figures of version 7" in check_page(render(report)).text
+
+
+def test_the_files_of_a_refresh_are_found(tmp_path):
+    from pipeline.config import RunConfig
+
+    nodes = {
+        "BundleSource": NodeState(
+            True, "COMPLETE", {"evaluation": tmp_path / "e", "blessing": tmp_path / "b"}
+        ),
+        "CatalogueGen": NodeState(True, "COMPLETE", {"report": tmp_path / "c"}),
+        "ServingValidator": NodeState(True, "COMPLETE", {"validation": tmp_path / "v"}),
+    }
+    config = RunConfig.model_validate({"data": {"root": "x"}})
+    inputs = report_inputs(config, "r1", nodes, {}, None)
+    assert inputs.data_report == tmp_path / "c/data_report.json"
+    assert inputs.blessing == tmp_path / "b/blessing.json"
+    assert inputs.evaluation == tmp_path / "e/evaluation.json"
+    assert inputs.serving == tmp_path / "v/validation.json"
+
+
 def test_a_run_that_failed_early_still_has_a_page(tmp_path):
     inputs = ReportInputs(run_id="r", config={"name": "books"}, error="no tables <here>")
     report = collect_report(inputs)
@@ -162,13 +211,13 @@ def test_a_run_that_failed_early_still_has_a_page(tmp_path):
     page = check_page(text := render(report))
     assert "The run failed" in page.text and "no tables <here>" in page.text
     assert "&lt;here&gt;" in text
-    assert page.text.count("Not available") == 8 + 1
+    assert page.text.count("Not available") == 9 + 1
     assert page.figures == 0
 
 
 @pytest.mark.parametrize(
-    "part", ["data_report", "verdict", "evaluation", "blessing", "index", "history", "pushed",
-             "baseline"]
+    "part", ["data_report", "verdict", "evaluation", "blessing", "serving", "index", "history",
+             "pushed", "baseline"]
 )  # fmt: skip
 @pytest.mark.parametrize("content", [None, "{broken", "[]", "{}", '"text"', "null"])
 def test_any_part_may_be_missing_or_broken(tmp_path, monkeypatch, part, content):
