@@ -15,7 +15,10 @@ from trainer.config import RetrievalConfig
 from trainer.retrieval import signature
 from trainer.retrieval.budgets import EXPLICIT, IMPLICIT
 
-_PADS = {
+#: Known items of a history up to which a list must be full; longer ones may shorten it.
+MOST_SEEN = 1000
+
+_PADS: dict[str, bytes | float] = {
     "item_id": b"",
     "score": 0.0,
     "slot": -1,
