@@ -35,7 +35,7 @@ class PusherSpec(ComponentSpec):
         "model": ChannelParameter(type=standard_artifacts.Model),
         "evaluation": ChannelParameter(type=Evaluation),
         "blessing": ChannelParameter(type=Blessing),
-        "validation": ChannelParameter(type=Validation, optional=True),
+        "validation": ChannelParameter(type=Validation),
         "examples": ChannelParameter(type=standard_artifacts.Examples, optional=True),
         "report": ChannelParameter(type=DataReport, optional=True),
         "baseline": ChannelParameter(type=Bundle, optional=True),
@@ -60,12 +60,12 @@ class Pusher(base_component.BaseComponent):
         model: types.BaseChannel,
         evaluation: types.BaseChannel,
         blessing: types.BaseChannel,
+        validation: types.BaseChannel,
         serving_dir: str,
         name: str,
         config_json: str,
         manifest_json: str,
         code_digest: str,
-        validation: types.BaseChannel | None = None,
         examples: types.BaseChannel | None = None,
         report: types.BaseChannel | None = None,
         baseline: types.BaseChannel | None = None,
@@ -76,28 +76,24 @@ class Pusher(base_component.BaseComponent):
           index: the RetrievalIndex to publish.
           model: the trained Model, whose warm-start files are published too.
           evaluation: figures for the manifest.
-          blessing: the decision; nothing is published without it.
+          blessing: the evaluator's decision; nothing is published without it.
+          validation: the serving validator's; likewise. What it adds goes into the bundle.
           serving_dir: bundles go to `<serving_dir>/<name>/<version>`.
           name: name of the model.
           config_json: a `components.config.PusherConfig`.
           manifest_json: a `components.pusher.push.ManifestFields`.
           code_digest: digest of the code, part of the cache key.
-          validation: the serving validator's decision, and what it adds to the bundle.
           examples: optional; span and data fingerprint go into the manifest.
           report: optional; the same, where the examples do not carry them.
           baseline: optional; its version goes into the manifest.
         """
-        optional = {
-            "validation": validation,
-            "examples": examples,
-            "report": report,
-            "baseline": baseline,
-        }
+        optional = {"examples": examples, "report": report, "baseline": baseline}
         spec = PusherSpec(
             index=index,
             model=model,
             evaluation=evaluation,
             blessing=blessing,
+            validation=validation,
             serving_dir=serving_dir,
             name=name,
             config_json=config_json,

@@ -21,7 +21,7 @@ _log = logging.getLogger("tessera")
 
 
 class Executor(base_executor.BaseExecutor):
-    """Publishes the index when its blessing says so."""
+    """Publishes the index when its blessing and its validation say so."""
 
     def Do(
         self,
@@ -41,9 +41,7 @@ class Executor(base_executor.BaseExecutor):
             config=PusherConfig.from_json(exec_properties["config_json"]),
         )
         blessed = is_blessed(input_dict["blessing"])
-        # Until the pipeline has the validator.
-        validated = "validation" not in input_dict or is_validated(input_dict["validation"])
-        result = push(request, blessed, validated=validated)
+        result = push(request, blessed, validated=is_validated(input_dict["validation"]))
         _record(result, artifact_utils.get_single_instance(output_dict["pushed"]))
         removed = f", removed {', '.join(map(str, result.removed))}" if result.removed else ""
         _log.info("%s%s", result.reason, removed)

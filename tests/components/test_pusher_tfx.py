@@ -9,14 +9,21 @@ from tfx.dsl.components.base import base_node
 from tfx.orchestration import metadata
 from tfx.types import standard_artifacts
 
-from components.artifacts import Blessing, DataReport, Evaluation, PushedBundle, RetrievalIndex
+from components.artifacts import (
+    Blessing,
+    DataReport,
+    Evaluation,
+    PushedBundle,
+    RetrievalIndex,
+    Validation,
+)
 from components.artifacts import Bundle as BundleArtifact
 from components.baseline_resolver.component import BaselineResolver
 from components.bundle import verify
 from components.config import PusherConfig
 from components.pusher.component import Pusher
 from components.pusher.push import ManifestFields
-from tests.components.bundle_fixtures import make_request, numeric_folders, write_tree
+from tests.components.bundle_fixtures import make_request, numeric_folders, validation, write_tree
 
 
 def _importer(name, artifact_type, uri, properties=None, **custom) -> base_node.BaseNode:
@@ -28,11 +35,12 @@ def _importer(name, artifact_type, uri, properties=None, **custom) -> base_node.
     ).with_id(name)
 
 
-def _run(root, blessed, span=20098, content="one"):
+def _run(root, blessed, span=20098, content="one", validated=True):
     request = make_request(root, content)
     blessing = write_tree(
         root / f"blessing-{blessed}", {"BLESSED" if blessed else "NOT_BLESSED": b"x"}
     )
+    verdict = validation(root / f"validation-{validated}", validated, "too slow")
     report = write_tree(root / "report", {"data_report.json": b'{"fingerprint": "f00d"}'})
     examples = write_tree(root / f"examples-{span}", {"marker": b"x"})
     nodes = {
@@ -40,6 +48,7 @@ def _run(root, blessed, span=20098, content="one"):
         "model": _importer("model", standard_artifacts.Model, request.model_dir),
         "evaluation": _importer("evaluation", Evaluation, request.evaluation_dir),
         "blessing": _importer("blessing", Blessing, blessing, blessed=int(blessed)),
+        "validation": _importer("validation", Validation, verdict, validated=int(validated)),
         "report": _importer("report", DataReport, report, note="x"),
         "examples": _importer("examples", standard_artifacts.Examples, examples, {"span": span}),
     }
@@ -98,6 +107,11 @@ def test_a_pipeline_publishes_caches_and_finds_its_baseline(root):
     assert not (root / "serving").exists()
     assert baseline.custom_properties["found"].int_value == 0
 
+    pushed, _, _ = _run(root, blessed=True, validated=False)
+    assert pushed.custom_properties["pushed"].int_value == 0
+    assert "not validated: too slow" in pushed.custom_properties["reason"].string_value
+    assert not (root / "serving").exists()
+
     pushed, _, _ = _run(root, blessed=True)
     assert pushed.custom_properties["pushed"].int_value == 1
     assert pushed.custom_properties["pushed_version"].int_value == 1
@@ -106,6 +120,7 @@ def test_a_pipeline_publishes_caches_and_finds_its_baseline(root):
     manifest = verify(destination)
     assert (manifest.span, manifest.run_date) == (20098, "2025-01-10")
     assert (manifest.data_fingerprint, manifest.run_id) == ("f00d", "r1")
+    assert "assets.extra/tf_serving_warmup_requests" in manifest.files
 
     # The same again: the resolver is answered from the cache, the pusher is not.
     _, _, states = _run(root, blessed=True)
@@ -138,6 +153,23 @@ def test_a_blessing_whose_file_and_property_disagree_is_refused(tmp_path):
         is_blessed([blessing])
     with pytest.raises(PushError, match="no blessing"):
         is_blessed([])
+
+
+def test_a_validation_whose_file_and_property_disagree_is_refused(tmp_path):
+    from components.pusher.executor import is_validated
+    from core.errors import PushError
+
+    artifact = Validation()
+    artifact.uri = str(validation(tmp_path / "v", validated=False))
+    assert not is_validated([artifact])
+    artifact.set_int_custom_property("validated", 1)
+    with pytest.raises(PushError, match="says validated = false"):
+        is_validated([artifact])
+    (tmp_path / "v/validation.json").write_text("[]")
+    with pytest.raises(PushError, match="run the validator again"):
+        is_validated([artifact])
+    with pytest.raises(PushError, match="no validation"):
+        is_validated([])
 
 
 def test_the_span_comes_from_the_parameter_or_from_the_examples():
