@@ -75,6 +75,11 @@ class Session:
         }
         self._inputs = {name: _inputs(value) for name, value in self.signatures.items()}
 
+    @property
+    def graph(self) -> tf.Graph:
+        """What runs."""
+        return self._session.graph
+
     def inputs(self, signature: str) -> dict[str, Input]:
         """Returns the inputs of a signature ('' means the default one).
 

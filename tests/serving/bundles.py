@@ -23,8 +23,8 @@ NAME = "demo"
 ITEMS = 40
 TOPICS = ["t0", "t1", "t2"]
 RESULTS = 8
-#: Prefix of the item ids of each version.
-PREFIXES = {1: "a", 2: "b", 3: "c"}
+#: Prefix of the item ids of each version; neighbours differ.
+PREFIXES = {1: "a", 2: "b", 3: "a"}
 
 
 def ids(version: int, count: int = ITEMS) -> list[str]:
@@ -33,7 +33,25 @@ def ids(version: int, count: int = ITEMS) -> list[str]:
 
 def publish(root: Path, version: int, scann: bool = False) -> Path:
     """Publishes the next version below `root/serving/demo`; its items carry the prefix."""
-    index = root / f"index-{version}"
+    index = root / f"index-{PREFIXES[version]}"
+    if not index.exists():
+        _save(index, version, scann)
+    (root / "model" / "Format-Serving" / "warm_start").mkdir(parents=True, exist_ok=True)
+    (root / "model" / "Format-Serving" / "warm_start" / "weights.npz").write_bytes(b"weights")
+    (root / "evaluation").mkdir(exist_ok=True)
+    (root / "evaluation" / "evaluation.json").write_text('{"model": {"recall@100": 0.25}}')
+    request = PushRequest(
+        index_dir=index,
+        model_dir=root / "model",
+        evaluation_dir=root / "evaluation",
+        serving_dir=root / "serving",
+        name=NAME,
+    )
+    return Path(push(request, blessed=True).destination)
+
+
+def _save(index: Path, version: int, scann: bool) -> None:
+    """Writes what the index builder would."""
     count = 200 if scann else ITEMS
     items = ids(version, count)
     topics = [[TOPICS[n % 3]] for n in range(count)]
@@ -55,22 +73,11 @@ def publish(root: Path, version: int, scann: bool = False) -> Path:
     np.save(index / "item_embeddings.npy", vectors)
     serve = "retriever_scann" if scann else "retriever"
     (index / "index.json").write_text(json.dumps({"serve": serve, "items": count}))
-    (root / "model" / "Format-Serving" / "warm_start").mkdir(parents=True, exist_ok=True)
-    (root / "model" / "Format-Serving" / "warm_start" / "weights.npz").write_bytes(b"weights")
-    (root / "evaluation").mkdir(exist_ok=True)
-    (root / "evaluation" / "evaluation.json").write_text('{"model": {"recall@100": 0.25}}')
-    request = PushRequest(
-        index_dir=index,
-        model_dir=root / "model",
-        evaluation_dir=root / "evaluation",
-        serving_dir=root / "serving",
-        name=NAME,
-    )
-    return Path(push(request, blessed=True).destination)
 
 
 def place(source: Path, model_dir: Path) -> Path:
     """Makes a published version appear in another folder, in one step as the pusher does."""
+    model_dir.mkdir(parents=True, exist_ok=True)
     staging = model_dir / f".tmp-{source.name}"
     shutil.copytree(source, staging)
     target = model_dir / source.name

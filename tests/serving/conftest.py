@@ -13,7 +13,7 @@ from tests.serving import bundles
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
-    """Folders of three published versions without common item ids."""
+    """Folders of three published versions whose neighbours share no item id."""
     root = tmp_path_factory.mktemp("store")
     return {version: bundles.publish(root, version) for version in bundles.PREFIXES}
 
@@ -44,7 +44,7 @@ def start():
 
     yield begin
     for server in running:
-        assert server.stop(20.0)
+        assert server.stop(60.0)
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +57,10 @@ def server(store):
     running = ModelServer(Engine(OneBundle(store[1])))
     running.start()
     yield running
-    assert running.stop(20.0)
+    assert running.stop(60.0)
 
 
-def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 90.0) -> None:
     """Waits until something is so."""
     deadline = time.monotonic() + seconds
     while not true():
