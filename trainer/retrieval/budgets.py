@@ -32,9 +32,11 @@ def largest_remainder(weights: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
     left = tf.where(weight_sum > 0.0, left, tf.zeros_like(left))
     # Slots without weight come after every slot with weight.
     remainder = tf.where(weights > 0.0, quota - whole, -tf.ones_like(quota))
-    order = tf.argsort(remainder, axis=1, direction="DESCENDING", stable=True)
-    rank = tf.argsort(order, axis=1, stable=True)  # [batch, slots]
-    extra = tf.cast(tf.cast(rank, tf.float64) < left, tf.int32)
+    other, own = remainder[:, None, :], remainder[:, :, None]
+    slot = tf.range(tf.shape(remainder)[1])
+    ahead = (other > own) | (tf.equal(other, own) & (slot[None, :] < slot[:, None]))
+    rank = tf.reduce_sum(tf.cast(ahead, tf.float64), axis=2)  # [batch, slots]
+    extra = tf.cast(rank < left, tf.int32)
     return tf.cast(whole, tf.int32) + extra
 
 
@@ -73,6 +75,15 @@ def slot_budgets(
     usable = tf.math.is_finite(weight) & (weight > 0.0)
     no_mass = ~tf.reduce_any(usable, axis=1, keepdims=True)
     weight = tf.where(no_mass, tf.cast(implicit, tf.float64), weight)
-    return largest_remainder(weight, total - explicit_total) + largest_remainder(
-        tf.cast(explicit, tf.float64), explicit_total
+    return largest_remainder(weight, total - explicit_total) + _equal_parts(
+        explicit, explicit_total
     )
+
+
+def _equal_parts(valid: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
+    """Divides `[batch]` totals evenly over the valid slots; what is left goes to the lower ones."""
+    ones = tf.cast(valid, tf.int32)
+    parts = tf.maximum(tf.reduce_sum(ones, axis=1), 1)
+    rank = tf.cumsum(ones, axis=1, exclusive=True)
+    extra = tf.cast(rank < (totals % parts)[:, None], tf.int32)
+    return ones * ((totals // parts)[:, None] + extra)

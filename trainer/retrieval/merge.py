@@ -1,8 +1,9 @@
 """Merge of the slots' candidate lists into one list without duplicates.
 
-Both rules order a user's candidates and keep the first occurrence of each
-item; one `tf.unique` over `(user << 32 | item row)` does that for the whole
-batch, without a loop. Ties are broken by slot, then by rank within the slot.
+Both rules give each candidate a turn and keep the earliest turn of each item. One
+`tf.unique` over `(user << 32 | item row)` groups the candidates of the whole
+batch, seen items included, so that nothing loops and nothing is sorted but by
+scattering. Ties are broken by slot, then by rank within the slot.
 
 Within one slot an item must occur once, and the candidates must be ordered by
 falling score; every searcher in this package guarantees both.
@@ -12,10 +13,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 #: `found_by` holds one bit per slot in an int64 whose sign bit stays free.
 MAX_SLOTS = 62
+#: Keys hold two int32 numbers in an int64.
+_HALF = np.int64(32)
 
 
 class Merged(NamedTuple):
@@ -26,7 +30,7 @@ class Merged(NamedTuple):
       score: `[batch, n]` float32 score of the item in `slot`, 0 for pads.
       slot: `[batch, n]` int32 slot that brought the item, -1 pads.
       found_by: `[batch, n]` int64, bit s is set when slot s had the item among
-        its first n candidates, 0 for pads.
+        its first candidates that were looked at (`depth`), 0 for pads.
       count: `[batch]` int32 items that are not pads.
     """
 
@@ -37,23 +41,13 @@ class Merged(NamedTuple):
     count: tf.Tensor
 
 
-def candidate_ranks(rows: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns which candidates count and their rank among those of their slot.
-
-    Args:
-      rows: `[batch, slots, candidates]` int32, -1 where there is none.
-      scores: the same shape, float32; not finite means no candidate.
-
-    Returns:
-      `(usable, rank)`: bool and int32, both of the shape of `rows`.
-    """
-    usable = (rows >= 0) & tf.math.is_finite(scores)
-    rank = tf.cumsum(tf.cast(usable, tf.int32), axis=2, exclusive=True)
-    return usable, rank
-
-
 def round_robin(
-    rows: tf.Tensor, scores: tf.Tensor, budgets: tf.Tensor, n: tf.Tensor | int
+    rows: tf.Tensor,
+    scores: tf.Tensor,
+    budgets: tf.Tensor,
+    n: tf.Tensor | int,
+    seen: tf.Tensor | None = None,
+    depth: tf.Tensor | int | None = None,
 ) -> Merged:
     """Takes one item from each slot in turn, within the budgets first.
 
@@ -64,65 +58,86 @@ def round_robin(
 
     Args:
       rows: `[batch, slots, candidates]` int32 item rows, -1 where there is none.
-      scores: the same shape, float32, falling along the last axis.
+      scores: the same shape, float32, falling along the last axis; not finite means
+        no candidate.
       budgets: `[batch, slots]` int32.
       n: length of the merged list: one for all or `[batch]` int32.
+      seen: `[batch, any]` int32 item rows that count as no candidates, -1 pads.
+      depth: candidates of each slot that are looked at, seen ones not counted: one for
+        all or `[batch]` int32; `n` when left out.
     """
-    usable, rank = candidate_ranks(rows, scores)
-    shape = tf.shape(rows)
-    limit, width = _lengths(n, shape[0])
-    usable &= rank < limit[:, None, None]  # what comes later can not reach the list
-    batch, slots, depth = shape[0], shape[1], shape[2]
-    overflow = tf.cast(rank >= budgets[:, :, None], tf.int32)
-    where = tf.where(usable)  # [usable, 3]: user, slot, position
-    user = tf.cast(where[:, 0], tf.int32)
-    slot = tf.cast(where[:, 1], tf.int32)
-    chosen = tf.boolean_mask(rank, usable)
-    phase = tf.boolean_mask(overflow, usable)
-    # One cell per (user, phase, round, slot); read in order, the cells are the turns.
-    cell = ((user * 2 + phase) * depth + chosen) * slots + slot
-    cells = tf.scatter_nd(
-        cell[:, None], tf.range(1, tf.shape(cell)[0] + 1), [batch * 2 * depth * slots]
-    )
-    turns = tf.boolean_mask(cells, cells > 0) - 1
-    return _first_occurrences(
-        tf.gather(user, turns),
-        tf.gather(slot, turns),
-        tf.gather(tf.boolean_mask(rows, usable), turns),
-        tf.gather(tf.boolean_mask(scores, usable), turns),
-        limit,
-        width,
-    )
+    batch, slots, _ = tf.unstack(tf.shape(rows))
+    limit, width = _lengths(n, batch)
+    looked_at, deepest = _lengths(limit if depth is None else depth, batch)
+    item = _items(rows, seen)
+    rank, usable = _ranks(item.unseen & tf.math.is_finite(scores), looked_at)
+    beyond = tf.cast(rank >= budgets[:, :, None], tf.int32)
+    turn = (beyond * deepest + rank) * slots + tf.range(slots)[:, None]
+    return _earliest(rows, scores, item, usable, turn, 2 * deepest * slots, (limit, width))
 
 
-def best_score(rows: tf.Tensor, scores: tf.Tensor, n: tf.Tensor | int) -> Merged:
+def best_score(
+    rows: tf.Tensor,
+    scores: tf.Tensor,
+    n: tf.Tensor | int,
+    seen: tf.Tensor | None = None,
+) -> Merged:
     """Orders items by their best score over the slots; budgets play no part.
 
     Args:
       rows: `[batch, slots, candidates]` int32 item rows, -1 where there is none.
-      scores: the same shape, float32, falling along the last axis.
+      scores: the same shape, float32, falling along the last axis; not finite means
+        no candidate.
       n: length of the merged list: one for all or `[batch]` int32.
+      seen: `[batch, any]` int32 item rows that count as no candidates, -1 pads.
     """
-    usable, rank = candidate_ranks(rows, scores)
     shape = tf.shape(rows)
-    limit, width = _lengths(n, shape[0])
-    usable &= rank < limit[:, None, None]
-    batch, slots, depth = shape[0], shape[1], shape[2]
-    flat = [batch, slots * depth]
-    key = tf.reshape(tf.where(usable, scores, tf.fill(shape, scores.dtype.min)), flat)
-    order = tf.argsort(key, axis=1, direction="DESCENDING", stable=True)
-    kept = tf.gather(tf.reshape(usable, flat), order, batch_dims=1)
-    user = tf.cast(tf.where(kept)[:, 0], tf.int32)
-    position = tf.boolean_mask(order, kept)
-    source = user * slots * depth + position
-    return _first_occurrences(
-        user,
-        position // tf.maximum(depth, 1),
-        tf.gather(tf.reshape(rows, [-1]), source),
-        tf.gather(tf.reshape(scores, [-1]), source),
-        limit,
-        width,
-    )
+    batch, slots, found = tf.unstack(shape)
+    limit, width = _lengths(n, batch)
+    item = _items(rows, seen)
+    _, usable = _ranks(item.unseen & tf.math.is_finite(scores), limit)
+    span = slots * found
+    key = tf.where(usable, scores, scores.dtype.min)
+    order = tf.argsort(tf.reshape(key, [batch, span]), direction="DESCENDING", stable=True)
+    cell = order + span * tf.range(batch)[:, None]
+    places = tf.broadcast_to(tf.range(span), tf.shape(order))
+    turn = tf.scatter_nd(tf.reshape(cell, [-1, 1]), tf.reshape(places, [-1]), [tf.size(rows)])
+    return _earliest(rows, scores, item, usable, tf.reshape(turn, shape), span, (limit, width))
+
+
+class _Items(NamedTuple):
+    """Candidates grouped by user and item.
+
+    Attributes:
+      group: `[batch, slots, candidates]` int32; equal for the same item of a user.
+      size: scalar int32, number of groups.
+      unseen: the shape of `group`, bool; whether there is an item that was not seen.
+    """
+
+    group: tf.Tensor
+    size: tf.Tensor
+    unseen: tf.Tensor
+
+
+def _items(rows: tf.Tensor, seen: tf.Tensor | None) -> _Items:
+    shape = tf.shape(rows)
+    user = tf.bitwise.left_shift(tf.range(shape[0], dtype=tf.int64), _HALF)
+    # A row -1 makes every bit 1, whoever the user is: what is no item has one group, the first.
+    keys = [tf.constant([-1], tf.int64)]
+    if seen is not None:
+        keys.append(tf.reshape(tf.bitwise.bitwise_or(user[:, None], tf.cast(seen, tf.int64)), [-1]))
+    first = tf.add_n([tf.size(part) for part in keys])
+    own = tf.bitwise.bitwise_or(user[:, None, None], tf.cast(rows, tf.int64))
+    distinct, group = tf.unique(tf.concat([*keys, tf.reshape(own, [-1])], axis=0))
+    left_out = tf.reduce_max(group[:first])  # groups are numbered as they come
+    group = tf.reshape(group[first:], shape)
+    return _Items(group, tf.size(distinct), group > left_out)
+
+
+def _ranks(candidate: tf.Tensor, depth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns each candidate's rank in its slot and whether that is within `[batch]` depth."""
+    rank = tf.cumsum(tf.cast(candidate, tf.int32), axis=2, exclusive=True)
+    return rank, candidate & (rank < depth[:, None, None])
 
 
 def _lengths(n: tf.Tensor | int, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -132,41 +147,62 @@ def _lengths(n: tf.Tensor | int, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     return tf.broadcast_to(n, [batch]), longest
 
 
-def _first_occurrences(
-    user: tf.Tensor,
-    slot: tf.Tensor,
-    row: tf.Tensor,
-    score: tf.Tensor,
-    limit: tf.Tensor,
-    width: tf.Tensor,
+def _earliest(
+    rows: tf.Tensor,
+    scores: tf.Tensor,
+    item: _Items,
+    usable: tf.Tensor,
+    turn: tf.Tensor,
+    span: tf.Tensor,
+    n: tuple[tf.Tensor, tf.Tensor],
 ) -> Merged:
-    """Keeps each user's first `limit` distinct items of candidates sorted by user and turn."""
-    batch = tf.size(limit)
-    key = tf.bitwise.bitwise_or(
-        tf.bitwise.left_shift(tf.cast(user, tf.int64), tf.constant(32, tf.int64)),
-        tf.cast(row, tf.int64),
-    )
-    # tf.unique keeps the order of first occurrence, so `distinct` is sorted by user and turn.
-    distinct, group = tf.unique(key)
-    size = tf.shape(distinct)[0]
-    first = tf.math.unsorted_segment_min(tf.range(tf.shape(key)[0]), group, size)
-    bit = tf.bitwise.left_shift(tf.ones_like(key), tf.cast(slot, tf.int64))
-    found_by = tf.math.unsorted_segment_sum(bit, group, size)
-    owner = tf.gather(user, first)
-    found = tf.math.unsorted_segment_sum(tf.ones_like(owner), owner, batch)
-    place = tf.range(size) - tf.gather(tf.cumsum(found, exclusive=True), owner)
-    kept = place < tf.gather(limit, owner)
-    target = tf.stack([tf.boolean_mask(owner, kept), tf.boolean_mask(place, kept)], axis=1)
-    first = tf.boolean_mask(first, kept)
+    """Takes each user's distinct items by their earliest turns.
 
-    def spread(values: tf.Tensor, pad: int) -> tf.Tensor:
-        canvas = tf.fill([batch, width], tf.cast(pad, values.dtype))
-        return tf.tensor_scatter_nd_update(canvas, target, values)
+    Args:
+      rows: `[batch, slots, candidates]` int32.
+      scores: the same shape, float32.
+      item: groups of the candidates.
+      usable: the same shape, bool.
+      turn: the same shape, int32 below `span`, no two usable ones of a user alike.
+      span: scalar int32.
+      n: see `_lengths`.
+    """
+    (batch, slots, depth), (limit, width) = tf.unstack(tf.shape(rows)), n
+    turns = batch * span
+    # The earliest turn of each item and the candidate that has it, in one number; what can
+    # not be used comes after all turns.
+    turn = tf.where(usable, turn + span * tf.range(batch)[:, None, None], turns)
+    turn = tf.bitwise.left_shift(tf.cast(tf.reshape(turn, [-1]), tf.int64), _HALF)
+    group = tf.reshape(item.group, [-1])
+    packed = turn + tf.range(tf.size(group), dtype=tf.int64)
+    earliest = tf.math.unsorted_segment_min(packed, group, item.size)
+    cell = tf.minimum(tf.bitwise.right_shift(earliest, _HALF), tf.cast(turns, tf.int64))
+    candidate = tf.cast(tf.bitwise.bitwise_and(earliest, (1 << 32) - 1), tf.int32)
+    # One cell per turn; read in order, the cells that are taken are the lists.
+    cells = tf.scatter_nd(cell[:, None], candidate + 1, tf.cast(turns[None] + 1, tf.int64))[:-1]
+    taken = cells > 0
+    in_order = tf.pad(tf.gather(cells, tf.where(taken)[:, 0]), [[0, 1]])
+    taken = tf.reshape(taken, [batch, span])
+    found = tf.reduce_sum(tf.cast(taken, tf.int32), axis=1)
+    count = tf.minimum(found, limit)
+    place = tf.range(width)
+    pads = place >= count[:, None]
+    start = tf.cumsum(found, exclusive=True)
+    place = tf.where(pads, tf.size(in_order) - 1, place + start[:, None])
+    candidate = tf.maximum(tf.gather(in_order, place) - 1, 0)
+    slot = tf.range(slots, dtype=tf.int64)
+    bit = tf.bitwise.left_shift(tf.ones_like(slot), slot)
+    bits = tf.where(usable, bit[:, None], tf.zeros([], tf.int64))
+    found_by = tf.math.unsorted_segment_sum(tf.reshape(bits, [-1]), group, item.size)
+
+    def picked(values: tf.Tensor, pad: int) -> tf.Tensor:
+        flat = tf.pad(tf.reshape(values, [-1]), [[0, 1]])  # something to take where all is empty
+        return tf.where(pads, tf.cast(pad, values.dtype), tf.gather(flat, candidate))
 
     return Merged(
-        row=spread(tf.gather(row, first), -1),
-        score=spread(tf.gather(score, first), 0),
-        slot=spread(tf.gather(slot, first), -1),
-        found_by=spread(tf.boolean_mask(found_by, kept), 0),
-        count=tf.minimum(found, limit),
+        row=picked(rows, -1),
+        score=picked(scores, 0),
+        slot=tf.where(pads, -1, candidate // tf.maximum(depth, 1) % tf.maximum(slots, 1)),
+        found_by=tf.where(pads, tf.zeros([], tf.int64), tf.gather(found_by, picked(group, 0))),
+        count=count,
     )

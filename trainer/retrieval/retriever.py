@@ -11,13 +11,11 @@ import tensorflow as tf
 from core.errors import ExportError
 from trainer import features
 from trainer.config import RetrievalConfig
-from trainer.retrieval import merge, signature
-from trainer.retrieval.budgets import EXPLICIT, slot_budgets
+from trainer.retrieval import signature
+from trainer.retrieval.budgets import EXPLICIT
 from trainer.retrieval.search import ExactSearch, ScannSearch, Searcher
+from trainer.retrieval.selection import Selector, Wanted
 from trainer.retrieval.topic_filter import TopicFilter
-
-#: Seen items that a slot over-fetches for, at most; longer histories may shorten the list.
-SEEN_MAX_ITEMS = 1024
 
 _NO_USER_ID = signature.default_option(signature.USER_ID)
 _NUM_RESULTS = signature.default_option(signature.NUM_RESULTS)
@@ -49,7 +47,8 @@ class Retriever(tf.Module):
           item_topics: topics of each item.
           item_embeddings: `[items, dim]` float32, finite.
           config: number of results, shares and merge rule.
-          searcher: makes the searcher from the item variable.
+          searcher: makes the searcher from the item variable. Who does not keep the
+            variable (an index with vectors of its own) does not have it saved.
         """
         super().__init__(name="retriever")
         if len(item_ids) != len(item_embeddings) or len(item_ids) != len(item_topics):
@@ -60,7 +59,6 @@ class Retriever(tf.Module):
         self.embedding_model = embedding_model
         self.config = config
         self.item_ids = tf.Variable(np.asarray(item_ids, object), dtype=tf.string, trainable=False)
-        self.item_embeddings = tf.Variable(np.asarray(item_embeddings, np.float32), trainable=False)
         self.row_table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
                 tf.constant(np.asarray(item_ids, object), tf.string),
@@ -68,9 +66,11 @@ class Retriever(tf.Module):
             ),
             default_value=-1,
         )
-        self.searcher = searcher(self.item_embeddings)
-        self.topic_filter = (
-            TopicFilter(self.item_embeddings, item_topics) if config.topic_filter else None
+        vectors = tf.Variable(np.asarray(item_embeddings, np.float32), trainable=False)
+        self.selector = Selector(
+            config,
+            searcher(vectors),
+            TopicFilter(vectors, item_topics) if config.topic_filter else None,
         )
 
     @tf.function(input_signature=[*signature.USER_SPECS.values(), *signature.OPTION_SPECS.values()])
@@ -145,10 +145,17 @@ class Retriever(tf.Module):
         explicit = tf.equal(slots["slot_kind"], EXPLICIT)
         wanted = tf.where(explicit, use_explicit[:, None], use_implicit[:, None])
         valid = slots["slot_valid"] & finite & wanted  # [batch, slots]
-        seen = self._seen_rows(user[features.HISTORY_ITEM_ID])
-        rows, scores = self._candidates(slots, valid, seen, limit)
-        rows = _without_seen(rows, seen)
-        merged = self._merge(rows, scores, slots, valid, limit)
+        merged = self.selector.select(
+            Wanted(
+                vectors=slots["embeddings"],
+                topic=slots["slot_topic"],
+                kind=slots["slot_kind"],
+                mass=slots["mass"],
+                valid=valid,
+                seen=self._seen_rows(user[features.HISTORY_ITEM_ID]),
+                limit=limit,
+            )
+        )
         picked = tf.maximum(merged.slot, 0)
         pads = merged.row < 0
         ids = tf.gather(self.item_ids, tf.maximum(merged.row, 0))
@@ -192,63 +199,10 @@ class Retriever(tf.Module):
         }
 
     def _seen_rows(self, history_item_id: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, history + 1]` rows of seen items, rising; -1 where none."""
-        rows = self.row_table.lookup(history_item_id)
+        """Returns `[batch, history]` int32 rows of items not to bring, -1 for none."""
         if not self.config.exclude_seen:
-            rows = -tf.ones_like(rows)
-        return tf.sort(tf.pad(rows, [[0, 0], [0, 1]], constant_values=-1), axis=1)
-
-    def _candidates(
-        self,
-        slots: dict[str, tf.Tensor],
-        valid: tf.Tensor,
-        seen: tf.Tensor,
-        limit: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Searches every valid slot; returns rows and scores `[batch, slots, candidates]`."""
-        seen_count = tf.reduce_sum(tf.cast(seen >= 0, tf.int32), axis=1)
-        most_seen = tf.reduce_max(tf.concat([[0], seen_count], axis=0))  # of an empty batch: 0
-        most_wanted = tf.reduce_max(tf.concat([[1], limit], axis=0))
-        depth = most_wanted + tf.minimum(most_seen, SEEN_MAX_ITEMS)
-        shape = tf.concat([tf.shape(valid), [depth]], axis=0)
-        rows = tf.fill(shape, -1)
-        scores = tf.fill(shape, tf.constant(-np.inf, tf.float32))
-        explicit = tf.equal(slots["slot_kind"], EXPLICIT)
-        free = valid & ~explicit if self.topic_filter is not None else valid
-        where = tf.where(free)
-        found = self.searcher.search(tf.gather_nd(slots["embeddings"], where), depth)
-        rows = tf.tensor_scatter_nd_update(rows, where, found[0])
-        scores = tf.tensor_scatter_nd_update(scores, where, found[1])
-        if self.topic_filter is not None:
-            where = tf.where(valid & explicit)
-            found = self.topic_filter.search(
-                tf.gather_nd(slots["embeddings"], where),
-                tf.gather_nd(slots["slot_topic"], where),
-                depth,
-            )
-            rows = tf.tensor_scatter_nd_update(rows, where, found[0])
-            scores = tf.tensor_scatter_nd_update(scores, where, found[1])
-        return rows, scores
-
-    def _merge(
-        self,
-        rows: tf.Tensor,
-        scores: tf.Tensor,
-        slots: dict[str, tf.Tensor],
-        valid: tf.Tensor,
-        limit: tf.Tensor,
-    ) -> merge.Merged:
-        if self.config.merge == "score":
-            return merge.best_score(rows, scores, limit)
-        by_mass = self.config.implicit_budget == "mass"
-        budgets = slot_budgets(
-            slots["mass"] if by_mass else tf.ones_like(slots["mass"]),
-            valid,
-            slots["slot_kind"],
-            limit,
-            self.config.explicit_share,
-        )
-        return merge.round_robin(rows, scores, budgets, limit)
+            return tf.fill(tf.shape(history_item_id), -1)
+        return self.row_table.lookup(history_item_id)
 
 
 def _checked(user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -274,27 +228,12 @@ def _checked(user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {name: tf.identity(value) for name, value in user.items()}
 
 
-def _without_seen(rows: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
-    """Replaces candidates that the user has seen by -1.
-
-    Args:
-      rows: `[batch, slots, candidates]` int32.
-      seen: `[batch, seen]` int32, rising, at least one column.
-    """
-    shape = tf.shape(rows)
-    flat = tf.reshape(rows, [shape[0], shape[1] * shape[2]])
-    place = tf.searchsorted(seen, flat)
-    place = tf.minimum(place, tf.shape(seen)[1] - 1)
-    known = tf.equal(tf.gather(seen, place, batch_dims=1), flat)
-    return tf.reshape(tf.where(known, -tf.ones_like(flat), flat), shape)
-
-
 def save_retriever(retriever: Retriever, path: str) -> None:
     """Writes a SavedModel that needs nothing of this project.
 
     ScaNN's ops, where the retriever searches with them, must be registered by
     whoever loads it (`search.load_scann_ops`).
     """
-    scann = isinstance(retriever.searcher, ScannSearch)
+    scann = isinstance(retriever.selector.searcher, ScannSearch)
     options = tf.saved_model.SaveOptions(namespace_whitelist=["Scann"] if scann else [])
     tf.saved_model.save(retriever, path, signatures=retriever.signatures(), options=options)

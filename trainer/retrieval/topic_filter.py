@@ -76,7 +76,6 @@ class TopicFilter(tf.Module):
         super().__init__(name="topic_filter")
         vectors = embeddings.numpy()
         names, starts, rows = topic_rows(item_topics, vectors, max_items)
-        self.embeddings = embeddings
         self._chunk_elements = chunk_elements
         self.starts = tf.Variable(starts, trainable=False)
         self.rows = tf.Variable(rows, trainable=False)
@@ -84,6 +83,8 @@ class TopicFilter(tf.Module):
         self.copy = (
             tf.Variable(vectors[rows], trainable=False) if copy_bytes <= COPY_MAX_BYTES else None
         )
+        # Kept only where it is read, so that it is not saved for nothing.
+        self.embeddings = embeddings if self.copy is None else None
         self.table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
                 tf.constant(names or [b""], tf.string),

@@ -1,0 +1,171 @@
+"""From slots to one list per user: how deep each search goes, the searches, the merge."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.config import RetrievalConfig
+from trainer.retrieval import merge
+from trainer.retrieval.budgets import EXPLICIT, slot_budgets
+from trainer.retrieval.search import Searcher
+from trainer.retrieval.topic_filter import TopicFilter
+
+#: Seen items that a slot over-fetches for, at most; longer histories may shorten the list.
+SEEN_MAX_ITEMS = 1024
+#: Candidates that every slot is asked for at least (or as many as are wanted in all).
+DEPTH_MIN = 100
+#: Candidates that all slots together are asked for, at least, per wanted item.
+_OFFERS_PER_ITEM = 2
+
+
+class Wanted(NamedTuple):
+    """What the users of a batch are searched for.
+
+    Attributes:
+      vectors: `[batch, slots, dim]` float32.
+      topic: `[batch, slots]` string, of explicit slots.
+      kind: `[batch, slots]` int32, `budgets.IMPLICIT` or `EXPLICIT`.
+      mass: `[batch, slots]` float32, routing mass of implicit slots.
+      valid: `[batch, slots]` bool, slots that are searched; their vectors are finite.
+      seen: `[batch, any]` int32 rows of items never brought, -1 pads.
+      limit: `[batch]` int32, items wanted.
+    """
+
+    vectors: tf.Tensor
+    topic: tf.Tensor
+    kind: tf.Tensor
+    mass: tf.Tensor
+    valid: tf.Tensor
+    seen: tf.Tensor
+    limit: tf.Tensor
+
+
+class Selector(tf.Module):
+    """Searches per slot and merges.
+
+    Round robin needs few candidates of each slot where there are many slots. So
+    each slot is asked for its user's `depth` first, and only users whose lists stay
+    short are searched again, as deep as the list is long. Turns beyond the budgets
+    go rank by rank, therefore a list that is full is the very list that deeper
+    searches would give.
+    """
+
+    def __init__(
+        self, config: RetrievalConfig, searcher: Searcher, topic_filter: TopicFilter | None
+    ) -> None:
+        """Keeps the parts.
+
+        Args:
+          config: shares and merge rule.
+          searcher: of the whole catalogue.
+          topic_filter: for explicit slots; without one they search the whole catalogue.
+        """
+        super().__init__(name="selector")
+        self.config = config
+        self.searcher = searcher
+        self.topic_filter = topic_filter
+
+    def select(self, wanted: Wanted) -> merge.Merged:
+        """Returns each user's list.
+
+        `found_by` speaks of the first `depth` candidates of each slot, or of the
+        first `limit` for a user who was searched again; neither depends on who
+        else is in the batch.
+        """
+        if self.config.merge == "score":
+            rows, scores = self.candidates(wanted, wanted.limit)
+            return merge.best_score(rows, scores, wanted.limit, wanted.seen)
+        budgets = self._budgets(wanted)
+        depth = slot_depth(budgets, wanted.valid, wanted.limit)
+        rows, scores = self.candidates(wanted, depth)
+        found = merge.round_robin(rows, scores, budgets, wanted.limit, wanted.seen, depth)
+        last = tf.minimum(depth, tf.shape(rows)[2] - 1)
+        more = tf.reduce_any(tf.gather(rows, last, axis=2, batch_dims=1) >= 0, axis=1)
+        short = more & (depth < wanted.limit) & (found.count < wanted.limit)
+        return tf.cond(
+            tf.reduce_any(short),
+            lambda: self._search_again(wanted, found, tf.where(short)),
+            lambda: found,
+        )
+
+    def candidates(self, wanted: Wanted, depth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Searches every valid slot.
+
+        Args:
+          wanted: see `Wanted`.
+          depth: `[batch]` int32, unseen candidates needed of each slot.
+
+        Returns:
+          Rows and scores, `[batch, slots, candidates]`: int32 with -1 pads, float32
+          with -inf pads, best first. There are as many more than the largest depth
+          as any user's seen items take.
+        """
+        seen = tf.reduce_sum(tf.cast(wanted.seen >= 0, tf.int32), axis=1)
+        most_seen = tf.reduce_max(tf.pad(seen, [[0, 1]]))  # of an empty batch: 0
+        k = tf.reduce_max(tf.pad(depth, [[0, 1]], constant_values=1))
+        k += tf.minimum(most_seen, SEEN_MAX_ITEMS)
+        explicit = tf.equal(wanted.kind, EXPLICIT)
+        free = wanted.valid & ~explicit if self.topic_filter is not None else wanted.valid
+        where = tf.where(free)
+        rows, scores = self.searcher.search(tf.gather_nd(wanted.vectors, where), k)
+        if self.topic_filter is not None:
+            within = tf.where(wanted.valid & explicit)
+            more_rows, more_scores = self.topic_filter.search(
+                tf.gather_nd(wanted.vectors, within), tf.gather_nd(wanted.topic, within), k
+            )
+            where = tf.concat([where, within], axis=0)
+            rows = tf.concat([rows, more_rows], axis=0)
+            scores = tf.concat([scores, more_scores], axis=0)
+        shape = tf.concat([tf.shape(wanted.valid), k[None]], axis=0)
+        nothing = tf.fill(shape, tf.constant(-np.inf, tf.float32))
+        return (
+            tf.tensor_scatter_nd_update(tf.fill(shape, -1), where, rows),
+            tf.tensor_scatter_nd_update(nothing, where, scores),
+        )
+
+    def _budgets(self, wanted: Wanted) -> tf.Tensor:
+        by_mass = self.config.implicit_budget == "mass"
+        return slot_budgets(
+            wanted.mass if by_mass else tf.ones_like(wanted.mass),
+            wanted.valid,
+            wanted.kind,
+            wanted.limit,
+            self.config.explicit_share,
+        )
+
+    def _search_again(self, wanted: Wanted, found: merge.Merged, where: tf.Tensor) -> merge.Merged:
+        """Replaces the lists of users `[some, 1]` by those of searches as deep as the list."""
+        part = Wanted(*[tf.gather_nd(values, where) for values in wanted])
+        rows, scores = self.candidates(part, part.limit)
+        again = merge.round_robin(rows, scores, self._budgets(part), part.limit, part.seen)
+        missing = tf.shape(found.row)[1] - tf.shape(again.row)[1]
+        pads = merge.Merged(row=-1, score=0.0, slot=-1, found_by=0, count=0)
+
+        def replaced(old: tf.Tensor, new: tf.Tensor, pad: float) -> tf.Tensor:
+            if new.shape.rank == 2:
+                new = tf.pad(new, [[0, 0], [0, missing]], constant_values=pad)
+            return tf.tensor_scatter_nd_update(old, where, new)
+
+        return merge.Merged(*[replaced(*values) for values in zip(found, again, pads, strict=True)])
+
+
+def slot_depth(budgets: tf.Tensor, valid: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
+    """Returns how many candidates of each slot a user's merge looks at first.
+
+    Twice the items wanted, divided by the user's slots; but not less than the largest
+    budget or `DEPTH_MIN`, and not more than are wanted in all.
+
+    Args:
+      budgets: `[batch, slots]` int32.
+      valid: `[batch, slots]` bool.
+      limit: `[batch]` int32.
+
+    Returns:
+      `[batch]` int32.
+    """
+    slots = tf.maximum(tf.reduce_sum(tf.cast(valid, tf.int32), axis=1), 1)
+    depth = tf.maximum(_OFFERS_PER_ITEM * limit // slots, DEPTH_MIN)
+    return tf.minimum(tf.maximum(depth, tf.reduce_max(budgets, axis=1)), limit)
