@@ -13,7 +13,8 @@ from components.config import IndexConfig
 from components.pusher.push import ManifestFields, PushRequest, push
 from components.serving_validator.sample import sample_requests, write_requests
 from tests.components.bundle_fixtures import write_tree
-from tests.components.retrieval_world import build, write_world
+from tests.components.raw_examples import corpus_item, write_split
+from tests.components.retrieval_world import IDS, ITEM_TOPICS, build, write_world
 from trainer.config import RetrievalConfig
 
 CODE = "0123456789abcdef"
@@ -26,6 +27,10 @@ def publish_world(root: Path, requests: bool = True, **fields) -> Path:
     """Builds the world once below `root` and publishes it; returns the version's folder."""
     if not (root / "index").exists():
         write_world(root, n_eval=60)
+        # As the readers of tables give them: no topic twice.
+        topics = [list(dict.fromkeys(names)) for names in ITEM_TOPICS]
+        corpus = [corpus_item(i, t) for i, t in zip(IDS, topics, strict=True)]
+        write_split(root / "examples", "corpus", corpus)
         build(root)
     write_tree(
         root / "trained",
