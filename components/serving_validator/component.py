@@ -8,6 +8,7 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.artifacts import RetrievalIndex, Validation
+from components.serving_validator.driver import Driver
 from components.serving_validator.executor import Executor
 
 
@@ -45,6 +46,7 @@ class ServingValidator(base_component.BaseComponent):
 
     SPEC_CLASS = ServingValidatorSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+    DRIVER_CLASS = Driver
 
     def __init__(
         self,
