@@ -14,13 +14,15 @@ from core.errors import BundleError
 from serving.recommend.question import Event, Question
 
 SAMPLE_FILE = "requests.parquet"
-_COLUMNS = (
-    "user_id",
-    "timestamp",
-    "history_item_id",
-    "history_timestamp",
-    "history_action",
-    "followed_topic",
+SCHEMA = pa.schema(
+    {
+        "user_id": pa.string(),
+        "timestamp": pa.int64(),
+        "history_item_id": pa.list_(pa.string()),
+        "history_timestamp": pa.list_(pa.int64()),
+        "history_action": pa.list_(pa.string()),
+        "followed_topic": pa.list_(pa.string()),
+    }
 )
 
 
@@ -49,10 +51,10 @@ class Sample:
         """
         path = bundle / SAMPLE_FILE
         if not path.exists():
-            return cls(pa.table({name: [] for name in _COLUMNS}))
+            return cls(SCHEMA.empty_table())
         try:
-            return cls(pq.read_table(path, columns=list(_COLUMNS)))
-        except (OSError, pa.ArrowException) as error:
+            return cls(pq.read_table(path).select(SCHEMA.names).cast(SCHEMA))
+        except (OSError, KeyError, pa.ArrowException) as error:
             raise BundleError(
                 f"{path}: cannot be read as a sample of requests ({error}); "
                 "publish the bundle again"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
+import functools
 import json
+import shutil
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from components.bundle.manifest import FileEntry, read_manifest, write_manifest
 from components.pusher.push import ManifestFields, PushRequest, push
 from core.digest import file_sha256
 from serving.page.app import Page
+from serving.page.sample import SCHEMA
 from serving.server.engine import Engine
 from serving.server.http import HttpServer, create_app
 from serving.server.source import ModelFolder
@@ -25,7 +30,17 @@ from trainer.retrieval.retriever import Retriever, save_retriever
 #: Ids, titles and topics that pages like to break on.
 SCRIPT = "<script>window.broken=1</script>"
 IMAGE = '"><img src=x onerror="window.broken=1">'
-ODD = [SCRIPT, IMAGE, "a&amp;b", "it's \"quoted\"", "😀é", "line\nbreak", "007", "a/b?c#d%20", "&lt;"]
+ODD = [
+    SCRIPT,
+    IMAGE,
+    "a&amp;b",
+    'it\'s "quoted"',
+    "😀é",
+    "line\nbreak",
+    "007",
+    "a/b?c#d%20",
+    "&lt;",
+]
 TOPICS = ["art", "cars", "<b>bold</b>", "films & co", "🎬", "alone"]
 ITEMS = [*ODD, *(f"i{n}" for n in range(40))]
 ITEM_TOPICS = [[TOPICS[n % 5], TOPICS[(n // 3) % 3]] for n in range(len(ITEMS))]
@@ -59,18 +74,6 @@ def row(user: str, history: list[str], follows: list[str], now: int = NOW) -> di
         "history_action": ["read"] * len(history),
         "followed_topic": follows,
     }
-
-
-_SAMPLE = pa.schema(
-    {
-        "user_id": pa.string(),
-        "timestamp": pa.int64(),
-        "history_item_id": pa.list_(pa.string()),
-        "history_timestamp": pa.list_(pa.int64()),
-        "history_action": pa.list_(pa.string()),
-        "followed_topic": pa.list_(pa.string()),
-    }
-)
 
 
 def publish(
@@ -162,7 +165,7 @@ def write_tables(root: Path, items: dict[str, list[str]], titles: dict[str, str]
 def add_sample(bundle: Path, sample: list[dict]) -> None:
     """Adds `requests.parquet` to a published bundle and to its manifest."""
     path = bundle / "requests.parquet"
-    pq.write_table(pa.Table.from_pylist(sample, _SAMPLE), path)
+    pq.write_table(pa.Table.from_pylist(sample, SCHEMA), path)
     manifest = read_manifest(bundle)
     entry = FileEntry(sha256=file_sha256(path), bytes=path.stat().st_size)
     files = {**manifest.files, path.name: entry}
@@ -181,3 +184,11 @@ def running(model_dir: Path, poll_s: float = 0.1, port: int = 0):
     finally:
         server.stop(5.0)
         engine.stop(5.0)
+
+
+@functools.cache
+def shared_world() -> Path:
+    """Publishes the odd world once per process and returns its model's folder."""
+    root = Path(tempfile.mkdtemp(prefix="page-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return publish(root, catalogue(), TITLES, requests()).parent

@@ -77,10 +77,14 @@ function show(found) {
   showAnswer(found, { addItem, addTopic, edit: () => editCopy([]) });
   showForm();
   const interests = found.interests.filter((interest) => interest.items).length;
-  const who = found.user === null ? "the typed history" : found.user;
-  say(`${plural(found.items.length, "item")} from ${plural(interests, "interest")} for ${who} · version ${found.bundle.version} · ${found.milliseconds.toLocaleString("en")} ms`);
-  document.title = `${who} · ${found.bundle.name} · Tessera`;
+  const who = found.user === null ? "the typed history" : `user ${found.user}`;
+  say(`${plural(found.items.length, "item")} from ${plural(interests, "interest")} for ${who} · version ${found.bundle.version} · ${milliseconds(found)} ms`);
+  document.title = `${who.charAt(0).toUpperCase()}${who.slice(1)} · ${found.bundle.name} · Tessera`;
   loadInfo(); // versions and labels may have changed
+}
+
+function milliseconds(found) {
+  return found.milliseconds < 10 ? found.milliseconds.toFixed(1) : Math.round(found.milliseconds).toLocaleString("en");
 }
 
 function addItem(item, title) {
@@ -269,6 +273,8 @@ function connectForm() {
 }
 
 async function start() {
+  // On a small screen the answer matters more than the options.
+  find("options").open = matchMedia("(min-width: 901px)").matches;
   connectCombos();
   connectForm();
   showForm();

@@ -3,7 +3,7 @@
 // colours stand for the other interests that found it too.
 
 const SVG = "http://www.w3.org/2000/svg";
-const SHADES = 4;
+const SHADES = 5;
 
 /** Returns a generator of numbers in [0, 1) that depends on the text alone (FNV-1a, mulberry32). */
 function chance(text) {

@@ -52,7 +52,7 @@ function overview(answer, colours) {
 
 function history(answer, colours, on) {
   const events = answer.history;
-  const title = answer.user === null ? "The typed history" : `The history of ${answer.user}`;
+  const title = answer.user === null ? "Typed history" : `History of user ${answer.user}`;
   const head = make("div", { class: "head" }, make("h2", {}, title));
   if (events.length) head.append(make("p", { class: "quiet" }, `${plural(events.length, "item")}, newest first; colours as the interests below`));
   if (answer.user !== null) head.append(make("button", { type: "button", class: "plain", onclick: on.edit }, "Edit a copy"));
@@ -113,7 +113,7 @@ function tile(item, large, answer, colours, on) {
   const others = item.found_by.filter((slot) => slot !== item.slot);
   const known = others.filter((slot) => colours.has(slot)).map((slot) => colours.get(slot));
   const art = item.rank > PICTURES ? make("div", { class: "art" })
-    : mosaic(item.item_id, known, large ? 9 : 7, large ? 6 : 3);
+    : mosaic(item.item_id, known, large ? 14 : 8, large ? 9 : 3);
   return make("li", { class: `tile${large ? " large" : ""}`, "data-item": item.item_id },
     art,
     make("div", { class: "text" },
