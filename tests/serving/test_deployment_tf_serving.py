@@ -132,6 +132,7 @@ def test_a_label_on_a_version_that_is_not_loaded_is_found():
 @pytest.mark.parametrize(("where", "given"), list(command_lines()))
 def test_the_server_knows_every_flag(where, given):
     assert set(given) <= KNOWN_FLAGS, where
+    assert not {*given, "enable_batchng"} <= KNOWN_FLAGS
 
 
 @pytest.mark.parametrize(
