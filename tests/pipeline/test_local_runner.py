@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from core.errors import ConfigError, StoppedError, TesseraError
+from core.errors import BundleError, ConfigError, StoppedError, TesseraError
 from pipeline import local_runner
 from pipeline.__main__ import main
 from pipeline.config import RunConfig
@@ -59,3 +59,24 @@ def test_what_the_system_refuses_is_one_line_not_a_traceback(tmp_path, capsys):
         main(["data", "generate", "--out", str(tmp_path / "file" / "out"), "--users", "5"])
     assert ended.value.code == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_refresh_without_a_published_model_ends_before_anything_is_written(tmp_path):
+    refresh = config(tmp_path, pipeline="refresh", serving_dir=str(tmp_path / "serving"))
+    with pytest.raises(BundleError, match="no model to refresh"):
+        local_runner.run_local(refresh)
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("report", "code"),
+    [
+        ({"blessed": True}, 0),
+        ({"blessed": True, "serving": {"validated": True}}, 0),
+        ({"blessed": True, "serving": {"validated": False}}, 1),
+        ({"blessed": False, "serving": {"validated": True}}, 1),
+        ({}, 1),
+    ],
+)
+def test_a_run_succeeds_only_when_its_retriever_is_blessed_and_serves(tmp_path, report, code):
+    assert local_runner.RunResult("r", tmp_path, report, None).exit_code == code
