@@ -16,6 +16,7 @@ setup(
     package_data={
         "schemas": ["*.pbtxt", "*.md"],
         "pipeline": ["report/*.j2", "report/*.css", "experiment/*.j2"],
+        "serving": ["page/static/*"],
     },
     entry_points={"console_scripts": ["tessera = pipeline.__main__:main"]},
     install_requires=[
