@@ -22,8 +22,10 @@ _ALL = "*"
 @click.option("--label", help=f"Label to set: {STABLE} (default), canary, or another.")
 @click.option(
     "--server",
+    "servers",
+    multiple=True,
     metavar="HOST:PORT",
-    help="Refuse unless this model server (gRPC) has loaded VERSION already.",
+    help="Refuse unless this model server (gRPC) has loaded VERSION already; repeatable.",
 )
 @click.option(
     "--clear",
@@ -43,7 +45,7 @@ _ALL = "*"
 def promote(
     version: int | None,
     label: str | None,
-    server: str | None,
+    servers: tuple[str, ...],
     clear: str | None,
     base_path: str | None,
     wait_s: float,
@@ -60,7 +62,7 @@ def promote(
     """
     if version is not None and clear is not None:
         raise click.UsageError("give VERSION or --clear, not both")
-    if version is None and (label is not None or server is not None):
+    if version is None and (label is not None or servers):
         raise click.UsageError("--label and --server need the VERSION to promote")
     if version is None and clear is None and base_path is None:
         raise click.UsageError("say what to serve: VERSION, or --clear")
@@ -70,7 +72,7 @@ def promote(
     def update(pins: Pins, versions: list[BundleVersion]) -> Pins:
         if version is not None:
             pins = promoted(pins, versions, version, STABLE if label is None else label)
-            if server is not None:
+            for server in servers:
                 _require_available(server, name, version)
         if clear is not None:
             pins = cleared(pins, None if clear == _ALL else clear)

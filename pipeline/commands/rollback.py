@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from components.bundle.labels import change, rolled_back
+from components.bundle.rollback import roll_back
 from pipeline.commands.place import Place
 from pipeline.commands.serving_state import change_options, print_served
 
@@ -19,17 +19,41 @@ from pipeline.commands.serving_state import change_options, print_served
     metavar="VERSION",
     help="The version to go back to [default: the one served before].",
 )
+@click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Let this model server (gRPC) load the version before the labels move; repeatable.",
+)
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(0.0, min_open=True),
+    default=120.0,
+    show_default=True,
+    help="Seconds for each --server to load it.",
+)
 @change_options
-def rollback(target: int | None, wait_s: float, as_json: bool, **place: Any) -> None:
+def rollback(
+    target: int | None,
+    servers: tuple[str, ...],
+    timeout_s: float,
+    wait_s: float,
+    as_json: bool,
+    **place: Any,
+) -> None:
     """Serve the version that was served before, and print what is served now.
 
     The label `stable` moves there; labels of later versions (a canary) are removed, so that
     requests without a version are rolled back too. Where a canary is served beside
     `stable`, the first rollback only takes the canary away.
 
-    Exits with 1 when somebody else holds the lock, with 2 when there is no sound version
-    to go back to.
+    A running TensorFlow Serving moves a label only to a version that it has loaded: name it
+    with --server, and it loads the version beside what it serves before anything moves.
+
+    Exits with 1 when a server does not load the version (then nothing has moved) or somebody
+    else holds the lock, with 2 when there is no sound version to go back to.
     """
     model_dir = Place(**place).model_dir()
-    now = change(model_dir, lambda pins, found: rolled_back(pins, found, target), wait_s)
+    now = roll_back(model_dir, target, servers, timeout_s, wait_s)
     print_served(model_dir, now, as_json)

@@ -1,15 +1,18 @@
 """Faults of publishing and of choosing what is served."""
 
+import contextlib
 import dataclasses
 import errno
 import json
 import multiprocessing
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 import threading
-from contextlib import contextmanager
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from components.bundle import Pins, list_versions, open_bundle, read_pins, verify, write_pins
 from components.bundle.labels import change, promoted, rolled_back
+from components.bundle.rollback import STANDBY, roll_back
 from components.bundle.served import served
 from components.pusher import push as push_module
 from components.pusher import staging
@@ -160,7 +164,7 @@ def test_55_a_target_that_exists_is_left_alone(tmp_path, publish, monkeypatch):
     assert snapshot(model_dir / "4") == before and served_versions(model_dir) == [1, 2, 3]
 
 
-@contextmanager
+@contextlib.contextmanager
 def mounted(folder, options):
     folder.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
@@ -483,3 +487,105 @@ def test_65_a_version_that_labels_keep_from_being_served_is_not_waited_for(tmp_p
     result = publish_marked(tmp_path, "four", server="127.0.0.1:1", server_timeout_s=0.6)
     assert result.pushed and "was not asked: stable decide" in result.reason
     assert served(model_dir).versions == (2,)
+
+
+def test_62_a_server_loads_the_earlier_version_before_the_labels_move(tmp_path):
+    from tests.components.model_service import AVAILABLE, LOADING, model_service
+
+    model_dir = three_versions(tmp_path)
+    change(model_dir, lambda pins, found: promoted(pins, found, 3, "stable"))
+    there = []
+
+    def answer(_, question):
+        entry = configured(model_dir)
+        there.append((list(entry.model_version_policy.specific.versions), read_pins(model_dir)))
+        return LOADING if question < 3 else AVAILABLE
+
+    with model_service(answer) as (server, log):
+        now = roll_back(model_dir, None, [server], timeout_s=30.0)
+    assert log.asked == [("demo", 2)] * 3
+    during = {"stable": 3, STANDBY: 2}
+    assert [(versions, pins.labels) for versions, pins in there] == [([2, 3], during)] * 3
+    assert (now.versions, now.labels) == ((2,), {"stable": 2})
+
+
+@pytest.mark.parametrize("labels", [{}, {"stable": 3}, {"stable": 2, "canary": 3}])
+def test_62_where_a_server_does_not_load_it_nothing_is_rolled_back(tmp_path, labels):
+    from tests.components.model_service import model_service
+
+    model_dir = three_versions(tmp_path)
+    for label, version in labels.items():
+        change(model_dir, lambda p, found, v=version, n=label: promoted(p, found, v, n))
+    before = snapshot(tmp_path / "serving")
+    service = model_service(lambda *_: ("END", 2, "bad wolf"))
+    with service as (server, _), pytest.raises(PushError, match="bad wolf"):
+        roll_back(model_dir, 1, [server])
+    after = snapshot(tmp_path / "serving")
+    assert served(model_dir).labels == labels
+    differing = {name for name in before | after if before.get(name) != after.get(name)}
+    # The pins exist now, and say nothing, where there were none before.
+    assert differing <= (set() if labels else {"demo/pins.json"})
+
+
+def free_ports(count):
+    """Ports that nobody uses now."""
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in taken:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in taken]
+
+
+def loads_answers_reloads_and_rolls_back(root, port, command):
+    """Publishes beside a running server, which must follow and never see half a version."""
+    from components.bundle.model_status import version_status, wait_until_available
+    from serving.client import Client, UserRequest
+    from tests.pipeline.published import publish
+
+    server = f"127.0.0.1:{port}"
+    model_dir = publish(root, content="one").parent
+    process = subprocess.Popen(command)
+    try:
+        wait_until_available(server, "demo", 1, 60.0)
+        with Client(server, model="demo") as client:
+            request = UserRequest(1, history_item_id=["i1"], followed_topic=["even"])
+            assert client.retrieve([request])[0].items
+            half = model_dir / "7"
+            shutil.copytree(model_dir / "1", half)
+            (half / "saved_model.pb").unlink()
+            publish(root, content="two")
+            wait_until_available(server, "demo", 8, 60.0)
+            assert client.retrieve([request])[0].version == 8
+            assert version_status(server, "demo", 7).state != "AVAILABLE"
+            roll_back(model_dir, 1, [server], timeout_s=60.0)
+            deadline = time.monotonic() + 60.0
+            while client.retrieve([request])[0].version != 1:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_66_the_real_server_loads_answers_reloads_and_skips_half_a_version(tmp_path):
+    binary = shutil.which("tensorflow_model_server")
+    if binary is None:
+        pytest.skip("no tensorflow_model_server on this machine: the real server was not asked")
+    (port,) = free_ports(1)
+    command = [
+        binary,
+        f"--port={port}",
+        f"--model_config_file={tmp_path}/serving/models.config",
+        "--model_config_file_poll_wait_seconds=1",
+        "--file_system_poll_wait_seconds=1",
+        "--allow_version_labels_for_unavailable_models=true",
+    ]
+    loads_answers_reloads_and_rolls_back(tmp_path, port, command)
+
+
+def test_66_the_local_server_passes_what_the_real_one_is_asked(tmp_path):
+    port, rest = free_ports(2)
+    place = ["--serving-dir", str(tmp_path / "serving"), "--name", "demo", "--poll-s", "0.2"]
+    ports = ["--port", str(port), "--rest-port", str(rest)]
+    command = [sys.executable, "-m", "pipeline", "serve", *place, *ports]
+    loads_answers_reloads_and_rolls_back(tmp_path, port, command)
