@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,8 +16,8 @@ import pyarrow.parquet as pq
 from components.index_builder.layout import ITEMS_FILE
 from core.errors import BundleError
 
-#: Ranks of a hit, best first.
-_EXACT_ID, _EXACT_TITLE, _ID_STARTS, _TITLE_STARTS, _WORD_STARTS, _INSIDE = range(6)
+#: Hits of a search that are put in order; a word that more items hold is too short to choose by.
+_RANKED = 5000
 
 
 @dataclass(frozen=True)
@@ -110,21 +111,16 @@ class Catalogue:
 
     def search(self, text: str, limit: int) -> list[Item]:
         """Returns items whose id or title holds `text`, better hits first, upper case or not."""
-        text = text.strip().lower()
-        if not text:
+        wanted = text.strip().lower()
+        if not wanted:
             return self._items(np.arange(min(limit, len(self))))
-        ids, titles = self._lower_id, self._lower_title
-        rank = np.full(len(self), _INSIDE + 1, np.int8)
-        _mark(rank, pc.equal(ids, text), _EXACT_ID)
-        _mark(rank, pc.starts_with(ids, text), _ID_STARTS)
-        _mark(rank, pc.match_substring(ids, text), _INSIDE)
-        if titles is not None:
-            _mark(rank, pc.equal(titles, text), _EXACT_TITLE)
-            _mark(rank, pc.starts_with(titles, text), _TITLE_STARTS)
-            _mark(rank, pc.match_substring(titles, " " + text), _WORD_STARTS)
-            _mark(rank, pc.match_substring(titles, text), _INSIDE)
-        hits = np.flatnonzero(rank <= _INSIDE)
-        return self._items(hits[np.argsort(rank[hits], kind="stable")][:limit])
+        hits = np.flatnonzero(pc.match_substring(self._lower, wanted).to_numpy())[:_RANKED]
+        rows = np.unique(np.concatenate([self._rows_of([text.strip()]), hits]))
+        ranked = [
+            (_rank(item, wanted), place, item) for place, item in enumerate(self._items(rows))
+        ]
+        ranked = sorted(found for found in ranked if found[0] is not None)
+        return [item for _, _, item in ranked[:limit]]
 
     def search_topics(self, text: str, limit: int) -> list[tuple[str, int]]:
         """Returns topics that hold `text` with their number of items, the most frequent first."""
@@ -147,17 +143,32 @@ class Catalogue:
         return {topic: count for topic, count in pairs if topic}
 
     @cached_property
-    def _lower_id(self) -> pa.ChunkedArray:
-        return pc.utf8_lower(self._id)
+    def _lower(self) -> pa.ChunkedArray:
+        """Id and title of each item in lower case: what a search looks through."""
+        if self._title is None:
+            return pc.utf8_lower(self._id)
+        gap = pa.scalar("\n", pa.large_string())
+        joined = pc.binary_join_element_wise(
+            self._id, self._title, gap, null_handling="replace", null_replacement=""
+        )
+        return pc.utf8_lower(joined)
 
     @cached_property
-    def _lower_title(self) -> pa.ChunkedArray | None:
-        return None if self._title is None else pc.utf8_lower(self._title)
+    def _sorted(self) -> tuple[pa.Array, np.ndarray]:
+        """The ids in order, and the row of each."""
+        ids = pa.array([], pa.large_string()) if not len(self) else self._id.combine_chunks()
+        order = pc.sort_indices(ids)
+        return ids.take(order), order.to_numpy()
 
     def _rows_of(self, items: Collection[str]) -> np.ndarray:
-        """Returns the rows of those of the items that are here; probes the small set per row."""
-        wanted = pa.array(sorted(set(items)), pa.large_string())
-        return np.flatnonzero(pc.is_in(self._id, value_set=wanted).to_numpy())
+        """Returns the rows of those of the items that are here, in ascending order."""
+        ids, order = self._sorted
+        rows = []
+        for item in set(items):
+            place = bisect.bisect_left(range(len(ids)), item, key=lambda p: ids[p].as_py())
+            if place < len(ids) and ids[place].as_py() == item:
+                rows.append(order[place])
+        return np.sort(np.array(rows, np.int64))
 
     def _items(self, rows: np.ndarray) -> list[Item]:
         taken = pa.array(rows, pa.int64())
@@ -169,7 +180,15 @@ class Catalogue:
         ]
 
 
-def _mark(rank: np.ndarray, hit: pa.ChunkedArray, value: int) -> None:
-    """Gives hits (null: no hit) this rank, unless theirs is better."""
-    rows = pc.fill_null(hit, False).to_numpy()
-    rank[rows] = np.minimum(rank[rows], value)
+def _rank(item: Item, wanted: str) -> int | None:
+    """Returns how well an item fits a search, 0 best; None: not at all."""
+    name, title = item.item_id.lower(), (item.title or "").lower()
+    fits = (
+        name == wanted,
+        title == wanted,
+        name.startswith(wanted),
+        title.startswith(wanted),
+        " " + wanted in title,
+        wanted in name or wanted in title,
+    )
+    return fits.index(True) if True in fits else None
