@@ -50,19 +50,17 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def validated(root):
+def validated(root, tmp_path_factory):
     """A whole validation; the index is as it was afterwards, and no temporary folder is left."""
     index = world.build(root, kind="scann")
-    before, temporary = snapshot(index), leftovers()
+    before, temporary = snapshot(index), tmp_path_factory.mktemp("temporary")
     paths = validate.ValidatorPaths(str(index), str(root / "examples"), str(root / "validation"))
-    result = validate.do(paths, QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        result = validate.do(paths, QUICK)
     assert snapshot(index) == before
-    assert leftovers() == temporary
+    assert list(temporary.iterdir()) == []
     return root / "validation", result
-
-
-def leftovers():
-    return sorted(Path(tempfile.gettempdir()).glob("tessera-serving-*"))
 
 
 @pytest.mark.slow
@@ -103,10 +101,10 @@ def test_what_a_bundle_gains_lies_where_the_bundle_has_it(validated, root):
     assert {field.name: str(field.type) for field in table.schema} == {
         "user_id": "string",
         "timestamp": "int64",
-        "history_item_id": "list<element: string>",
-        "history_timestamp": "list<element: int64>",
-        "history_action": "list<element: string>",
-        "followed_topic": "list<element: string>",
+        "history_item_id": "list<item: string>",
+        "history_timestamp": "list<item: int64>",
+        "history_action": "list<item: string>",
+        "followed_topic": "list<item: string>",
     }
     raw = pq.read_table(root / "examples/Split-eval").to_pylist()
     real = [
