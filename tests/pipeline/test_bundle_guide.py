@@ -23,7 +23,7 @@ def root(tmp_path_factory):
 
 
 def test_the_guide_has_commands():
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 10
 
 
 @pytest.mark.parametrize("command", COMMANDS)
