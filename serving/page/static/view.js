@@ -95,7 +95,7 @@ function band(interest, answer, colours, on) {
   const id = `band-${interest.slot}`;
   const share = interest.kind === "explicit" ? "followed topic"
     : interest.history.length ? `${percent(interest.share)} of the history` : "no history of its own";
-  const wide = items.length >= 5;
+  const wide = items.length >= 7;
   return make("section", { class: `band ${colours.get(interest.slot)}`, "aria-labelledby": id, "data-slot": interest.slot, "data-kind": interest.kind },
     make("div", { class: "head" },
       make("h2", { id }, sentence(interest)),
