@@ -102,10 +102,11 @@ def pusher_config(refresh: Refresh) -> PusherConfig:
     """Returns how the new version is published.
 
     Where labels say what is served, a new version takes nothing away from a later day's:
-    it is published, and served when somebody promotes it.
+    it is published, and served when somebody promotes it. Nor does it matter to somebody
+    who names the version to refresh.
     """
     config = refresh.config.pusher
-    if refresh.served_labels:
+    if refresh.served_labels or refresh.config.refresh.version is not None:
         return config.model_copy(update={"allow_older_span": True})
     return config
 

@@ -207,10 +207,12 @@ def test_a_later_training_finds_the_refreshed_version_where_it_would_have_found_
     assert found("t" * 16, "first", span - 1 if day else None) == []
 
 
-def test_with_labels_a_refresh_of_an_older_day_may_be_published(tmp_path):
+def test_an_older_day_may_be_refreshed_with_labels_or_by_its_number(tmp_path):
     publish(tmp_path, "one", run_date="2024-02-28")
     publish(tmp_path, "two", run_date="2024-02-29")
     assert not pusher_config(resolve_refresh(refresh_config(tmp_path))).allow_older_span
+    by_number = refresh_config(tmp_path, refresh={"version": 1})
+    assert pusher_config(resolve_refresh(by_number)).allow_older_span
     write_pins(tmp_path / "serving" / "demo", Pins(labels={"stable": 1}))
     assert pusher_config(resolve_refresh(refresh_config(tmp_path))).allow_older_span
 
