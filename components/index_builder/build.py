@@ -126,7 +126,7 @@ def _add_scann(
     if not len(queries):
         queries, source = catalogue.embeddings[: config.recall_queries], "items"
     search, parameters, reached, tried = tune_scann(
-        catalogue.embeddings, queries, config.recall_target
+        catalogue.embeddings, queries, config.recall_target, retrieval.num_results
     )
     out = Path(paths.index)
     _write_retriever(model, catalogue, retrieval, out / SCANN_RETRIEVER, search)

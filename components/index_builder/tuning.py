@@ -54,10 +54,20 @@ def estimated_cost(items: int, dim: int, parameters: ScannParameters) -> float:
     return dim * (parameters.num_leaves + scanned / 8 + reordered)
 
 
-def search_grid(items: int, dim: int, num_leaves: int) -> list[ScannParameters]:
-    """Returns search parameters to try for one tree, cheapest first."""
+def search_grid(
+    items: int, dim: int, num_leaves: int, depth: int = RECALL_AT
+) -> list[ScannParameters]:
+    """Returns search parameters to try for one tree, cheapest first.
+
+    Args:
+      items: number of vectors.
+      dim: their dimension.
+      num_leaves: leaves of the tree.
+      depth: neighbours that requests ask for. Fewer are never reordered: ScaNN would
+        reorder more for deep requests, and answer others in the same batch differently.
+    """
     leaves = sorted({max(1, round(num_leaves * share)) for share in _LEAF_SHARES} | {num_leaves})
-    reorder = sorted({min(size, items) for size in _REORDER})
+    reorder = sorted({min(max(size, depth), items) for size in _REORDER})
     grid = [ScannParameters(num_leaves, *pair) for pair in itertools.product(leaves, reorder)]
     return sorted(grid, key=lambda parameters: estimated_cost(items, dim, parameters))
 
@@ -70,7 +80,7 @@ def tree_sizes(items: int) -> Iterator[int]:
 
 
 def tune_scann(
-    embeddings: np.ndarray, queries: np.ndarray, target: float
+    embeddings: np.ndarray, queries: np.ndarray, target: float, depth: int = RECALL_AT
 ) -> tuple[ScannSearch, ScannParameters, float, list[dict[str, Any]]]:
     """Builds ScaNN indexes until one reaches the recall.
 
@@ -78,6 +88,7 @@ def tune_scann(
       embeddings: `[items, dim]` float32.
       queries: `[queries, dim]` float32.
       target: wanted share of the 100 exact neighbours.
+      depth: neighbours that requests ask for, see `search_grid`.
 
     Returns:
       `(search, parameters, recall, tried)`; `tried` has one record per attempt.
@@ -91,7 +102,7 @@ def tune_scann(
     tried: list[dict[str, Any]] = []
     with track("tuning ScaNN") as bar:
         for num_leaves in dict.fromkeys(tree_sizes(items)):
-            grid = search_grid(items, dim, num_leaves)
+            grid = search_grid(items, dim, num_leaves, depth)
             started = time.perf_counter()
             built = ScannSearch.build(embeddings, grid[0])
             build_s = time.perf_counter() - started

@@ -141,21 +141,8 @@ class Retriever(tf.Module):
         use_explicit: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         slots = self.embedding_model.embed_user(**user)
-        finite = tf.reduce_all(tf.math.is_finite(slots["embeddings"]), axis=2)
-        explicit = tf.equal(slots["slot_kind"], EXPLICIT)
-        wanted = tf.where(explicit, use_explicit[:, None], use_implicit[:, None])
-        valid = slots["slot_valid"] & finite & wanted  # [batch, slots]
-        merged = self.selector.select(
-            Wanted(
-                vectors=slots["embeddings"],
-                topic=slots["slot_topic"],
-                kind=slots["slot_kind"],
-                mass=slots["mass"],
-                valid=valid,
-                seen=self._seen_rows(user[features.HISTORY_ITEM_ID]),
-                limit=limit,
-            )
-        )
+        wanted = self._wanted(user, slots, limit, use_implicit, use_explicit)
+        merged = self.selector.select(wanted)
         picked = tf.maximum(merged.slot, 0)
         pads = merged.row < 0
         ids = tf.gather(self.item_ids, tf.maximum(merged.row, 0))
@@ -171,8 +158,29 @@ class Retriever(tf.Module):
             "count": merged.count,
             "history_slot": slots["history_slot"],
             "slot_mass": slots["mass"],
-            "slot_valid": valid,
+            "slot_valid": wanted.valid,
         }
+
+    def _wanted(
+        self,
+        user: dict[str, tf.Tensor],
+        slots: dict[str, tf.Tensor],
+        limit: tf.Tensor,
+        use_implicit: tf.Tensor,
+        use_explicit: tf.Tensor,
+    ) -> Wanted:
+        finite = tf.reduce_all(tf.math.is_finite(slots["embeddings"]), axis=2)
+        explicit = tf.equal(slots["slot_kind"], EXPLICIT)
+        chosen = tf.where(explicit, use_explicit[:, None], use_implicit[:, None])
+        return Wanted(
+            vectors=slots["embeddings"],
+            topic=slots["slot_topic"],
+            kind=slots["slot_kind"],
+            mass=slots["mass"],
+            valid=slots["slot_valid"] & finite & chosen,
+            seen=self._seen_rows(user[features.HISTORY_ITEM_ID]),
+            limit=limit,
+        )
 
     def signatures(self) -> dict[str, Any]:
         """Returns the signatures of the SavedModel, `retrieve` being the default."""

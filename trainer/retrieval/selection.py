@@ -78,8 +78,7 @@ class Selector(tf.Module):
         if self.config.merge == "score":
             rows, scores = self.candidates(wanted, wanted.limit)
             return merge.best_score(rows, scores, wanted.limit, wanted.seen)
-        budgets = self._budgets(wanted)
-        depth = slot_depth(budgets, wanted.valid, wanted.limit)
+        budgets, depth = self._plan(wanted)
         rows, scores = self.candidates(wanted, depth)
         found = merge.round_robin(rows, scores, budgets, wanted.limit, wanted.seen, depth)
         last = tf.minimum(depth, tf.shape(rows)[2] - 1)
@@ -125,6 +124,15 @@ class Selector(tf.Module):
             tf.tensor_scatter_nd_update(tf.fill(shape, -1), where, rows),
             tf.tensor_scatter_nd_update(nothing, where, scores),
         )
+
+    def first_candidates(self, wanted: Wanted) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns what `select` merges first (round robin); see `candidates`."""
+        return self.candidates(wanted, self._plan(wanted)[1])
+
+    def _plan(self, wanted: Wanted) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the budgets `[batch, slots]` and the depth `[batch]` of the first search."""
+        budgets = self._budgets(wanted)
+        return budgets, slot_depth(budgets, wanted.valid, wanted.limit)
 
     def _budgets(self, wanted: Wanted) -> tf.Tensor:
         by_mass = self.config.implicit_budget == "mass"

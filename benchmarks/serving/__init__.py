@@ -1,0 +1,1 @@
+"""Search, merge and whole requests beside faiss, hnswlib and exact search, in one run."""

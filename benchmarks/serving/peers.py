@@ -1,0 +1,132 @@
+"""Nearest-neighbour libraries: built once, kept in a folder, tuned to the same recall."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Answer = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass
+class Peer:
+    """One index of a library.
+
+    Attributes:
+      name: shown in the tables.
+      search: `(queries, k)` to `(rows, scores)`, best first, one thread.
+      set_effort: sets the parameter that trades speed for recall.
+      efforts: values of that parameter, cheapest first.
+      build_s: seconds of building or, where kept, of reading.
+      chosen: what `tune` found.
+    """
+
+    name: str
+    search: Callable[[np.ndarray, int], Answer]
+    set_effort: Callable[[int], None]
+    efforts: tuple[int, ...]
+    build_s: float
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+    def tune(self, queries: np.ndarray, truth: np.ndarray, k: int, target: float) -> None:
+        """Takes the least effort whose recall, among `k` asked, reaches the target."""
+        for effort in self.efforts:
+            self.set_effort(effort)
+            rows, _ = self.search(queries, k)
+            reached = recall(rows, truth)
+            self.chosen = {"effort": effort, "recall": reached}
+            if reached >= target:
+                return
+        raise SystemExit(f"{self.name} reaches recall {reached:.3f} only, not {target}")
+
+
+def recall(rows: np.ndarray, truth: np.ndarray) -> float:
+    """Returns the share of the true rows among the first as many that were found."""
+    k = truth.shape[1]
+    hits = sum(len(np.intersect1d(a[:k], b)) for a, b in zip(rows, truth, strict=True))
+    return hits / truth.size
+
+
+def faiss_ivf(vectors: np.ndarray, cache: Path) -> Peer:
+    """Inverted lists with whole vectors."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    lists = max(64, int(len(vectors) ** 0.5))
+    path, started = cache / f"faiss_ivf_{len(vectors)}", time.perf_counter()
+    if not path.exists():
+        quantizer = faiss.IndexFlatIP(vectors.shape[1])
+        index = faiss.IndexIVFFlat(quantizer, vectors.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+        index.train(vectors[:: max(1, len(vectors) // (64 * lists))])
+        index.add(vectors)
+        faiss.write_index(index, str(path))
+    index = faiss.read_index(str(path))
+
+    def set_effort(effort: int) -> None:
+        index.nprobe = effort
+
+    def search(queries: np.ndarray, k: int) -> Answer:
+        scores, rows = index.search(queries, k)
+        return rows.astype(np.int32), scores
+
+    efforts = tuple(e for e in (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256) if e <= lists)
+    return Peer(f"faiss IVF{lists}", search, set_effort, efforts, time.perf_counter() - started)
+
+
+_EF = (50, 75, 100, 150, 200, 300, 400, 600, 800, 1200)
+
+
+def faiss_hnsw(vectors: np.ndarray, cache: Path) -> Peer:
+    """Navigable small world graph of faiss, 16 links."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    path, started = cache / f"faiss_hnsw_{len(vectors)}", time.perf_counter()
+    if not path.exists():
+        index = faiss.IndexHNSWFlat(vectors.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = 100
+        index.add(vectors)
+        faiss.write_index(index, str(path))
+    index = faiss.read_index(str(path))
+
+    def set_effort(effort: int) -> None:
+        index.hnsw.efSearch = effort
+
+    def search(queries: np.ndarray, k: int) -> Answer:
+        scores, rows = index.search(queries, k)
+        return rows.astype(np.int32), scores
+
+    return Peer("faiss HNSW16", search, set_effort, _EF, time.perf_counter() - started)
+
+
+def hnswlib_hnsw(vectors: np.ndarray, cache: Path) -> Peer:
+    """Navigable small world graph of hnswlib, 16 links."""
+    import hnswlib
+
+    path, started = cache / f"hnswlib_{len(vectors)}", time.perf_counter()
+    index = hnswlib.Index(space="ip", dim=vectors.shape[1])
+    if not path.exists():
+        index.init_index(max_elements=len(vectors), ef_construction=100, M=16, random_seed=0)
+        index.add_items(vectors, num_threads=1)
+        index.save_index(str(path))
+    else:
+        index.load_index(str(path))
+    index.set_num_threads(1)
+
+    def search(queries: np.ndarray, k: int) -> Answer:
+        rows, distances = index.knn_query(queries, k=k, num_threads=1)
+        return rows.astype(np.int32), 1.0 - distances
+
+    # hnswlib refuses an effort below the number of neighbours asked for.
+    def set_effort(effort: int) -> None:
+        index.set_ef(effort)
+
+    return Peer("hnswlib", search, set_effort, _EF, time.perf_counter() - started)
+
+
+PEERS = {"faiss_ivf": faiss_ivf, "faiss_hnsw": faiss_hnsw, "hnswlib": hnswlib_hnsw}
