@@ -28,6 +28,19 @@ class Served:
         return self.versions[-1] if self.versions else None
 
 
+def blocked_moves(before: Served, after: Served) -> list[str]:
+    """Returns labels that a running TensorFlow Serving would not move.
+
+    It moves a label in use only to a version that it has loaded, refuses the whole
+    configuration otherwise, and so never loads the version either.
+    """
+    return [
+        label
+        for label, version in after.labels.items()
+        if before.labels.get(label, version) != version and version not in before.versions
+    ]
+
+
 def served(model_dir: str | Path) -> Served:
     """Returns what is served of one model, by its pins and its published versions.
 

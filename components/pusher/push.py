@@ -147,11 +147,11 @@ def _push_locked(
     request: PushRequest, content: Content, model_dir: Path, now: Callable[[], dt.datetime]
 ) -> PushResult:
     parent = latest_version(model_dir)
-    same = _same_content(model_dir, content.digest, request.fields.span)
+    same = _same_content(model_dir, content.digest, request.fields)
     if same is not None:
         reason = f"version {same.version} already has this content: nothing to publish"
         return PushResult(True, same.version, same.path, reason)
-    refusal = _older_than_served(request, parent)
+    refusal = _older_than_served(request, parent) or _overtaken(request, parent)
     if refusal:
         return PushResult(False, None, None, refusal)
     version = next_version(model_dir)
@@ -255,16 +255,16 @@ def _not_validated(validation_dir: Path | None) -> str:
     return f"not validated: {shown or 'the serving validator refused'}: nothing was published"
 
 
-def _same_content(model_dir: Path, digest: str, span: int | None) -> BundleVersion | None:
+def _same_content(model_dir: Path, digest: str, fields: ManifestFields) -> BundleVersion | None:
     """Returns the undamaged version with this content, None when there is none.
 
-    Without spans only the newest version counts: publishing what an older one
-    holds is how somebody goes back to it. With spans any version of the span
-    counts, because a day that is run again must not replace a later one.
+    Without spans only the newest version counts, and the one that a refresh started from:
+    publishing what an older one holds is how somebody goes back to it. With spans any
+    version of the span counts, because a day that is run again must not replace a later one.
     """
-    versions = list_versions(model_dir)
+    versions, span = list_versions(model_dir), fields.span
     if span is None:
-        versions = versions[-1:]
+        versions = [v for v in versions if v is versions[-1] or v.version == fields.refreshed_from]
     for bundle in reversed(versions):
         manifest = bundle.manifest
         if manifest.content_digest != digest or (span is not None and manifest.span != span):
@@ -288,6 +288,20 @@ def _older_than_served(request: PushRequest, newest: BundleVersion | None) -> st
     return (
         f"version {newest.version} is of a later day ({newest.manifest.run_date}) and would no "
         "longer be served; set pusher.allow_older_span to publish this one all the same"
+    )
+
+
+def _overtaken(request: PushRequest, newest: BundleVersion | None) -> str:
+    """Returns why a refresh of an older model is not published, '' when it may be."""
+    fields = request.fields
+    if newest is None or fields.refreshed_from is None or fields.model_version is None:
+        return ""
+    later = newest.manifest.model_version or newest.version
+    if later <= fields.model_version or request.config.allow_older_span:
+        return ""
+    return (
+        f"version {newest.version} holds a later model (of version {later}) than this refresh of "
+        f"version {fields.refreshed_from}; run the refresh again, it will start from there"
     )
 
 

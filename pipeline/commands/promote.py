@@ -9,6 +9,7 @@ import click
 from components.bundle.labels import STABLE, change, cleared, promoted
 from components.bundle.model_status import AVAILABLE, version_status
 from components.bundle.pins import Pins
+from components.bundle.served import served
 from components.bundle.versions import BundleVersion
 from core.errors import PushError
 from pipeline.commands.place import Place
@@ -80,7 +81,10 @@ def promote(
             pins = pins.model_copy(update={"server_root": base_path.rstrip("/")})
         return pins
 
-    print_served(model_dir, change(model_dir, update, wait_s), as_json)
+    before = served(model_dir)
+    now = change(model_dir, update, wait_s)
+    way_out = "promote the version under a new label first, and again when it is loaded"
+    print_served(model_dir, before, now, as_json, way_out)
 
 
 def _require_available(server: str, name: str, version: int) -> None:

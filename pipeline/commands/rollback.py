@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from components.bundle.rollback import roll_back
+from components.bundle.served import served
 from pipeline.commands.place import Place
 from pipeline.commands.serving_state import change_options, print_served
 
@@ -55,5 +56,7 @@ def rollback(
     else holds the lock, with 2 when there is no sound version to go back to.
     """
     model_dir = Place(**place).model_dir()
+    before = served(model_dir)
     now = roll_back(model_dir, target, servers, timeout_s, wait_s)
-    print_served(model_dir, now, as_json)
+    # With --server it was loaded before the labels moved.
+    print_served(model_dir, now if servers else before, now, as_json, "name it with --server")

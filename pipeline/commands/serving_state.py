@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from components.bundle.model_config import MODELS_CONFIG
-from components.bundle.served import Served
+from components.bundle.served import Served, blocked_moves
 from pipeline.commands.place import place_options
 
 
@@ -27,19 +27,33 @@ def change_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return place_options(command)
 
 
-def print_served(model_dir: Path, now: Served, as_json: bool) -> None:
-    """Prints what is served after a change."""
+def print_served(model_dir: Path, before: Served, now: Served, as_json: bool, way_out: str) -> None:
+    """Prints what is served after a change, and a note where a server may not follow.
+
+    Args:
+      model_dir: `<serving_dir>/<name>`.
+      before: what was served.
+      now: what is served.
+      as_json: JSON instead of words.
+      way_out: what to do where a running server refuses the change.
+    """
     config = model_dir.absolute().parent / MODELS_CONFIG
+    blocked = blocked_moves(before, now)
+    notes = [
+        f"a running TensorFlow Serving does not move {', '.join(blocked)} to a version that it "
+        f"has not loaded, and keeps what it has: {way_out}, or start it anew"
+    ]
     if as_json:
         document = {
             "model_dir": str(model_dir),
             "served": {"versions": list(now.versions), "labels": now.labels},
             "decided_by": "labels" if now.labels else "newest",
             "models_config": str(config),
+            "notes": notes if blocked else [],
         }
         click.echo(json.dumps(document, indent=2))
         return
-    click.echo(f"{model_dir.name} serves {describe(now)}")
+    click.echo(f"{model_dir.absolute().name} serves {describe(now)}")
     click.echo(
         "labels decide: a new version is served once it is promoted; "
         "`tessera promote --clear` serves the newest again"
@@ -47,6 +61,8 @@ def print_served(model_dir: Path, now: Served, as_json: bool) -> None:
         else "the newest version is served, the next one as soon as it is published"
     )
     click.echo(f"model servers read {config}")
+    for note in notes if blocked else ():
+        click.echo(f"note: {note}")
 
 
 def describe(now: Served) -> str:

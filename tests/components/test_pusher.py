@@ -362,3 +362,29 @@ def test_a_damaged_newest_version_is_published_anew(tmp_path):
     first = push(make_request(tmp_path, "one"), blessed=True)
     (first.destination / "saved_model.pb").write_bytes(b"damaged")
     assert push(make_request(tmp_path, "one"), blessed=True).version == 2
+
+
+def test_a_refresh_that_a_training_overtook_is_not_published(tmp_path):
+    for content in ("one", "two"):
+        push(make_request(tmp_path, content), blessed=True)
+    request = make_request(tmp_path, "one anew", refreshed_from=1, model_version=1)
+    result = push(request, blessed=True)
+    assert not result.pushed and "later model (of version 2)" in result.reason
+    wanted = dataclasses.replace(request, config=PusherConfig(allow_older_span=True))
+    assert push(wanted, blessed=True).version == 3
+    manifest = list_versions(tmp_path / "serving/demo")[-1].manifest
+    assert (manifest.refreshed_from, manifest.model_version, manifest.parent_version) == (1, 1, 2)
+
+
+def test_a_refresh_without_new_items_is_the_version_it_started_from(tmp_path):
+    for content in ("one", "two", "three"):
+        push(make_request(tmp_path, content), blessed=True)
+    request = make_request(tmp_path, "one", refreshed_from=1, model_version=1)
+    assert push(request, blessed=True).version == 1
+    assert push(make_request(tmp_path, "one"), blessed=True).version == 4  # no refresh: back to it
+
+
+def test_a_trained_model_names_its_own_version(tmp_path):
+    push(make_request(tmp_path, "one"), blessed=True)
+    manifest = list_versions(tmp_path / "serving/demo")[-1].manifest
+    assert (manifest.refreshed_from, manifest.model_version) == (None, 1)

@@ -174,6 +174,18 @@ def test_an_exact_version_takes_part_in_the_links_of_scann(serving, tmp_path):
     assert links == scann | {"4": "../4"}
 
 
+def test_a_move_that_a_running_server_refuses_is_noted(serving):
+    def noted(command, *words):
+        return bool(json.loads(call(command, serving, *words, "--json").stdout)["notes"])
+
+    assert not noted(promote, "2")  # a new label
+    assert noted(promote, "3")  # `stable` in use, 3 not loaded
+    assert "note: a running TensorFlow Serving" in call(rollback, serving).stdout
+    assert not noted(promote, "3", "--label", "canary")
+    assert not noted(promote, "3")  # loaded as canary
+    assert noted(rollback) and not noted(promote, "--clear")
+
+
 @pytest.mark.parametrize("command", [promote, rollback])
 def test_somebody_who_publishes_is_waited_for_and_named(serving, command):
     words = ["2"] if command is promote else []
