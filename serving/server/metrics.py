@@ -51,6 +51,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._running = Gauge(
+            "tessera_running_requests",
+            "Requests being answered.",
+            ("model", "api"),
+            registry=self.registry,
+        )
         self._versions = Gauge(
             "tessera_loaded_version",
             "1 for each version that answers.",
@@ -89,6 +95,8 @@ class Metrics:
           api: `grpc`, `rest` or `page`.
         """
         record = RequestRecord()
+        running = self._running.labels(self._model, api)
+        running.inc()
         began = time.perf_counter()
         try:
             yield record
@@ -102,6 +110,7 @@ class Metrics:
             record.code = Code.INTERNAL
             raise
         finally:
+            running.dec()
             labels = (self._model, record.version, record.signature, api)
             self._requests.labels(*labels, record.code.name).inc()
             self._seconds.labels(*labels).observe(time.perf_counter() - began)
