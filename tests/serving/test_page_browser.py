@@ -316,6 +316,25 @@ def test_nothing_found_and_nobody_chosen_have_words_of_their_own(browser, url):
     assert "Pick a user" in field(browser, "result").text
 
 
+def test_what_takes_time_is_announced(browser, url):
+    slow = {"offline": False, "latency": 700, "downloadThroughput": -1, "uploadThroughput": -1}
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
+    try:
+        browser.get(f"{url}/?user=plain")
+        seen = WebDriverWait(browser, 10, 0.05).until(
+            lambda d: d.find_elements(By.CSS_SELECTOR, ".tile.ghost") and field(d, "status").text
+        )
+        assert seen == "Reading the bundle…"
+        shown(browser)
+        field(browser, "explicit").click()
+        WebDriverWait(browser, 10, 0.02).until(lambda d: d.execute_script(SHOWN)["busy"])
+        shown(browser, lambda page: {band["kind"] for band in page["bands"]} == {"implicit"})
+    finally:
+        browser.execute_cdp_cmd("Network.emulateNetworkConditions", {**slow, "latency": 0})
+        browser.execute_cdp_cmd("Network.disable", {})
+
+
 def test_no_request_leaves_the_server(browser, url):
     browser.get_log("performance")
     visit(browser, url, user=SCRIPT, n=60)

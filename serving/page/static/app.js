@@ -278,8 +278,14 @@ async function start() {
   connectCombos();
   connectForm();
   showForm();
+  showSkeleton();
+  say("Reading the bundle…"); // titles of a large catalogue take seconds the first time
   await loadInfo();
-  if (!info) return;
+  if (!info) {
+    find("result").replaceChildren();
+    say("");
+    return;
+  }
   if (state.mode === "user" && !state.user && info.users) {
     const { users } = await api.users(state, "", undefined, 20).catch(() => ({ users: [] }));
     const first = users.find((user) => user.history) ?? users[0];
