@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -88,10 +90,24 @@ def serve(
         click.echo(f"  REST  http://{shown}:{server.rest_port}/v1/models/{engine.name}")
         click.echo(f"  page  http://{shown}:{server.rest_port}/")
 
-    if not run_until_signal(server, started, grace_s):
+    in_time = run_until_signal(server, started, grace_s)
+    if in_time:
+        click.echo("stopped")
+    else:
         click.echo(f"stopped; requests that ran longer than {grace_s:g} s were cut off", err=True)
-        raise click.exceptions.Exit(1)
-    click.echo("stopped")
+    _exit(0 if in_time else 1)
+
+
+def _exit(code: int) -> NoReturn:
+    """Ends the process at once.
+
+    Everything is closed by now; the interpreter's own end would walk through all of
+    TensorFlow's graphs for seconds and wait for threads of gRPC.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _source(

@@ -6,13 +6,13 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from types import FrameType
 
 from serving.server.engine import Engine
 from serving.server.http import HttpServer, Route, create_app
 from serving.server.rpc import RpcServer
 
 _log = logging.getLogger("tessera")
+_STOPS = {signal.SIGTERM, signal.SIGINT}
 
 
 class ModelServer:
@@ -102,20 +102,14 @@ def run_until_signal(server: ModelServer, started: Callable[[], None], grace_s: 
     Returns:
       Whether every running request was answered.
     """
-    stopping = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        del frame
-        _log.info("%s: stopping after the running requests", signal.Signals(number).name)
-        stopping.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    # Blocked here and in every thread that follows, the signals wait for `sigwait`; a
+    # handler could interrupt this thread while it holds a lock.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
         server.start()
-        if not stopping.is_set():
-            started()
-        stopping.wait()
+        started()
+        number = signal.sigwait(_STOPS)
+        _log.info("%s: stopping after the running requests", signal.Signals(number).name)
         return server.stop(grace_s)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

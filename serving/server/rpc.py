@@ -173,4 +173,8 @@ class RpcServer:
         Returns:
           Whether all of them ended within `grace_s` seconds; the others are cancelled.
         """
-        return bool(self._server.stop(grace_s).wait(grace_s + 1.0))
+        ended = self._server.stop(grace_s)
+        # At the end of the grace the rest is cancelled, and then it has ended as well.
+        in_time = ended.wait(max(0.0, grace_s - 0.05))
+        ended.wait(5.0)
+        return bool(in_time)

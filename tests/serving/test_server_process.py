@@ -19,7 +19,7 @@ from serving.server.errors import Code, RequestError
 from tests.serving import bundles
 from tests.serving.conftest import until
 
-MANY = [UserRequest(1000, ["a1", "a2"], followed_topic=["t1"])] * 500
+MANY = [UserRequest(1000, ["a1", "a2"], followed_topic=["t1"])] * 100
 
 
 class Process:
@@ -48,7 +48,7 @@ class Process:
         """Sends a signal; returns the exit code and what was printed after it."""
         self.process.send_signal(number)
         try:
-            rest, _ = self.process.communicate(timeout=60)
+            rest, _ = self.process.communicate(timeout=150)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGABRT)  # prints what each thread is at
             pytest.fail(f"does not stop: {self.process.communicate()[0]}")
@@ -72,7 +72,9 @@ def begin():
 
 def test_sigterm_lets_running_requests_end(store, model_dir, begin):
     bundles.place(store[1], model_dir)
-    server = begin("--serving-dir", str(model_dir.parent), "--name", bundles.NAME)
+    server = begin(
+        "--serving-dir", str(model_dir.parent), "--name", bundles.NAME, "--grace-s", "120"
+    )
     assert "model demo: version 1" in "".join(server.lines)
     with urllib.request.urlopen(f"{server.rest}/v1/models/demo") as status:
         assert b'"AVAILABLE"' in status.read()
