@@ -12,7 +12,8 @@ from tests.trainer.retrieval import oracles
 from trainer.retrieval import budgets
 
 _WEIGHT = st.one_of(
-    st.floats(0.0, 1e6, width=32, allow_subnormal=False), st.sampled_from([0.0, 1.0, math.nan, math.inf, -1.0])
+    st.floats(0.0, 1e6, width=32, allow_subnormal=False),
+    st.sampled_from([0.0, 1.0, math.nan, math.inf, -1.0]),
 )
 
 
