@@ -583,6 +583,7 @@ def test_66_the_real_server_loads_answers_reloads_and_skips_half_a_version(tmp_p
     loads_answers_reloads_and_rolls_back(tmp_path, port, command)
 
 
+@pytest.mark.slow
 def test_66_the_local_server_passes_what_the_real_one_is_asked(tmp_path):
     port, rest = free_ports(2)
     place = ["--serving-dir", str(tmp_path / "serving"), "--name", "demo", "--poll-s", "0.2"]

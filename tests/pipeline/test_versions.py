@@ -49,10 +49,10 @@ def test_json_holds_what_a_script_needs(serving):
 
 
 def test_a_refresh_shows_whose_model_it_holds(serving, tmp_path):
-    request = make_request(tmp_path, "new items", refreshed_from=3, model_version=2)
+    request = make_request(tmp_path, "new items", refreshed_from=3, model_version=3)
     push(request, blessed=True)
     newest = json.loads(call("--serving-dir", serving, "--json").stdout)["versions"][0]
-    assert (newest["version"], newest["refreshed_from"], newest["model_version"]) == (4, 3, 2)
+    assert (newest["version"], newest["refreshed_from"], newest["model_version"]) == (4, 3, 3)
 
 
 def test_a_label_without_its_version_is_named(serving):
