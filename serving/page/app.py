@@ -15,7 +15,6 @@ from serving.page.query import parse_query
 from serving.page.shelf import Shelf, Volume
 from serving.recommend.lookup import UnknownUserError
 from serving.recommend.question import Question
-from serving.recommend.served import OUTPUTS
 from serving.server.engine import Engine
 from serving.server.errors import Code, RequestError, invalid
 from serving.server.version import State
@@ -159,7 +158,8 @@ class Page:
             except UnknownUserError as error:
                 raise RequestError(Code.NOT_FOUND, str(error)) from error
             inputs = question.arrays() | query.options()
-            prediction = model.run(inputs, RETRIEVE, OUTPUTS)
+            # All outputs, like the warm-up requests: another set of them would be prepared anew.
+            prediction = model.run(inputs, RETRIEVE)
         answer = page_answer(volume, query, question, prediction.outputs)
         answer["milliseconds"] = round(1000 * (time.perf_counter() - began), 1)
         return _json(answer)
