@@ -25,6 +25,8 @@ from trainer.retrieval.search import ExactSearch, load_scann_ops
 _FEEDS = list(signature.USER_SPECS)
 _TUNING_QUERIES = 1000
 BATCHES = (1, 32)
+#: Outputs of the merge that are numbers; strings take longer to hand to Python than to make.
+_MERGED = ["score", "slot", "found_by", "count"]
 
 
 class World:
@@ -117,6 +119,7 @@ class World:
             ("embed", stage(embed)),
             ("implicit search", stage(search, np.array([False]))),
             ("all searches", stage(search, np.array([True]))),
+            ("merge", stage(served.call(signature.RETRIEVE, _FEEDS, _MERGED))),
             ("whole request", run),
         ]
         for row, shift in (("12 implicit", 0), ("7 implicit + 5 explicit", len(everyone))):

@@ -18,7 +18,7 @@ from trainer.retrieval.search import ExactSearch, ScannParameters, ScannSearch
 RECALL_AT = 100
 #: ScaNN's hashing needs 16 points; far below this size exact search is faster anyway.
 SCANN_MIN_ITEMS = 64
-_LEAF_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+_LEAF_SHARES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
 _REORDER = (200, 500, 1000, 2000)
 _QUERY_BATCH = 256
 
