@@ -64,11 +64,32 @@ def build(root: Path, items: int) -> Path:
         save_retriever(
             Retriever(model, encoded, carried, vectors, config), str(index / "retriever")
         )
+        write_warm_up(index / "retriever", ids)
         pq.write_table(pa.table({"item_id": ids, "topics": topics}), index / "items.parquet")
         np.save(index / "item_embeddings.npy", vectors)
         (index / "index.json").write_text(json.dumps({"serve": "retriever", "items": items}))
         push(PushRequest(index, root / "model", evaluation, root / "serving", MODEL), blessed=True)
     return root / "serving" / MODEL
+
+
+def write_warm_up(folder: Path, ids: list[str]) -> None:
+    """Records requests beside a SavedModel that a server replays before it answers others."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    from serving.client import UserRequest, user_inputs
+    from serving.server.session import WARMUP_FILE
+
+    (folder / WARMUP_FILE).parent.mkdir()
+    with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
+        for length in (0, 1, _HISTORY):
+            log = prediction_log_pb2.PredictionLog()
+            request = log.predict_log.request
+            request.model_spec.name, request.model_spec.signature_name = MODEL, "retrieve"
+            user = UserRequest(1000, ids[:length], followed_topic=["t1"] if length else [])
+            for name, value in user_inputs([user]).items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+            writer.write(log.SerializeToString())
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -79,6 +80,9 @@ def serve(
     from serving.server.engine import Engine
     from serving.server.process import ModelServer, run_until_signal
 
+    # What was imported stays for ever: collecting the garbage of an unloaded version, which
+    # holds up every request, need not look through it.
+    gc.freeze()
     engine = Engine(source, poll_s=poll_s)
     routes = Page(engine, data_root).routes()
     server = ModelServer(engine, host, port, rest_port, workers, routes)
