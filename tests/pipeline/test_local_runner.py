@@ -75,6 +75,9 @@ def test_a_refresh_without_a_published_model_ends_before_anything_is_written(tmp
         ({"blessed": True, "serving": {"validated": True}}, 0),
         ({"blessed": True, "serving": {"validated": False}}, 1),
         ({"blessed": False, "serving": {"validated": True}}, 1),
+        ({"blessed": True, "status": "not_pushed"}, 0),
+        ({"blessed": True, "status": "pushed", "config": {"pipeline": "refresh"}}, 0),
+        ({"blessed": True, "status": "not_pushed", "config": {"pipeline": "refresh"}}, 1),
         ({}, 1),
     ],
 )
