@@ -137,7 +137,8 @@ def _requests_check(split: str, sample: pa.Table) -> dict[str, Any]:
             "request to replay"
         )
         return check("requests", "", False, reason, 0)
-    return check("requests", "", True, f"{sample.num_rows:,} of the {split} split", sample.num_rows)
+    reason = f"a sample of {sample.num_rows:,} of the {split} split"
+    return check("requests", "", True, reason, sample.num_rows)
 
 
 def _world(

@@ -62,9 +62,7 @@ def _models(serving: Mapping[str, Any]) -> list[dict[str, str]]:
         rows.append(
             {
                 "name": _MODELS.get(model, str(model)),
-                "note": "served where the evaluator looked"
-                if model == serving.get("served")
-                else "",
+                "note": "what the evaluator measured" if model == serving.get("served") else "",
                 "p50": _with_unit(figures.get("p50"), 1, "ms"),
                 "p99": _with_unit(figures.get("p99"), 1, "ms"),
                 "load": _with_unit(load.get(model), 1, "s"),
