@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from components.config import ServingValidatorConfig
+from components.index_builder.layout import SCANN_RETRIEVER
 from components.serving_validator import contract
 from components.serving_validator.answers import (
     RULES,
@@ -49,14 +50,20 @@ def contract_check(model: str, folder: Path) -> dict[str, Any]:
 
 
 def process_checks(
-    model: str, findings: Mapping[str, Any], scann: bool, config: ServingValidatorConfig
+    model: str, findings: Mapping[str, Any], served: bool, config: ServingValidatorConfig
 ) -> list[dict[str, Any]]:
-    """Judges how the fresh process loaded and ran the SavedModel."""
+    """Judges how the fresh process loaded and ran the SavedModel.
+
+    Args:
+      model: name of the SavedModel.
+      findings: of `probe.run`.
+      served: whether the evaluator measures this one; the latency of another is told only.
+      config: the latency budget.
+    """
+    scann = model == SCANN_RETRIEVER
     forbidden = findings["forbidden"]
     foreign = [op for op in findings["unknown_ops"] if not (scann and op.startswith(_SCANN))]
     stock = "TensorFlow's and ScaNN's" if scann else "TensorFlow's own"
-    p50 = latency_ms(findings)["p50"]
-    budget = config.latency_budget_ms
     return [
         check(
             "loads",
@@ -77,14 +84,7 @@ def process_checks(
             f"not known to TensorFlow: {', '.join(foreign)}" if foreign else f"{stock} only",
         ),
         _warmup(model, findings["warmup"]),
-        check(
-            "latency",
-            model,
-            p50 <= budget,
-            f"median {p50:.1f} ms of {len(findings['latency_ms'])} single requests, "
-            f"budget {budget:g} ms",
-            round(p50, 3),
-        ),
+        _latency(model, findings, config.latency_budget_ms, served),
     ]
 
 
@@ -150,6 +150,16 @@ def overlap(cases: Sequence[Case], one: Sequence[Any], exact: Sequence[Any]) -> 
             found += len(truth & set(mine.tolist()))
             wanted += len(truth)
     return found / wanted if wanted else math.nan
+
+
+def _latency(
+    model: str, findings: Mapping[str, Any], budget: float, served: bool
+) -> dict[str, Any]:
+    """Exact search of a large catalogue is slow, which is why ScaNN is served there."""
+    p50 = latency_ms(findings)["p50"]
+    reason = f"median {p50:.1f} ms of {len(findings['latency_ms'])} single requests, "
+    reason += f"budget {budget:g} ms" if served else "not judged: another one is served"
+    return check("latency", model, p50 <= budget or not served, reason, p50)
 
 
 def _warmup(model: str, warmup: Mapping[str, Any]) -> dict[str, Any]:

@@ -211,7 +211,7 @@ def _validate_model(
         retrieval=world.retrieval,
         exact=not scann,
     )
-    checks += process_checks(model, findings, scann, world.config)
+    checks += process_checks(model, findings, model == world.served, world.config)
     return [*checks, *answer_checks(model, world.cases, findings, catalogue)], findings
 
 

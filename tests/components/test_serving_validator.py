@@ -433,12 +433,23 @@ def findings(**changes):
     ],
 )
 def test_verdicts_on_the_process(scann, changes, failed, words):
-    verdicts = checks.process_checks(
-        "retriever", findings(**changes), scann, ServingValidatorConfig()
-    )
+    model = "retriever_scann" if scann else "retriever"
+    verdicts = checks.process_checks(model, findings(**changes), True, ServingValidatorConfig())
     names = [c["name"] for c in verdicts if not c["passed"]]
     assert names == ([failed] if failed else [])
     assert words in " ".join(c["reason"] for c in verdicts if not c["passed"])
+
+
+def test_the_latency_of_a_model_that_is_not_served_is_told_only():
+    slow = findings(latency_ms=[900.0])
+    told, judged = (
+        next(c for c in checks.process_checks("retriever", slow, served, ServingValidatorConfig())
+             if c["name"] == "latency")
+        for served in (False, True)
+    )  # fmt: skip
+    assert (told["passed"], told["value"]) == (True, 900.0)
+    assert "not judged" in told["reason"]
+    assert not judged["passed"]
 
 
 @settings(max_examples=50)
