@@ -195,6 +195,13 @@ def test_the_grid_is_cheapest_first_and_ends_with_an_exhaustive_search():
     assert {p.leaves_to_search for p in search_grid(70, 8, 3)} <= {1, 2, 3}
 
 
+@pytest.mark.parametrize(("items", "depth"), [(100_000, 500), (100_000, 3000), (300, 500)])
+def test_as_many_are_reordered_as_requests_ask_for(items, depth):
+    grid = search_grid(items, 64, 17, depth)
+    assert {p.reorder for p in grid} >= {min(items, depth)}
+    assert min(p.reorder for p in grid) == min(items, depth)
+
+
 def test_the_chosen_parameters_are_the_first_of_the_grid_that_reach_the_target():
     rng = np.random.default_rng(0)
     vectors, queries = unit(rng.normal(size=(3000, 16))), unit(rng.normal(size=(40, 16)))

@@ -187,6 +187,19 @@ def test_with_scann_it_answers_nearly_the_same_from_its_own_saved_model(model, v
     assert [op for op in operations(tmp_path / "saved") if op.startswith("Scann>")]
 
 
+@pytest.mark.parametrize("topic_filter", [True, False])
+def test_over_an_index_only_the_topic_filter_keeps_vectors(model, vectors, tmp_path, topic_filter):
+    scann = ScannSearch.build(vectors, ScannParameters(4, 4, 60))
+    config = RetrievalConfig(num_results=10, topic_filter=topic_filter)
+    retriever = Retriever(model, IDS, ITEM_TOPICS, vectors, config, searcher=lambda _: scann)
+    save_retriever(retriever, str(tmp_path / "saved"))
+    saved = dict(tf.train.list_variables(str(tmp_path / "saved/variables/variables")))
+    entries = sum(len(set(topics)) for topics in ITEM_TOPICS)
+    own = [shape for name, shape in saved.items() if name.startswith("selector/")]
+    assert own.count([ITEMS, 8]) == 1  # ScaNN's
+    assert own.count([entries, 8]) == topic_filter
+
+
 def operations(path) -> set[str]:
     from tensorflow.core.protobuf import saved_model_pb2
 

@@ -77,6 +77,17 @@ def test_scann_pads_short_results_and_answers_an_empty_batch():
     assert rows.shape == scores.shape == (0, 150)
 
 
+def test_more_neighbours_than_scann_reorders_are_still_given_and_begin_alike():
+    search = ScannSearch.build(items(2000, 16), ScannParameters(20, 20, 50))
+    queries = tf.constant(items(5, 16, seed=1))
+    rows, scores = search.search(queries, tf.constant(150))
+    assert (rows.numpy() >= 0).all()
+    assert (np.diff(scores.numpy(), axis=1) <= 0).all()
+    wide = search.with_parameters(20, 150)
+    for k in (1, 50, 149):
+        np.testing.assert_array_equal(wide.search(queries, tf.constant(k))[0], rows[:, :k])
+
+
 def test_building_scann_twice_gives_the_same_index():
     vectors, queries = items(3000, 16), items(20, 16, seed=1)
     parameters = ScannParameters(50, 5, 100)
