@@ -6,6 +6,7 @@ dropped (hundreds of megabytes for every reload), a closed session frees it.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import threading
@@ -172,6 +173,7 @@ class Session:
         self._calls.clear()
         del self._session
         gc.collect()  # the graph lies in reference cycles
+        _give_back_memory()
 
     def _wanted(self, signature: str, outputs: Sequence[str]) -> tuple[str, ...]:
         known = self.signatures[signature].outputs
@@ -198,6 +200,13 @@ class Session:
                     [definition.inputs[name].name for name in sorted(definition.inputs)],
                 )
             return self._calls[key]
+
+
+def _give_back_memory() -> None:
+    """Returns freed memory to the system, where the C library can be told to (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def first_line(error: BaseException) -> str:
