@@ -169,7 +169,7 @@ def recalls(bundle: Path, examples: str, held_out: set[str], load: Load) -> dict
     from core.files import read_json
 
     items = Items.read(bundle / "items.parquet")
-    asked = read_eval_examples(examples, items, load.requests, load.seed, ("item_id",))
+    asked = read_eval_examples(examples, items, load.requests, load.seed)
     served = read_json(bundle / "index.json")["serve"]
     folder = bundle / served if (bundle / served).is_dir() else bundle
     lists = replay(folder, folder != bundle, asked, items, 512).lists
