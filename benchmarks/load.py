@@ -33,7 +33,7 @@ MODEL = "load"
 #: The start of a run, left out of the figures of memory and latency.
 WARM_SHARE = 0.1
 #: Growth of memory between two moments under load on version 1 that counts as flat.
-MEMORY_GROWTH = 1.25
+MEMORY_GROWTH = 1.15
 _DIM, _TOPICS, _RESULTS, _HISTORY = 32, 50, 100, 20
 
 
