@@ -12,12 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from trainer.retrieval.search import CHUNK_ELEMENTS, pad_columns
+from trainer.retrieval.search import CHUNK_ELEMENTS
+from trainer.retrieval.slices import SliceSearch
 
 #: Items a topic is searched in; of larger topics the most typical items are kept.
 TOPIC_MAX_ITEMS = 50_000
-#: Bytes up to which a topic-sorted copy of the vectors is kept (faster than gathering).
-COPY_MAX_BYTES = 256 << 20
 
 
 def topic_rows(
@@ -74,17 +73,8 @@ class TopicFilter(tf.Module):
           chunk_elements: scores held at once.
         """
         super().__init__(name="topic_filter")
-        vectors = embeddings.numpy()
-        names, starts, rows = topic_rows(item_topics, vectors, max_items)
-        self._chunk_elements = chunk_elements
-        self.starts = tf.Variable(starts, trainable=False)
-        self.rows = tf.Variable(rows, trainable=False)
-        copy_bytes = len(rows) * vectors.shape[1] * vectors.itemsize
-        self.copy = (
-            tf.Variable(vectors[rows], trainable=False) if copy_bytes <= COPY_MAX_BYTES else None
-        )
-        # Kept only where it is read, so that it is not saved for nothing.
-        self.embeddings = embeddings if self.copy is None else None
+        names, starts, rows = topic_rows(item_topics, embeddings.numpy(), max_items)
+        self.slices = SliceSearch(embeddings, starts, rows, chunk_elements)
         self.table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
                 tf.constant(names or [b""], tf.string),
@@ -107,57 +97,4 @@ class TopicFilter(tf.Module):
           `(rows, scores)`, both `[queries, k]`: int32 with -1 pads, float32 with
           -inf pads.
         """
-        topic = self.table.lookup(topics)
-        order = tf.argsort(topic, stable=True)
-        topic = tf.gather(topic, order)
-        queries = tf.gather(queries, order)
-        count = tf.shape(queries)[0]
-        group_end = tf.searchsorted(topic, topic, side="right")
-
-        def body(
-            done: tf.Tensor, step: tf.Tensor, rows: tf.TensorArray, scores: tf.TensorArray
-        ) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray, tf.TensorArray]:
-            start, size = self._slice_of(topic, done)
-            until = tf.cond(done < count, lambda: group_end[done], lambda: 0)
-            most = tf.maximum(self._chunk_elements // tf.maximum(size, 1), 1)
-            until = tf.minimum(until, done + most)
-            vectors = self._vectors(start, size)
-            matrix = tf.matmul(queries[done:until], vectors, transpose_b=True)
-            best, index = tf.math.top_k(matrix, tf.minimum(k, size))
-            found = tf.gather(self.rows[start : start + size], index)
-            found, best = pad_columns(found, best, k)
-            return until, step + 1, rows.write(step, found), scores.write(step, best)
-
-        _, _, rows, scores = tf.while_loop(
-            lambda done, step, *_: (done < count) | tf.equal(step, 0),
-            body,
-            (
-                tf.constant(0),
-                tf.constant(0),
-                _growing(tf.int32),
-                _growing(tf.float32),
-            ),
-            parallel_iterations=1,
-        )
-        back = tf.argsort(order, stable=True)
-        return tf.gather(rows.concat(), back), tf.gather(scores.concat(), back)
-
-    def _slice_of(self, topic: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns first row and number of rows of the topic at a position (0, 0: none)."""
-        known = tf.cond(position < tf.shape(topic)[0], lambda: topic[position], lambda: -1)
-        bounds = tf.gather(
-            self.starts, tf.stack([known, known + 1]) * tf.cast(known >= 0, tf.int32)
-        )
-        size = tf.where(known >= 0, bounds[1] - bounds[0], 0)
-        return bounds[0], size
-
-    def _vectors(self, start: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-        if self.copy is not None:
-            return self.copy[start : start + size]
-        return tf.gather(self.embeddings, self.rows[start : start + size])
-
-
-def _growing(dtype: tf.DType) -> tf.TensorArray:
-    return tf.TensorArray(
-        dtype, 1, dynamic_size=True, element_shape=[None, None], infer_shape=False
-    )
+        return self.slices.search(queries, self.table.lookup(topics), k)

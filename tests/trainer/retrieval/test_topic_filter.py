@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.trainer.retrieval import oracles
 from tests.trainer.retrieval.fake_model import unit
-from trainer.retrieval import topic_filter
+from trainer.retrieval import slices
 from trainer.retrieval.topic_filter import TopicFilter, topic_rows
 
 
@@ -22,7 +22,7 @@ def catalogue(count: int = 30):
 @pytest.mark.parametrize("copy_bytes", [0, 1 << 20])
 @pytest.mark.parametrize("chunk", [1, 10_000])
 def test_results_are_the_best_items_of_each_querys_own_topic(monkeypatch, chunk, copy_bytes):
-    monkeypatch.setattr(topic_filter, "COPY_MAX_BYTES", copy_bytes)
+    monkeypatch.setattr(slices, "COPY_MAX_BYTES", copy_bytes)
     vectors, topics = catalogue()
     queries = unit(np.random.default_rng(1).normal(size=(9, 8)))
     asked = [b"t3", b"t0", b"unknown", b"t3", b"t4", b"t0", b"", b"t3", b"t1"]
