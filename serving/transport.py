@@ -20,7 +20,12 @@ from serving.server.errors import Code, RequestError
 
 _B64 = "b64"
 _CODES = {code.http: code for code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.NOT_FOUND)}
-_CODES |= {400: Code.INVALID_ARGUMENT, 412: Code.FAILED_PRECONDITION, 429: Code.UNAVAILABLE}
+_CODES |= {
+    400: Code.INVALID_ARGUMENT,
+    413: Code.INVALID_ARGUMENT,
+    412: Code.FAILED_PRECONDITION,
+    429: Code.UNAVAILABLE,
+}
 _CODES |= {502: Code.UNAVAILABLE, 501: Code.UNIMPLEMENTED, 500: Code.INTERNAL}
 
 

@@ -13,6 +13,7 @@ from serving.server import messages
 from serving.server.engine import Engine
 from serving.server.errors import Code, RequestError, invalid
 from serving.server.json_tensors import parse_predict, to_json
+from serving.server.metrics import RequestRecord
 
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _PREDICT = re.compile(_MODEL + r":(classify|regress|predict)")
@@ -42,24 +43,25 @@ class RestApi:
         """
         predict, read = _PREDICT.fullmatch(request.path), _READ.fullmatch(request.path)
         if request.method == "POST" and predict:
+            body = request.get_data()
             with self._engine.metrics.request("rest") as record:
-                return self._predict(request, predict, record)
+                return self._predict(body, predict, record)
         if request.method == "GET" and read:
             target = self._target(read)
             return self._metadata(target) if read[4] else self._status(target)
         raise invalid(f"Malformed request: {request.method} {request.path}")
 
-    def _predict(self, request: Request, path: re.Match[str], record: Any) -> Response:
+    def _predict(self, body: bytes, path: re.Match[str], record: RequestRecord) -> Response:
         if path[4] != "predict":
             raise RequestError(Code.UNIMPLEMENTED, f"{path[4]} is not served here: use :predict")
         target = self._target(path)
         with self._engine.use(*target) as model:
             record.version = str(model.version)
-            asked = parse_predict(request.get_data(), model.session)
+            asked = parse_predict(body, model.session)
             record.signature = asked.signature
             prediction = model.run(asked.inputs, asked.signature)
-            body = to_json(prediction.outputs, asked)
-        return _json(body)
+            answer = to_json(prediction.outputs, asked)
+        return _json(answer)
 
     def _status(self, target: _Target) -> Response:
         answer = messages.status(self._engine.status(*target))

@@ -235,4 +235,6 @@ def test_67_a_request_beyond_the_size_limit_is_refused(served):
 
     made = request({"examples": np.array([b"x" * (MAX_REQUEST_BYTES + 1)], object)})
     assert ask(served[0], made) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    status, answer = post(served[0], b" " * (MAX_REQUEST_BYTES + 1))
+    assert status == 413 and str(MAX_REQUEST_BYTES) in answer["error"]
     check_alive(served)
