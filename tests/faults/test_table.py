@@ -28,7 +28,7 @@ def functions(path: str) -> set[str]:
 
 
 def test_every_number_has_a_row():
-    assert sorted(ROWS) == list(range(1, 33))
+    assert sorted(ROWS) == [*range(1, 33), *range(46, 70)]
 
 
 @pytest.mark.parametrize("number", sorted(ROWS))
@@ -50,4 +50,4 @@ def test_every_numbered_test_stands_under_its_number(path):
     for row, (_, _, nodes, _) in ROWS.items():
         for file, name in nodes:
             if file == str(path.relative_to(REPOSITORY)):
-                assert name.startswith(f"test_{row}_"), f"{name} stands under {row}"
+                assert re.match(rf"test_(\d+_)*{row}_", name), f"{name} stands under {row}"
