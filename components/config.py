@@ -72,6 +72,12 @@ class IndexConfig(BaseConfig):
 
     kind: Literal["auto", "exact", "scann"] = "auto"
     scann_min_items: int = Field(20_000, ge=16, description="auto: exact search below this size")
+    partition_min_items: int = Field(
+        50_000,
+        ge=16,
+        description="beside ScaNN: from this size on, the SavedModel with stock operations "
+        "searches the parts of the catalogue near the query, not all of it",
+    )
     recall_target: float = Field(
         0.95, gt=0.0, le=1.0, description="recall@100 against exact search"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,11 @@ from components.index_builder.layout import (
 )
 from components.index_builder.native import write_native
 from components.index_builder.queries import query_embeddings
-from components.index_builder.tuning import SCANN_MIN_ITEMS, tune_scann
+from components.index_builder.tuning import SCANN_MIN_ITEMS, tune_partitions, tune_scann
 from core.files import staged_directory, staged_file, write_json
 from trainer.config import RetrievalConfig
 from trainer.retrieval.retriever import Retriever, save_retriever
-from trainer.retrieval.search import ScannSearch
+from trainer.retrieval.search import ExactSearch, Searcher
 
 _LOG = logging.getLogger("tessera")
 
@@ -93,12 +94,14 @@ def do(paths: IndexPaths, config: IndexConfig, retrieval: RetrievalConfig) -> di
         "recall_queries": 0,
         "parameters": {},
         "tried": [],
+        "stock": {"kind": "exact", "recall_vs_exact": 1.0},
         "retrieval": retrieval.model_dump(mode="json"),
     }
     _write_items(catalogue, out)
-    _write_retriever(model, catalogue, retrieval, out / RETRIEVER)
     if kind == "scann":
         summary.update(_add_scann(model, catalogue, paths, config, retrieval))
+    else:
+        _write_retriever(model, catalogue, retrieval, out / RETRIEVER)
     summary["build_s"] = round(time.perf_counter() - started, 3)
     summary["bytes"] = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     write_json(out / INDEX_FILE, summary)
@@ -129,9 +132,10 @@ def _add_scann(
         catalogue.embeddings, queries, config.recall_target, retrieval.num_results
     )
     out = Path(paths.index)
-    _write_retriever(model, catalogue, retrieval, out / SCANN_RETRIEVER, search)
+    _write_retriever(model, catalogue, retrieval, out / SCANN_RETRIEVER, lambda _: search)
     write_native(catalogue.embeddings, parameters, out / NATIVE_INDEX)
     return {
+        "stock": _write_stock(model, catalogue, queries, config, retrieval, out / RETRIEVER),
         "recall_vs_exact": reached,
         "recall_queries": len(queries),
         "recall_query_source": source,
@@ -140,16 +144,42 @@ def _add_scann(
     }
 
 
+def _write_stock(
+    model: Any,
+    catalogue: Catalogue,
+    queries: np.ndarray,
+    config: IndexConfig,
+    retrieval: RetrievalConfig,
+    folder: Path,
+) -> dict[str, Any]:
+    """Writes the retriever with stock operations beside a ScaNN one; returns how it searches."""
+    if len(catalogue.ids) < config.partition_min_items:
+        _write_retriever(model, catalogue, retrieval, folder)
+        return {"kind": "exact", "recall_vs_exact": 1.0}
+    search, reached = tune_partitions(catalogue.embeddings, queries, config.recall_target)
+    _write_retriever(model, catalogue, retrieval, folder, lambda _: search)
+    return {
+        "kind": "partitioned",
+        "recall_vs_exact": reached,
+        "parts": int(search.centres.shape[0]),
+        "probed": search.probed,
+    }
+
+
 def _write_retriever(
     model: Any,
     catalogue: Catalogue,
     retrieval: RetrievalConfig,
     folder: Path,
-    scann: ScannSearch | None = None,
+    searcher: Callable[[tf.Variable], Searcher] = ExactSearch,
 ) -> None:
-    arguments = (model, catalogue.ids, catalogue.topics, catalogue.embeddings, retrieval)
-    retriever = (
-        Retriever(*arguments) if scann is None else Retriever(*arguments, searcher=lambda _: scann)
+    retriever = Retriever(
+        model,
+        catalogue.ids,
+        catalogue.topics,
+        catalogue.embeddings,
+        retrieval,
+        searcher=searcher,
     )
     with staged_directory(folder) as staging:
         save_retriever(retriever, str(staging))

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from core.errors import IndexQualityError
 from core.progress import track
+from trainer.retrieval.partitioned import PartitionedSearch
 from trainer.retrieval.search import ExactSearch, ScannParameters, ScannSearch
 
 #: Neighbours on which recall is measured.
@@ -20,6 +21,7 @@ RECALL_AT = 100
 SCANN_MIN_ITEMS = 64
 _LEAF_SHARES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
 _REORDER = (200, 500, 1000, 2000)
+_PROBED = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256)
 _QUERY_BATCH = 256
 
 
@@ -128,3 +130,29 @@ def tune_scann(
         f"reorder={best['reorder']}), below index.recall_target={target}: "
         "lower the target or set index.kind to exact"
     )
+
+
+def tune_partitions(
+    embeddings: np.ndarray, queries: np.ndarray, target: float
+) -> tuple[PartitionedSearch, float]:
+    """Partitions the catalogue and finds the fewest parts that reach the recall.
+
+    Args:
+      embeddings: `[items, dim]` float32.
+      queries: `[queries, dim]` float32.
+      target: wanted share of the 100 exact neighbours; all parts together reach any.
+
+    Returns:
+      The search and its recall.
+    """
+    items = tf.Variable(embeddings, trainable=False)
+    k = min(RECALL_AT, len(embeddings))
+    truth = neighbours(ExactSearch(items), queries, k)
+    parts = next(tree_sizes(len(embeddings)))
+    built = PartitionedSearch.build(items, parts, 1)
+    for probed in [*(size for size in _PROBED if size < parts), parts]:
+        search = built.with_probed(probed)
+        reached = recall(neighbours(search, queries, k), truth)
+        if reached >= target:
+            break
+    return search, reached

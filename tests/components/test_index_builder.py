@@ -220,6 +220,25 @@ def test_a_recall_out_of_reach_names_the_best_that_was_reached(monkeypatch):
         tune_scann(vectors, vectors[:20], 1.0)
 
 
+def test_a_large_catalogue_is_searched_in_parts_by_the_stock_model(root, tmp_path):
+    index = tmp_path / "index"
+    settings = IndexConfig(kind="scann", partition_min_items=world.ITEMS, recall_target=0.9)
+    summary = do(
+        IndexPaths(str(root / "model"), str(root / "examples"), str(index)),
+        settings,
+        RetrievalConfig(num_results=9),
+    )
+    assert summary["stock"]["kind"] == "partitioned"
+    assert summary["stock"]["recall_vs_exact"] >= 0.9
+    assert 1 <= summary["stock"]["probed"] <= summary["stock"]["parts"] == 9
+    from tests.trainer.retrieval.fake_model import request
+
+    answer = bind(tf.saved_model.load(str(index / "retriever")), "retrieve")(
+        **request([["i1", "i2"]], [["t1"]])
+    )
+    assert answer["count"].numpy().tolist() == [9]
+
+
 def test_without_users_items_stand_in_as_queries(root, tmp_path):
     corpus = [corpus_item(i, t) for i, t in zip(world.IDS, world.ITEM_TOPICS, strict=True)]
     write_split(tmp_path / "examples", "corpus", corpus)
