@@ -74,7 +74,7 @@ def serve(
     New versions, promotions and rollbacks are followed without a failed request.
     SIGTERM and Ctrl-C stop it after the running requests.
     """
-    source = _source(bundle, serving_dir, name, conf)
+    source = model_source(bundle, serving_dir, name, conf)
     _log_to_stderr(verbose)
     from serving.page.app import Page
     from serving.server.engine import Engine
@@ -114,7 +114,7 @@ def _exit(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _source(
+def model_source(
     bundle: Path | None, serving_dir: Path | None, name: str | None, conf: Path | None
 ) -> Source:
     """Returns what ought to be served.

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -152,6 +153,17 @@ def test_what_can_not_be_served_is_refused(tmp_path, arguments, code, text):
         assert result.exception.exit_code == code and text in str(result.exception)
     else:
         assert result.exit_code == code and text in result.output
+
+
+def test_a_configuration_says_where_the_model_is(store, tmp_path):
+    from pipeline.commands.serve import model_source
+
+    demo = Path(__file__).resolve().parents[2] / "conf" / "demo.yaml"
+    conf = tmp_path / "run.yaml"
+    conf.write_text(f"extends: {demo}\nserving_dir: {store[1].parent.parent}\n")
+    source = model_source(None, None, None, conf)
+    assert source.name == bundles.NAME
+    assert source.aspired().folders == {3: store[3]}
 
 
 def test_a_damaged_bundle_ends_the_command_with_the_reason(store, tmp_path):
