@@ -13,6 +13,7 @@ from pipeline.dag import (
     GATE_CODE,
     Paths,
     build_components,
+    build_data_components,
     checkpoint_digest,
     training_digest,
 )
@@ -129,3 +130,13 @@ def test_training_waits_for_a_baseline_only_where_it_may_start_from_one(nodes):
     Pipeline(pipeline_name="d", pipeline_root="unused", components=daily)
     by_id = {node.id: node for node in daily}
     assert "BaselineResolver" in upstream(by_id["Trainer"])
+
+
+def test_the_data_part_is_the_whole_chain_as_far_as_transform_with_the_same_cache_keys(nodes):
+    """Who trains by themselves reuses what a run has cached, and the other way round."""
+    part = build_data_components(config(model={"negative_actions": ["skip"]}), PATHS)
+    assert [node.id for node in part] == list(nodes)[: len(part)]
+    assert part[-1].id == "Transform"
+    whole = build_components(config(model={"negative_actions": ["skip"]}), PATHS)
+    for mine, theirs in zip(part, whole, strict=False):
+        assert mine.exec_properties == theirs.exec_properties
