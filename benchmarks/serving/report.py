@@ -53,7 +53,7 @@ def _models(found: dict[str, Any]) -> str:
         "| SavedModel | MB on disk | graph MB | save s | load and first call s | resident MB |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for name in ("ScaNN", "exact (stock ops)"):
+    for name in [path["name"] for path in found["paths"] if path["name"] in found]:
         facts = found[name]
         lines.append(
             f"| {name} | {facts['mb']:.0f} | {facts['graph_mb']:.1f} | {facts['save_s']:.1f} | "

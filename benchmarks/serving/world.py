@@ -17,7 +17,7 @@ from benchmarks.serving.data import HISTORY, SLOTS, make_catalogue, make_users
 from benchmarks.serving.graphs import SEARCH, Merging, Served, Tower, save_staged
 from benchmarks.serving.peers import PEERS, Peer, recall
 from benchmarks.serving.timing import Path, measure
-from components.index_builder.tuning import neighbours, tune_scann
+from components.index_builder.tuning import neighbours, tune_partitions, tune_scann
 from trainer.config import RetrievalConfig
 from trainer.retrieval import signature
 from trainer.retrieval.search import ExactSearch, load_scann_ops
@@ -75,9 +75,14 @@ class World:
             config.num_results,
         )
         self.facts["scann"] = parameters._asdict()
+        parted, part_recall = tune_partitions(
+            self.catalogue.vectors, self._queries, self._arguments.recall
+        )
+        note_of_parts = f"{parted.probed} of {parted.centres.shape[0]} parts"
         note = f"{parameters.leaves_to_search} of {parameters.num_leaves} leaves"
         kinds = {
             "ScaNN": (lambda _: scann, f"{note}, reorder {parameters.reorder}", reached),
+            "partitioned (stock ops)": (lambda _: parted, note_of_parts, part_recall),
             "exact (stock ops)": (ExactSearch, "", 1.0),
         }
         for name, (searcher, note, found) in kinds.items():
