@@ -126,8 +126,9 @@ class RetrievalModel(tfrs.Model):
         distinct, position = tf.unique(flat)
         vectors = self.item_tower(distinct, tf.gather(self.item_topics, distinct), seed=seed)
         sizes = [tf.size(part) for part in ids]
+        width = [tf.shape(vectors)[1]]  # not -1, which an empty batch would make 0
         return [
-            tf.reshape(tf.gather(vectors, where), tf.concat([tf.shape(part), [-1]], axis=0))
+            tf.reshape(tf.gather(vectors, where), tf.concat([tf.shape(part), width], axis=0))
             for part, where in zip(ids, tf.split(position, sizes), strict=True)
         ]
 

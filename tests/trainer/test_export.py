@@ -265,3 +265,16 @@ def test_it_can_be_saved_again_inside_another_module(exported, tmp_path):
     second.rename(moved)
     subprocess.run([*command, str(moved), str(tmp_path / "b.npy")], check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
+
+
+@pytest.mark.parametrize("width", [8, 16])
+def test_an_empty_batch_is_answered_by_a_session(tiny, tmp_path, width):
+    config = ModelConfig(embedding_dim=width, hidden_units=(8,))
+    save_untrained(tiny, tmp_path / "model", config)
+    asked = {name: value.numpy() for name, value in batch(0, 4, 2).items()}
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        loaded = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(tmp_path / "model"))
+        signature = loaded.signature_def["embed_user"]
+        feeds = {signature.inputs[name].name: value for name, value in asked.items()}
+        found = session.run(signature.outputs["embeddings"].name, feeds)
+    assert found.shape[0] == 0 and found.shape[2] == width
