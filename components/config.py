@@ -164,7 +164,7 @@ class ServingValidatorConfig(BaseConfig):
         250.0, gt=0.0, description="most milliseconds of the median single request"
     )
     scann_recall_min: float = Field(
-        0.9, ge=0.0, le=1.0, description="share of the exact path's items that ScaNN's path returns"
+        0.9, ge=0.0, le=1.0, description="share of exact search's items that ScaNN's path returns"
     )
     warmup_requests: int = Field(
         8, ge=1, le=1000, description="warm-up requests of TensorFlow Serving (1000 at most)"

@@ -138,11 +138,16 @@ def skew(
     return largest, words
 
 
+def is_replay(case: Case) -> bool:
+    """Returns whether a case replays real requests through `retrieve`."""
+    return case.name.startswith("replay")
+
+
 def overlap(cases: Sequence[Case], one: Sequence[Any], exact: Sequence[Any]) -> float:
-    """Returns the share of the exact path's items that another path returns, over the replays."""
+    """Returns the share of exact search's items that another path returns, over the replays."""
     found = wanted = 0
     for case, ours, theirs in zip(cases, one, exact, strict=True):
-        if not case.name.startswith("replay") or ours["error"] or theirs["error"]:
+        if not is_replay(case) or ours["error"] or theirs["error"]:
             continue
         pairs = zip(ours["outputs"]["item_id"], theirs["outputs"]["item_id"], strict=True)
         for mine, his in pairs:
@@ -261,7 +266,7 @@ def _scores(
     gap, compared = 0.0, 0
     for case in cases:
         users = outputs.get(case.name.replace("replay", "user"), {})
-        if not case.name.startswith("replay") or "embeddings" not in users:
+        if not is_replay(case) or "embeddings" not in users:
             continue
         if misshapen(case, outputs[case.name]):
             continue

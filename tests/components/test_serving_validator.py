@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.config import ServingValidatorConfig
+from components.config import IndexConfig, ServingValidatorConfig
 from components.evaluator.items import Items
+from components.index_builder.build import IndexPaths, do
 from components.serving_validator import checks, probe, process, sample, validate
 from components.serving_validator.answers import (
     RULES,
@@ -114,6 +115,23 @@ def test_what_a_bundle_gains_lies_where_the_bundle_has_it(validated, root):
     assert len(kept) == 12
     places = iter(real)
     assert all(one in places for one in kept), "not in the order of the split"
+
+
+@pytest.mark.slow
+def test_a_search_in_parts_is_judged_by_exact_search(root):
+    """One part of nine is searched: lists are short and miss items, which is no broken rule."""
+    index = root / "parts"
+    settings = IndexConfig(kind="scann", partition_min_items=world.ITEMS, recall_target=0.05)
+    paths = IndexPaths(str(root / "model"), str(root / "examples"), str(index))
+    summary = do(paths, settings, RetrievalConfig(num_results=20))
+    assert summary["stock"]["probed"] < summary["stock"]["parts"]
+    # The stock SavedModel by itself, as if nothing else were there.
+    alone = {**summary, "kind": "exact", "serve": "retriever"}
+    (index / "index.json").write_text(json.dumps(alone))
+    paths = validate.ValidatorPaths(str(index), str(root / "examples"), str(root / "of parts"))
+    result = validate.do(paths, QUICK.model_copy(update={"scann_recall_min": 1.0}))
+    assert [c["name"] for c in result["checks"] if not c["passed"]] == ["recall"]
+    assert 0.0 < result["recall"] < 1.0
 
 
 def test_without_a_real_request_nothing_is_validated(root, tmp_path):

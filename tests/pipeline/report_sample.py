@@ -111,7 +111,7 @@ SERVING = {
         {"name": "signatures", "model": "retriever", "passed": True, "value": 0,
          "reason": "names, dtypes, shapes and defaults are as promised"},
         {"name": "recall", "model": "retriever_scann", "passed": True, "value": 0.9712,
-         "reason": "0.9712 of the exact path's items, wanted at least 0.9"},
+         "reason": "0.9712 of the items of exact search, wanted at least 0.9"},
     ],
 }  # fmt: skip
 
