@@ -178,8 +178,9 @@ def _earliest(
     earliest = tf.math.unsorted_segment_min(packed, group, item.size)
     cell = tf.minimum(tf.bitwise.right_shift(earliest, _HALF), tf.cast(turns, tf.int64))
     candidate = tf.cast(tf.bitwise.bitwise_and(earliest, (1 << 32) - 1), tf.int32)
-    # One cell per turn; read in order, the cells that are taken are the lists.
-    cells = tf.scatter_nd(cell[:, None], candidate + 1, tf.cast(turns[None] + 1, tf.int64))[:-1]
+    # One cell per turn; read in order, the cells that are taken are the lists. Each has one
+    # value, but the last, which is cut off; a sum costs a third of `scatter_nd`.
+    cells = tf.math.unsorted_segment_sum(candidate + 1, cell, turns + 1)[:-1]
     taken = cells > 0
     in_order = tf.pad(tf.gather(cells, tf.where(taken)[:, 0]), [[0, 1]])
     taken = tf.reshape(taken, [batch, span])
