@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,20 +54,40 @@ def recall(rows: np.ndarray, truth: np.ndarray) -> float:
     return hits / truth.size
 
 
+def kept(cache: Path, kind: str, vectors: np.ndarray, write: Callable[[str], None]) -> str:
+    """Returns the file of an index over these very vectors, written if there is none yet.
+
+    Args:
+      cache: folder.
+      kind: of the index.
+      vectors: `[items, dim]`.
+      write: builds the index and writes it to a path.
+    """
+    digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).hexdigest()[:12]
+    path = cache / f"{kind}_{len(vectors)}_{digest}"
+    if not path.exists():
+        unfinished = path.with_suffix(".part")
+        write(str(unfinished))
+        os.replace(unfinished, path)
+    return str(path)
+
+
 def faiss_ivf(vectors: np.ndarray, cache: Path) -> Peer:
     """Inverted lists with whole vectors."""
     import faiss
 
     faiss.omp_set_num_threads(1)
     lists = max(64, int(len(vectors) ** 0.5))
-    path, started = cache / f"faiss_ivf_{len(vectors)}", time.perf_counter()
-    if not path.exists():
+
+    def write(path: str) -> None:
         quantizer = faiss.IndexFlatIP(vectors.shape[1])
         index = faiss.IndexIVFFlat(quantizer, vectors.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
         index.train(vectors[:: max(1, len(vectors) // (64 * lists))])
         index.add(vectors)
-        faiss.write_index(index, str(path))
-    index = faiss.read_index(str(path))
+        faiss.write_index(index, path)
+
+    started = time.perf_counter()
+    index = faiss.read_index(kept(cache, "faiss_ivf", vectors, write))
 
     def set_effort(effort: int) -> None:
         index.nprobe = effort
@@ -86,13 +108,15 @@ def faiss_hnsw(vectors: np.ndarray, cache: Path) -> Peer:
     import faiss
 
     faiss.omp_set_num_threads(1)
-    path, started = cache / f"faiss_hnsw_{len(vectors)}", time.perf_counter()
-    if not path.exists():
+
+    def write(path: str) -> None:
         index = faiss.IndexHNSWFlat(vectors.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = 100
         index.add(vectors)
-        faiss.write_index(index, str(path))
-    index = faiss.read_index(str(path))
+        faiss.write_index(index, path)
+
+    started = time.perf_counter()
+    index = faiss.read_index(kept(cache, "faiss_hnsw", vectors, write))
 
     def set_effort(effort: int) -> None:
         index.hnsw.efSearch = effort
@@ -108,14 +132,15 @@ def hnswlib_hnsw(vectors: np.ndarray, cache: Path) -> Peer:
     """Navigable small world graph of hnswlib, 16 links."""
     import hnswlib
 
-    path, started = cache / f"hnswlib_{len(vectors)}", time.perf_counter()
-    index = hnswlib.Index(space="ip", dim=vectors.shape[1])
-    if not path.exists():
+    def write(path: str) -> None:
+        index = hnswlib.Index(space="ip", dim=vectors.shape[1])
         index.init_index(max_elements=len(vectors), ef_construction=100, M=16, random_seed=0)
         index.add_items(vectors, num_threads=1)
-        index.save_index(str(path))
-    else:
-        index.load_index(str(path))
+        index.save_index(path)
+
+    started = time.perf_counter()
+    index = hnswlib.Index(space="ip", dim=vectors.shape[1])
+    index.load_index(kept(cache, "hnswlib", vectors, write))
     index.set_num_threads(1)
 
     def search(queries: np.ndarray, k: int) -> Answer:
