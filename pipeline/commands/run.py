@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from core.errors import TesseraError
+from core.errors import BundleError, TesseraError
 from pipeline.config import RunConfig, load_config
 from pipeline.preflight import check_before_run
 
@@ -127,12 +128,10 @@ def _print_result(report: dict[str, Any], run_dir: Path) -> None:
         _print_floors_above(console, report)
     if report.get("pushed_version"):
         console.print(f"bundle  {report['bundle']}", highlight=False)
-        if catalogue:
-            _print_whether_served(console, report, catalogue)
+        _print_whether_served(console, report, catalogue)
     elif metrics:
-        console.print(
-            "[yellow]not pushed[/]: " + (report.get("not_pushed_reason") or "not blessed")
-        )
+        reason = report.get("not_pushed_reason") or "not blessed"
+        console.print(f"[yellow]not pushed[/]: {escape(reason)}")
     console.print(f"report  {run_dir / 'report.html'}", highlight=False)
 
 
@@ -151,17 +150,20 @@ def _print_catalogue(console: Console, catalogue: dict[str, Any]) -> None:
 
 
 def _print_whether_served(
-    console: Console, report: dict[str, Any], catalogue: dict[str, Any]
+    console: Console, report: dict[str, Any], catalogue: dict[str, Any] | None
 ) -> None:
     """Says that nothing new was published, or that labels keep the new version from answering."""
     from components.bundle.served import served
 
     version = report["pushed_version"]
-    if version == catalogue["served_version"]:
+    if catalogue and version == catalogue["served_version"]:
         console.print(f"        version {version} has this content: nothing to publish")
         return
-    now = served(Path(report["bundle"]).parent)
-    if version not in now.versions:
+    try:
+        now = served(Path(report["bundle"]).parent)
+    except BundleError:  # of unreadable pins; the log of the push names them
+        return
+    if now.labels and version not in now.versions:
         labels = ", ".join(f"{label} is version {number}" for label, number in now.labels.items())
         console.print(
             f"        not served yet ({labels}): tessera promote {version}", highlight=False
