@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from components.index_builder.layout import ITEMS_FILE, RETRIEVER
 from components.serving_validator.cases import Arrays, Case
+from components.serving_validator.probe import in_one_line
 from core.errors import BundleError
 from trainer.config import RetrievalConfig
 from trainer.retrieval import signature
@@ -52,7 +53,9 @@ def exact_answers(
             )
             return [_ask(retriever, case) for case in cases]
         except (AttributeError, OSError, TypeError, ValueError, tf.errors.OpError) as error:
-            raise BundleError(f"{RETRIEVER}: exact search does not answer: {error}") from error
+            raise BundleError(
+                f"{RETRIEVER}: exact search does not answer: {in_one_line(error)}"
+            ) from error
 
 
 def _ask(retriever: Retriever, case: Case) -> Arrays:

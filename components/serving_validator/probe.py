@@ -165,6 +165,13 @@ def replay_warmup(session: Session, path: str) -> dict[str, Any]:
     }
 
 
+def in_one_line(error: Exception) -> str:
+    """Returns the message of an error without TensorFlow's account of the graph."""
+    text = str(error).replace("Graph execution error:", "").partition("[[{{node")[0]
+    kept = [line for line in text.splitlines() if not line.startswith(("Detected at", "<stack"))]
+    return " ".join(" ".join(kept).split())[:300]
+
+
 def answer_cases(session: Session, function: Function, cases: list[dict[str, Any]]) -> list[Any]:
     """Returns, for each case, the session's answer and how the function's differs from it."""
     answers = []
@@ -174,7 +181,7 @@ def answer_cases(session: Session, function: Function, cases: list[dict[str, Any
             unequal, gap = differences(found, function.answer(case["signature"], case["inputs"]))
             answers.append({"outputs": found, "unequal": unequal, "gap": gap, "error": ""})
         except Exception as error:
-            text = f"{type(error).__name__}: {str(error)[:600]}"
+            text = f"{type(error).__name__}: {in_one_line(error)}"
             answers.append({"outputs": {}, "unequal": [], "gap": 0.0, "error": text})
     return answers
 

@@ -36,6 +36,7 @@ from components.serving_validator.checks import (
     skew,
 )
 from components.serving_validator.exact import exact_answers
+from components.serving_validator.probe import in_one_line
 from components.serving_validator.process import run_probe
 from components.serving_validator.sample import (
     REQUESTS_FILE,
@@ -259,7 +260,7 @@ def _ask(loaded: Any, case: Case) -> Arrays:
         given = {name: tf.constant(value, specs[name].dtype) for name, value in case.inputs.items()}
         return {name: value.numpy() for name, value in call(**given).items()}
     except (TypeError, ValueError, KeyError, tf.errors.OpError) as error:
-        raise BundleError(f"{case.name}: {error}") from error
+        raise BundleError(f"{case.name}: {in_one_line(error)}") from error
 
 
 def _recall_checks(world: _World, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

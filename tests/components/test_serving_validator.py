@@ -491,6 +491,16 @@ def test_differences_are_found_wherever_they_are(values, place, by):
     assert probe.differences(one, {"score": one["score"]})[0] == ["item_id"]
 
 
+def test_a_refused_request_is_told_in_one_line():
+    error = RuntimeError(
+        "Graph execution error:\n\nDetected at node a/add defined at (most recent call last):\n"
+        "<stack traces unavailable>\nIncompatible shapes: [0,20,0] vs. [0,20,16]\n"
+        "\t [[{{node a/add}}]] [Op:__inference_signature_wrapper_7]"
+    )
+    assert probe.in_one_line(error) == "Incompatible shapes: [0,20,0] vs. [0,20,16]"
+    assert probe.in_one_line(ValueError("inputs ['a'],\n but")) == "inputs ['a'], but"
+
+
 def test_the_overlap_counts_the_exact_paths_items():
     asked = [Case("replay 0", "retrieve", {}), Case("batch of 1", "retrieve", {})]
     lists = [
