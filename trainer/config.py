@@ -23,6 +23,8 @@ class TransformConfig(BaseConfig):
     age_buckets: int = Field(32, ge=2, description="buckets of log2(1 + age)")
 
 
+#: `found_by` of an answer holds one bit per slot in an int64 whose sign bit stays free.
+MAX_SLOTS = 62
 #: Models with implicit slots alone; each also exists with explicit slots, as `<name>_cr`.
 IMPLICIT_MODELS = (
     "two_tower",
@@ -131,6 +133,16 @@ class ModelConfig(BaseConfig):
         0.05, ge=0.0, lt=1.0, description="share of item ids replaced by an unknown id in training"
     )
     topic_init_scale: float = Field(2.0, gt=0.0, description="norm of a new topic's vector")
+
+    @model_validator(mode="after")
+    def _slots_have_bits(self) -> ModelConfig:
+        slots = self.num_interests + (self.explicit_slots if self.has_explicit_slots else 0)
+        if slots > MAX_SLOTS:
+            raise ValueError(
+                f"num_interests and explicit_slots make {slots} slots; {MAX_SLOTS} at most, "
+                "since `found_by` has one bit for each"
+            )
+        return self
 
     @property
     def has_explicit_slots(self) -> bool:

@@ -50,6 +50,7 @@ def test_unknown_key_names_the_key_and_the_nearest_valid_one(conf):
         ("model: {embedding_dim: -4}", "model.embedding_dim"),
         ("trainer: {temperature: 0}", "trainer.temperature"),
         ("transform: {history_max_items: 2}\nmodel: {num_interests: 3}", "num_interests"),
+        ("model: {num_interests: 50, explicit_slots: 13}", "make 63 slots; 62 at most"),
         ("retrieval: {num_results: 50}", "evaluator.ks asks for k=100"),
         ("evaluator: {thresholds: {}}", "without thresholds"),
         ("evaluator: {thresholds: {recall@10: {}}}", "min or max"),

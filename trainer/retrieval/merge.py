@@ -16,8 +16,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-#: `found_by` holds one bit per slot in an int64 whose sign bit stays free.
-MAX_SLOTS = 62
 #: Keys hold two int32 numbers in an int64.
 _HALF = np.int64(32)
 

@@ -39,7 +39,7 @@ def test_rows_are_models_their_variants_and_unions(tmp_path):
         ({"models": {"dcm": {"set": {"model": {"num_intrests": 2}}}}}, "mean 'model.num_interest"),
         ({"models": {"dcm": {"set": {"retrieval": {"num_results": 150}}}}}, "same budget"),
         ({"models": {"dcm": {"varients": []}}}, "did you mean 'models.dcm.variants'"),
-        ({"models": {"dcm": {"set": {"model": {"num_interests": 99}}}}}, "must not exceed"),
+        ({"models": {"dcm": {"set": {"model": {"num_interests": 51}}}}}, "must not exceed"),
         ({"variants": {"score": {"retrieval": {"mrge": "score"}}}}, r"variants.score.retrieval"),
         ({"variants": {"score": {"ask": "topics"}}}, "variants.score.ask"),
         ({"datasets": {"generated": {"models": ["dcn"]}}}, "mean 'dcm'"),
