@@ -175,7 +175,10 @@ def fitting(tree: dict[str, Any]) -> dict[str, Any]:
     tree = copy.deepcopy(tree)
     if "name" in tree:
         tree["name"] = "legal-name"
-    interests = tree.get("model", {}).get("num_interests", 4)
+    model = tree.get("model", {})
+    for key in model.keys() & {"num_interests", "explicit_slots"}:
+        model[key] = 1 + model[key] % 31
+    interests = model.get("num_interests", 4)
     tree.setdefault("transform", {})["history_max_items"] = interests + 7
     evaluator = tree.setdefault("evaluator", {})
     evaluator["ks"] = tuple(1 + k for k in evaluator.get("ks", ())) or (10,)
