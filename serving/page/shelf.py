@@ -61,7 +61,7 @@ class Shelf:
         self._reading, self._scanning = threading.Lock(), threading.Lock()
         self._volumes: OrderedDict[Path, Volume] = OrderedDict()
         self._users: OrderedDict[tuple[Path, str], Question] = OrderedDict()
-        self._titles: tuple[tuple[str, str], pa.Table | None] | None = None
+        self._titles: tuple[tuple[str, str, int], pa.Table | None] | None = None
 
     def volume(self, bundle: Bundle) -> Volume:
         """Returns the data of a version.
@@ -104,8 +104,10 @@ class Shelf:
         return Volume(folder, manifest, catalogue, Sample.read(folder), actions(folder))
 
     def _titles_of(self, manifest: Manifest) -> pa.Table | None:
-        """Returns the titles of the tables; versions of the same data share them."""
-        key = (manifest.data_root, manifest.data_fingerprint)
+        """Returns the titles of the tables; versions trained on the same data share them."""
+        # A refresh keeps its model's fingerprint, while the items table has changed since.
+        refreshed = manifest.version if manifest.refreshed_from is not None else 0
+        key = (manifest.data_root, manifest.data_fingerprint, refreshed)
         if self._titles is None or self._titles[0] != key:
             self._titles = (key, self._read_titles(manifest))
         return self._titles[1]
