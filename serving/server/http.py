@@ -23,10 +23,11 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.sansio.utils import host_is_trusted
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
@@ -47,12 +48,17 @@ _IDLE_S = 10.0
 _log = logging.getLogger("tessera")
 
 
-def create_app(engine: Engine, routes: Mapping[str, Route] | None = None) -> WsgiApp:
+def create_app(
+    engine: Engine,
+    routes: Mapping[str, Route] | None = None,
+    trusted_hosts: Sequence[str] | None = None,
+) -> WsgiApp:
     """Returns the WSGI application.
 
     Args:
       engine: answers the requests.
       routes: further paths, see the module's text.
+      trusted_hosts: names that a request's `Host` may have; None: any.
 
     Raises:
       ConfigError: a route that the server itself owns.
@@ -64,6 +70,8 @@ def create_app(engine: Engine, routes: Mapping[str, Route] | None = None) -> Wsg
     rest = RestApi(engine)
 
     def answer(request: Request) -> Response:
+        if trusted_hosts is not None:
+            _require_host(request, trusted_hosts)
         if request.path == METRICS_PATH:
             return Response(engine.metrics.text(), content_type=engine.metrics.content_type)
         if request.path.startswith("/v1/"):
@@ -85,6 +93,16 @@ def error_response(status: int, message: str) -> Response:
     """Returns an error as TensorFlow Serving words it."""
     body = json.dumps({"error": message}, ensure_ascii=False)
     return Response(body, status, content_type="application/json")
+
+
+def _require_host(request: Request, trusted: Sequence[str]) -> None:
+    """Refuses a page of elsewhere whose name was made to point here (DNS rebinding)."""
+    if not host_is_trusted(request.host.lower(), trusted):
+        raise RequestError(
+            Code.PERMISSION_DENIED,
+            f"host {request.host!r} is not served here: say {' or '.join(trusted)}, or start the "
+            "server with the --host that others shall use",
+        )
 
 
 def _find(routes: Mapping[str, Route], path: str) -> Route | None:

@@ -12,6 +12,8 @@ from serving.server.http import HttpServer, Route, create_app
 from serving.server.rpc import RpcServer
 
 _log = logging.getLogger("tessera")
+#: Who listens on one of these is asked under these names alone.
+_LOOPBACK = ("localhost", "127.0.0.1")
 _STOPS = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -41,7 +43,8 @@ class ModelServer:
           ConfigError: a port can not be bound.
         """
         self.engine, self.host = engine, host
-        self._http = HttpServer(host, rest_port, create_app(engine, routes))
+        trusted = _LOOPBACK if host in _LOOPBACK else None
+        self._http = HttpServer(host, rest_port, create_app(engine, routes, trusted))
         try:
             self._rpc = RpcServer(host, port, engine, workers)
         except BaseException:

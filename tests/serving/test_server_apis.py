@@ -315,6 +315,16 @@ def test_routes_of_other_packages_are_answered_beside_the_apis(server):
         create_app(server.engine, {"/v1/models": fail})
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "LOCALHOST", "rebound.example"])
+def test_a_server_of_this_machine_is_asked_under_its_own_names_alone(server, host):
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=60)
+    connection.request("GET", MODEL, headers={"Host": f"{host}:{server.rest_port}"})
+    response = connection.getresponse()
+    text = response.read().decode()
+    assert response.status == (403 if host == "rebound.example" else 200), text
+    assert response.status == 200 or "rebound.example" in text
+
+
 def test_a_port_in_use_is_named(server):
     with pytest.raises(ConfigError, match=str(server.rest_port)):
         check_port("127.0.0.1", server.rest_port)
