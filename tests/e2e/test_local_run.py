@@ -51,9 +51,9 @@ def test_the_console_shows_a_line_per_component_and_no_third_party_noise(first_r
     _, _, done = first_run
     lines = [line for line in done.err.splitlines() if line.strip()]
     components = [line for line in lines if "✓" in line]
-    assert len(components) == 11, done.err
+    assert len(components) == 12, done.err
     assert not [x for x in lines if "WARNING" in x or "Warning" in x or "I0000" in x], done.err
-    assert len(lines) <= 16, done.err
+    assert len(lines) <= 17, done.err
 
 
 def test_the_bundle_answers_for_a_user_with_reasons(first_run, generated):

@@ -21,7 +21,7 @@ from tests.faults.world import (
     request,
 )
 from trainer import features
-from trainer.retrieval.signature import bind
+from trainer.retrieval.signature import OPTION_DEFAULTS, bind
 
 IDS = list(ITEMS)
 REGULAR = [f"i{n}" for n in range(20)]
@@ -207,10 +207,11 @@ def test_18_no_example_shows_its_target_or_anything_later(world):
 
 @pytest.mark.parametrize("name", features.USER_FEATURES)
 def test_21_a_request_without_a_feature_of_training_is_refused(world, name):
-    """The signature holds exactly the user features that training sees."""
-    signature = bind(world.retriever, "retrieve")
-    assert set(signature.structured_input_signature[1]) == set(features.USER_FEATURES)
+    """The signature holds the user features that training sees, and options beside them."""
+    given = world.retriever.signatures["retrieve"].structured_input_signature[1]
+    assert set(given) == {*features.USER_FEATURES, *OPTION_DEFAULTS}
+    retrieve = bind(world.retriever, "retrieve")
     asked = request(histories=[["i3"]], follows=[["t0"]])
     del asked[name]
     with pytest.raises(TypeError, match=name):
-        signature(**asked)
+        retrieve(**asked)
