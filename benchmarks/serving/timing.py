@@ -32,10 +32,6 @@ class Path:
         """Returns a percentile over the requests of a batch size."""
         return 1e3 * float(np.percentile((self.cpu if of_cpu else self.wall)[batch], percentile))
 
-    def users_per_s(self, batch: int, of_cpu: bool = False) -> float:
-        """Returns users answered per second at the median request."""
-        return 1e3 * batch / self.milliseconds(batch, of_cpu=of_cpu)
-
 
 def measure(
     paths: list[Path], batches: dict[int, list[np.ndarray]], rounds: int, longest_s: float = 3.0

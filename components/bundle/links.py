@@ -16,9 +16,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from components.bundle.versions import SAVED_MODEL, BundleVersion, version_number
+from components.index_builder.layout import SCANN_RETRIEVER
 
 SCANN_TREE = "scann"
-SCANN_MODEL = "retriever_scann"
 _TEMPORARY = ".tmp-"
 #: What file systems without symbolic links (mounted object stores) answer.
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -33,13 +33,13 @@ def link_targets(versions: Iterable[BundleVersion]) -> dict[str, str]:
     kind to the other works on the same server.
     """
     found = {
-        str(bundle.version): (bundle.path / SCANN_MODEL / SAVED_MODEL).exists()
+        str(bundle.version): (bundle.path / SCANN_RETRIEVER / SAVED_MODEL).exists()
         for bundle in versions
     }
     if not any(found.values()):
         return {}
     return {
-        name: f"../{name}/{SCANN_MODEL}" if own else f"../{name}" for name, own in found.items()
+        name: f"../{name}/{SCANN_RETRIEVER}" if own else f"../{name}" for name, own in found.items()
     }
 
 

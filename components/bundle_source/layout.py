@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from components.bundle.manifest import MANIFEST_NAME
+from components.index_builder.layout import INDEX_FILE, ITEMS_FILE
+from components.serving_validator.layout import REQUESTS_FILE
+
 #: The published bundle's own files, under their own names.
-MANIFEST_FILE = "manifest.json"
-ITEMS_FILE = "items.parquet"
-INDEX_FILE = "index.json"
-REQUESTS_FILE = "requests.parquet"
-KEPT_FILES = (MANIFEST_FILE, ITEMS_FILE, INDEX_FILE, REQUESTS_FILE)
+KEPT_FILES = (MANIFEST_NAME, ITEMS_FILE, INDEX_FILE, REQUESTS_FILE)
 #: Where the bundle lies and which version it is.
 SOURCE_FILE = "source.json"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.bundle_source.layout import ITEMS_FILE, REQUESTS_FILE, SOURCE_FILE
+from components.bundle_source.layout import SOURCE_FILE
 from components.catalogue_gen.changes import changes, refuse_lost_items
 from components.catalogue_gen.config import CatalogueGenConfig
 from components.catalogue_gen.requests import request_examples
@@ -30,6 +30,8 @@ from components.example_gen.report import (
 )
 from components.example_gen.window import Window
 from components.example_gen.writing import SplitWriters, write_empty
+from components.index_builder.layout import ITEMS_FILE
+from components.serving_validator.layout import REQUESTS_FILE
 from core.errors import DataError
 from core.files import read_json, staged_file, write_json
 from core.progress import track

@@ -8,17 +8,15 @@ from pathlib import Path
 from components.bundle.manifest import MANIFEST_NAME, FileEntry, content_digest
 from components.bundle.verify import tree_files
 from components.bundle.versions import SAVED_MODEL
+from components.serving_validator.layout import OVERLAY
 from core.digest import file_sha256
 from core.errors import PushError
 
 RETRIEVER = "retriever"
 EVALUATION = "evaluation.json"
-VALIDATION = "validation.json"
 WARM_START = "warm_start"
 #: Inside the model artifact (tfx.utils.path_utils.serving_model_dir).
 MODEL_WARM_START = Path("Format-Serving") / WARM_START
-#: Inside the validation artifact: what the validator adds to a bundle, at its place there.
-VALIDATION_OVERLAY = "bundle"
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def collect_content(
     if evaluation_dir is not None and (evaluation_dir / EVALUATION).exists():
         _add(sources, EVALUATION, evaluation_dir / EVALUATION)
     if validation_dir is not None:
-        overlay = validation_dir / VALIDATION_OVERLAY
+        overlay = validation_dir / OVERLAY
         for name in tree_files(overlay):
             _add(sources, name, overlay / name)
             findings.add(name)

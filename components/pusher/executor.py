@@ -12,8 +12,8 @@ from tfx.types import artifact_utils
 
 from components.bundle.span import span_of
 from components.config import PusherConfig
-from components.pusher.content import VALIDATION
 from components.pusher.push import ManifestFields, PushRequest, PushResult, push
+from components.serving_validator.layout import VALIDATION_FILE
 from core.errors import PushError
 from core.files import read_json, write_json
 
@@ -77,7 +77,7 @@ def is_validated(validations: list[types.Artifact]) -> bool:
     if not validations:
         raise PushError("no validation was given: run the serving validator before the pusher")
     for validation in validations:
-        path = Path(validation.uri) / VALIDATION
+        path = Path(validation.uri) / VALIDATION_FILE
         try:
             by_file = read_json(path)["validated"] is True
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -28,10 +28,11 @@ from components.bundle.versions import (
     write_last_version,
 )
 from components.config import PusherConfig
-from components.pusher.content import EVALUATION, VALIDATION, Content, collect_content
+from components.pusher.content import EVALUATION, Content, collect_content
 from components.pusher.ordered import CAN_NOT_RENAME, publish_ordered, remove_unfinished
 from components.pusher.retention import expired_versions, remove_version
 from components.pusher.staging import copy_content, publish, remove_staged, staging_folder
+from components.serving_validator.layout import VALIDATION_FILE
 from core.config import BaseConfig
 from core.errors import BundleError, PushError
 from core.files import read_json
@@ -248,8 +249,8 @@ def _derive(model_dir: Path) -> None:
 def _not_validated(validation_dir: Path | None) -> str:
     """Returns the refusal with the validator's own reasons, as far as they can be read."""
     reasons: list[str] = []
-    if validation_dir is not None and (validation_dir / VALIDATION).exists():
-        checks = read_json(validation_dir / VALIDATION).get("checks", [])
+    if validation_dir is not None and (validation_dir / VALIDATION_FILE).exists():
+        checks = read_json(validation_dir / VALIDATION_FILE).get("checks", [])
         reasons = [str(check.get("reason", "")) for check in checks if not check.get("passed")]
     shown = "; ".join(reason for reason in reasons[:3] if reason)
     return f"not validated: {shown or 'the serving validator refused'}: nothing was published"

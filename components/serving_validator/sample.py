@@ -16,7 +16,6 @@ from trainer import features
 
 #: Splits that requests are taken from; the first one that holds any is used.
 SPLITS = (features.EVAL_SPLIT, features.VALIDATION_SPLIT)
-REQUESTS_FILE = "requests.parquet"
 _COLUMNS = (features.USER_ID, *USER_COLUMNS)
 _STRINGS = (features.HISTORY_ITEM_ID, features.HISTORY_ACTION, features.FOLLOWED_TOPIC)
 

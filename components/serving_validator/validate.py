@@ -36,10 +36,10 @@ from components.serving_validator.checks import (
     skew,
 )
 from components.serving_validator.exact import exact_answers
+from components.serving_validator.layout import OVERLAY, REQUESTS_FILE, VALIDATION_FILE
 from components.serving_validator.probe import in_one_line
 from components.serving_validator.process import run_probe
 from components.serving_validator.sample import (
-    REQUESTS_FILE,
     request_of,
     sample_requests,
     write_requests,
@@ -53,9 +53,6 @@ from trainer.retrieval import signature
 
 _LOG = logging.getLogger("tessera")
 
-VALIDATION_FILE = "validation.json"
-#: Folder of the output whose files the Pusher adds to the bundle.
-OVERLAY = "bundle"
 SEED = 1
 _ITEM_SAMPLE = 64
 

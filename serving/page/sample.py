@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components.serving_validator.layout import REQUESTS_FILE
 from core.errors import BundleError
 from serving.recommend.question import Event, Question
 
-SAMPLE_FILE = "requests.parquet"
 SCHEMA = pa.schema(
     {
         "user_id": pa.string(),
@@ -49,7 +49,7 @@ class Sample:
         Raises:
           BundleError: the file is there, but is not a sample.
         """
-        path = bundle / SAMPLE_FILE
+        path = bundle / REQUESTS_FILE
         if not path.exists():
             return cls(SCHEMA.empty_table())
         try:

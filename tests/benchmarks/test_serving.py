@@ -85,7 +85,6 @@ def test_waiting_costs_clock_time_and_hardly_any_cpu():
     assert len(waits.wall[1]) == len(works.cpu[1]) == 8
     assert waits.milliseconds(1) >= 50
     assert waits.milliseconds(1, of_cpu=True) < 25  # idle threads of others spin for a while
-    assert works.users_per_s(1, of_cpu=True) > 0
 
 
 @pytest.mark.slow

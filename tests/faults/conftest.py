@@ -1,5 +1,9 @@
 """One small world for all tests of this folder."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 
 
@@ -9,3 +13,13 @@ def world(tmp_path_factory):
     from tests.faults.world import build
 
     return build(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def quick_path(tmp_path):
+    """A folder in memory where there is one: these tests flush many files."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
