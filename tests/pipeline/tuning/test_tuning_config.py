@@ -76,7 +76,7 @@ def test_a_wrong_space_is_refused(tmp_path, text, message):
         ("space: {trainer.learning_rat: {values: [1]}}", "trainer.learning_rat: unknown key"),
         ("space: {model.history_dropout: {values: [0.1, 1.5]}}", "less than 1"),
         ("space: {model.num_interests: {low: 1, high: 8}}", "give values instead of a range"),
-        ("space: {model.num_interests: {values: [4, 80]}}", "history_max_items"),
+        ("space: {model.num_interests: {values: [4, 55]}}", "history_max_items"),
     ],
 )
 def test_a_space_that_does_not_fit_the_run_is_refused(config, tmp_path, text, message):
