@@ -27,6 +27,7 @@ from components.config import (
 )
 from core.config import BaseConfig, ConfigT
 from core.errors import ConfigError
+from pipeline.kubeflow.config import KubeflowConfig
 from tables.config import DataConfig
 from trainer.config import ModelConfig, RetrievalConfig, TrainerConfig, TransformConfig
 
@@ -107,6 +108,7 @@ class RunConfig(BaseConfig):
     pusher: PusherConfig = PusherConfig()
     refresh: RefreshConfig = RefreshConfig()
     beam: BeamConfig = BeamConfig()
+    kubeflow: KubeflowConfig = KubeflowConfig()
     schema_dir: str | None = Field(None, description="curated schemas; None: those of the package")
 
     @model_validator(mode="after")

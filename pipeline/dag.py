@@ -6,15 +6,16 @@ Runners add root, metadata, image and schedule (`pipeline.local_runner`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_node import BaseNode
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import trainer_pb2, transform_pb2
 
 from components.baseline_resolver.component import BaselineResolver
 from components.config import ExampleGenConfig
+from components.curated_schema.component import CuratedSchema
 from components.data_gate.component import DataGate
 from components.evaluator.component import RetrievalEvaluator
 from components.example_gen.component import RetrievalExampleGen
@@ -47,33 +48,41 @@ _DATA_CODE = ("core", "tables", "components")
 _MODEL_CODE = ("core", "trainer")
 _SERVING_CODE = ("core", "trainer", "components")
 
+#: A value that is known now, or a parameter that every run on Kubeflow is given.
+Text: TypeAlias = "str | RuntimeParameter"
+
 
 @dataclass(frozen=True)
 class Paths:
-    """Places that depend on the runner, not on the configuration.
+    """Values that depend on the runner, not on the configuration.
 
     Attributes:
-      data_root: folder of the input tables.
-      serving_dir: folder of pushed bundles.
-      schema_file: curated schema of the raw examples; its name should change with
-        its content, because TFX caches by path.
+      data_root: folder or URL of the input tables.
+      serving_dir: folder or URL of pushed bundles.
+      schema: curated schema of the raw examples, as text.
       corpus_schema: curated schema of the corpus, as text.
       checkpoint_dir: folder for training checkpoints that outlive a killed run.
       dead_letter_dir: folder for dead letters of a run that was stopped.
+      run_date: last day of the data; None: the configuration's.
+      model_name: name that bundles are pushed under; None: the configuration's.
     """
 
-    data_root: str
-    serving_dir: str
-    schema_file: str
+    data_root: Text
+    serving_dir: Text
+    schema: str
     corpus_schema: str
     checkpoint_dir: str
     dead_letter_dir: str
+    run_date: Text | None = None
+    model_name: Text | None = None
 
 
-def example_gen_config(config: RunConfig, data_root: str) -> ExampleGenConfig:
+def example_gen_config(config: RunConfig, data_root: Text) -> ExampleGenConfig:
     """Returns the configuration of `RetrievalExampleGen`."""
+    # A root that only a run knows replaces the configured one there.
+    update = {"root": data_root} if isinstance(data_root, str) else {}
     return ExampleGenConfig(
-        data=config.data.model_copy(update={"root": data_root}),
+        data=config.data.model_copy(update=update),
         history_max_items=config.transform.history_max_items,
         follows_max_topics=config.transform.follows_max_topics,
         **config.examples.model_dump(),
@@ -137,16 +146,15 @@ class _DataNodes(NamedTuple):
 
 
 def _data_nodes(config: RunConfig, paths: Paths) -> _DataNodes:
-    run_date = config.data.run_date
     example_gen = RetrievalExampleGen(
         data_root=paths.data_root,
-        run_date=run_date.isoformat() if run_date else "",
+        run_date=_run_date(config, paths),
         config_json=example_gen_config(config, paths.data_root).canonical_json(),
         dead_letter_dir=paths.dead_letter_dir,
         code_digest=code_digest(EXAMPLES_CODE),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
-    schema_gen = ImportSchemaGen(schema_file=paths.schema_file)
+    schema_gen = CuratedSchema(schema_text=paths.schema)
     validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema_gen.outputs["schema"],
@@ -183,10 +191,11 @@ def _data_nodes(config: RunConfig, paths: Paths) -> _DataNodes:
 def _model_nodes(config: RunConfig, paths: Paths, data: _DataNodes) -> list[BaseNode]:
     """Transformed examples to a pushed bundle."""
     examples = data.example_gen.outputs["examples"]
+    name = config.name if paths.model_name is None else paths.model_name
     resolver = BaselineResolver(
         examples=examples,
         serving_dir=paths.serving_dir,
-        name=config.name,
+        name=name,
         training_digest=training_digest(config),
         code_digest=code_digest(_SERVING_CODE),
     )
@@ -221,9 +230,9 @@ def _model_nodes(config: RunConfig, paths: Paths, data: _DataNodes) -> list[Base
         validation=serving_validator.outputs["validation"],
         baseline=resolver.outputs["baseline"],
         serving_dir=paths.serving_dir,
-        name=config.name,
+        name=name,
         config_json=config.pusher.canonical_json(),
-        manifest_json=_manifest_fields(config, paths.data_root).canonical_json(),
+        manifest_json=_manifest_fields(config, paths).canonical_json(),
         code_digest=code_digest(_SERVING_CODE),
     )
     return [resolver, trainer, index_builder, evaluator, serving_validator, pusher]
@@ -232,7 +241,7 @@ def _model_nodes(config: RunConfig, paths: Paths, data: _DataNodes) -> list[Base
 def _trainer(config: RunConfig, paths: Paths, data: _DataNodes, resolver: BaseNode) -> Trainer:
     # Without spans nothing starts warm. An input that says so would still be another one
     # after every push, and train anew what the cache holds.
-    warm = config.data.run_date is not None and config.trainer.warm_start
+    warm = _run_date(config, paths) != "" and config.trainer.warm_start
     return Trainer(
         run_fn="trainer.run_fn.run_fn",
         examples=data.transform.outputs["transformed_examples"],
@@ -251,14 +260,23 @@ def _trainer(config: RunConfig, paths: Paths, data: _DataNodes, resolver: BaseNo
     )
 
 
-def _manifest_fields(config: RunConfig, data_root: str) -> ManifestFields:
+def _run_date(config: RunConfig, paths: Paths) -> Text:
+    """Returns the last day of the data, '' where tables have no spans."""
+    if paths.run_date is not None:
+        return paths.run_date
+    return config.data.run_date.isoformat() if config.data.run_date else ""
+
+
+def _manifest_fields(config: RunConfig, paths: Paths) -> ManifestFields:
+    """Returns what is known now; the Pusher takes the rest from the artifacts."""
+    run_date = _run_date(config, paths)
     dumped = config.model_dump(mode="json")
     return ManifestFields(
         training_digest=training_digest(config),
         config_digest=json_digest(dumped),
         code_digest=code_digest((*_DATA_CODE, "trainer")),
-        run_date=config.data.run_date.isoformat() if config.data.run_date else "",
-        data_root=data_root,
+        run_date=run_date if isinstance(run_date, str) else "",
+        data_root=paths.data_root if isinstance(paths.data_root, str) else "",
         time_unit=config.examples.time_unit,
         primary_metric=config.evaluator.primary_metric,
         config=dumped,

@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import logging
 import os
-import shutil
 import signal
 import threading
 import time
@@ -18,12 +17,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from core.digest import file_sha256
-from core.errors import ConfigError, StoppedError, TesseraError
+from core.errors import StoppedError, TesseraError
 from pipeline.config import RunConfig
 from pipeline.console import RunLog, run_output
 from pipeline.refresh import Refresh, resolve_refresh
 from pipeline.run_lock import make_folder, run_lock
+from pipeline.schemas import read_schemas
 
 if TYPE_CHECKING:
     from pipeline.lineage import NodeState
@@ -214,38 +213,24 @@ def _run_pipeline(
 
 
 def local_paths(config: RunConfig, work_dir: Path) -> Any:
-    """Returns the `pipeline.dag.Paths` of a local run; stages the curated schema.
+    """Returns the `pipeline.dag.Paths` of a local run.
 
     Raises:
-      ConfigError: a schema is missing, or the work folder cannot be written.
+      ConfigError: a schema is missing.
     """
     from pipeline.dag import Paths, checkpoint_digest
 
-    schema_dir = Path(config.schema_dir) if config.schema_dir else _package_schema_dir()
-    source, corpus = schema_dir / "examples.pbtxt", schema_dir / "corpus.pbtxt"
-    for path in (source, corpus):
-        if not path.is_file():
-            raise ConfigError(f"schema_dir: {path} not found")
-    # TFX caches an imported schema by its path: put the content's digest there.
-    staged = work_dir / "schemas" / file_sha256(source)[:16] / "schema.pbtxt"
-    make_folder(staged.parent, work_dir)
-    shutil.copyfile(source, staged)
+    schema, corpus_schema = read_schemas(config)
     span = config.data.run_date.isoformat() if config.data.run_date else "single"
     kept = f"refresh-{span}" if config.pipeline == "refresh" else span
     return Paths(
         data_root=str(Path(config.data.root).expanduser().resolve()),
         serving_dir=str(Path(config.serving_dir).expanduser().resolve()),
-        schema_file=str(staged),
-        corpus_schema=corpus.read_text(encoding="utf-8"),
+        schema=schema,
+        corpus_schema=corpus_schema,
         checkpoint_dir=str(work_dir / "checkpoints" / f"{span}-{checkpoint_digest(config)}"),
         dead_letter_dir=str(work_dir / "dead_letters" / kept),
     )
-
-
-def _package_schema_dir() -> Path:
-    import schemas
-
-    return Path(schemas.__file__).resolve().parent
 
 
 def _require_every_node(work_dir: Path, since_ms: int, run_log: RunLog) -> None:

@@ -41,7 +41,7 @@ _SLICES = {
 _COMPONENTS = {
     "RetrievalExampleGen": "tables to examples",
     "StatisticsGen": "statistics",
-    "ImportSchemaGen": "schema",
+    "CuratedSchema": "schema",
     "ExampleValidator": "anomalies",
     "DataGate": "stop or go on",
     "Transform": "features and vocabularies",

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from tfx.components import ExampleValidator, StatisticsGen
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.orchestration import metadata
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 
 import schemas
 from components.config import GateConfig
+from components.curated_schema.component import CuratedSchema
 from components.data_gate.component import DataGate
 from components.example_gen.component import RetrievalExampleGen
 from core.errors import DataGateError
@@ -31,8 +31,8 @@ def _run(folder: Path, root: Path, gate: GateConfig) -> None:
         code_digest="a",
     )
     statistics = StatisticsGen(examples=examples.outputs["examples"])
-    curated = str(Path(schemas.__file__).parent / "examples.pbtxt")
-    schema = ImportSchemaGen(schema_file=curated)
+    curated = Path(schemas.__file__).parent / "examples.pbtxt"
+    schema = CuratedSchema(schema_text=curated.read_text())
     validator = ExampleValidator(
         statistics=statistics.outputs["statistics"],
         schema=schema.outputs["schema"],

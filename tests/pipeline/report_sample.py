@@ -89,7 +89,7 @@ VERDICTS = [
 ]  # fmt: skip
 
 TIMINGS = {
-    "RetrievalExampleGen": 41.2, "StatisticsGen": 22.8, "ImportSchemaGen": 0.2,
+    "RetrievalExampleGen": 41.2, "StatisticsGen": 22.8, "CuratedSchema": 0.2,
     "ExampleValidator": 0.4, "DataGate": 0.3, "Transform": 88.1, "BaselineResolver": 0.2,
     "Trainer": 402.7, "IndexBuilder": 14.9, "RetrievalEvaluator": 61.0,
     "ServingValidator": 21.5, "Pusher": 1.4,

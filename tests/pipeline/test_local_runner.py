@@ -50,7 +50,7 @@ def test_a_schema_folder_needs_both_schemas(tmp_path):
 def test_a_work_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "w").write_text("a file")
     with pytest.raises(ConfigError, match=r"work_dir: .*/w cannot be written"):
-        local_runner.local_paths(config(tmp_path), tmp_path / "w")
+        local_runner.run_local(config(tmp_path))
 
 
 def test_what_the_system_refuses_is_one_line_not_a_traceback(tmp_path, capsys):

@@ -1,0 +1,1 @@
+"""Says how a run on Kubeflow ended, whatever happened in it."""

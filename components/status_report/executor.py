@@ -1,0 +1,94 @@
+"""TFX executor of StatusReport."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import urllib.request
+from typing import Any
+
+import fsspec
+from tfx import types
+from tfx.dsl.components.base import base_executor
+
+_LOG = logging.getLogger("tessera")
+
+#: Address that a report is posted to as JSON; from a secret, so that no pipeline holds it.
+WEBHOOK_VARIABLE = "TESSERA_STATUS_WEBHOOK"
+_TIMEOUT_S = 20.0
+
+
+class Executor(base_executor.BaseExecutor):
+    """Trouble with a report only warns: the run's own outcome stands."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See base class."""
+        report = status_report(
+            exec_properties["final_status"],
+            exec_properties["run_date"],
+            exec_properties["model_name"],
+        )
+        text = json.dumps(report, sort_keys=True)
+        log = _LOG.info if report["state"] in ("COMPLETE", "SUCCEEDED") else _LOG.error
+        log("run ended: %s", text)
+        if exec_properties["status_dir"]:
+            _keep(exec_properties["status_dir"], report, text)
+        if os.environ.get(WEBHOOK_VARIABLE):
+            _post(os.environ[WEBHOOK_VARIABLE], text)
+
+
+def status_report(final_status: str, run_date: str, model_name: str) -> dict[str, Any]:
+    """Returns what is reported of a run.
+
+    Args:
+      final_status: a `PipelineTaskFinalStatus` as JSON, in either spelling of its keys.
+      run_date: the run's parameter.
+      model_name: the run's parameter.
+    """
+    status = json.loads(final_status or "{}")
+    error = status.get("error") or {}
+    run = next(
+        (
+            status[key]
+            for key in ("pipelineJobResourceName", "pipeline_job_resource_name")
+            if status.get(key)
+        ),
+        "",
+    )
+    return {
+        "model": model_name,
+        "run_date": run_date,
+        "run": run,
+        "state": status.get("state", "UNKNOWN"),
+        "error": error.get("message", ""),
+    }
+
+
+def _keep(folder: str, report: dict[str, Any], text: str) -> None:
+    name = "-".join(part for part in (report["model"], report["run_date"]) if part)
+    path = f"{folder.rstrip('/')}/{name}.json"
+    try:
+        filesystem, place = fsspec.core.url_to_fs(path)
+        filesystem.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
+        with filesystem.open(place, "w") as stream:
+            stream.write(text + "\n")
+    except (OSError, ValueError, ImportError) as error:
+        _LOG.warning("%s: the run's status could not be written: %s", path, error)
+
+
+def _post(address: str, text: str) -> None:
+    request = urllib.request.Request(
+        address, data=text.encode(), headers={"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
+            pass
+    except (OSError, ValueError) as error:
+        # The address is a secret: it may be in the error's text.
+        _LOG.warning("the run's status could not be posted: %s", type(error).__name__)
