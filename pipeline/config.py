@@ -61,7 +61,7 @@ class ExamplesConfig(BaseConfig):
 
 
 class BeamConfig(BaseConfig):
-    """Where Beam runs; see docs for the measured choice on few cores."""
+    """Where Beam runs; presets are in `conf/beam`, docs/beam.md says how to choose."""
 
     args: tuple[str, ...] = ("--runner=FnApiRunner", "--sdk_container_image=none")
 
@@ -138,7 +138,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     """Loads and validates one run configuration.
 
     Args:
-      path: YAML file; `extends: other.yaml` (relative to it) is merged below it.
+      path: YAML file; `extends: other.yaml` or a list of files (relative to it) is merged
+        below it, the later ones of a list over the earlier ones.
       overrides: `key.path=value` texts; values are parsed as YAML.
 
     Raises:
@@ -151,7 +152,8 @@ def load_tree(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]
     """Loads a YAML file with what it extends, variables replaced; validates nothing.
 
     Args:
-      path: YAML file; `extends: other.yaml` (relative to it) is merged below it.
+      path: YAML file; `extends: other.yaml` or a list of files (relative to it) is merged
+        below it, the later ones of a list over the earlier ones.
       overrides: `key.path=value` texts; values are parsed as YAML.
 
     Raises:
@@ -202,10 +204,13 @@ def _load_tree(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: expected `key: value` pairs at the top, got {type(tree).__name__}"
         )
-    parent = tree.pop("extends", None)
-    if parent is None:
-        return tree
-    return merge_trees(_load_tree(path.parent / str(parent), (*seen, resolved)), tree)
+    parents = tree.pop("extends", None)
+    if not isinstance(parents, list):
+        parents = [] if parents is None else [parents]
+    below: dict[str, Any] = {}
+    for parent in parents:
+        below = merge_trees(below, _load_tree(path.parent / str(parent), (*seen, resolved)))
+    return merge_trees(below, tree)
 
 
 def _substitute(text: str, path: Path) -> str:

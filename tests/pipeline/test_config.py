@@ -91,10 +91,34 @@ def test_variables_defaults_overrides_and_extends(conf, monkeypatch):
     assert config.data.run_date.isoformat() == "2024-02-29"
 
 
+def test_several_files_are_merged_in_their_order(conf):
+    conf(
+        "name: base\ndata: {root: /base}\nmodel: {num_interests: 2, embedding_dim: 8}\n",
+        "base.yaml",
+    )
+    conf("extends: base.yaml\nmodel: {num_interests: 3}\nwork_dir: left\n", "left.yaml")
+    conf("work_dir: right\nbeam: {args: [--runner=X]}\n", "right.yaml")
+    config = load_config(conf("extends: [left.yaml, right.yaml]\nname: top\n"))
+    assert (config.name, config.work_dir, config.data.root) == ("top", "right", "/base")
+    assert (config.model.num_interests, config.model.embedding_dim) == (3, 8)
+    assert config.beam.args == ("--runner=X",)
+
+
+def test_a_file_that_two_parents_share_is_no_circle(conf):
+    conf(MINIMAL, "base.yaml")
+    conf("extends: base.yaml\n", "left.yaml")
+    conf("extends: base.yaml\n", "right.yaml")
+    load_config(conf("extends: [left.yaml, right.yaml]\n"))
+    load_config(conf(MINIMAL + "extends: []\n"))
+
+
 def test_extends_in_a_circle_is_refused(conf):
     conf("extends: b.yaml\n", "a.yaml")
     with pytest.raises(ConfigError, match="circle"):
         load_config(conf("extends: a.yaml\n", "b.yaml"))
+    conf("", "fine.yaml")
+    with pytest.raises(ConfigError, match="circle"):
+        load_config(conf("extends: [fine.yaml, a.yaml]\n", "b.yaml"))
 
 
 @pytest.mark.parametrize("text", ["no-equals", "=3", "data.root.deeper=3", "model=[1"])
