@@ -4,8 +4,10 @@ Shared by the pusher, the baseline resolver and the command line. Free of Tensor
 """
 
 from components.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, read_manifest
+from components.bundle.mirror import mirrored
 from components.bundle.pins import Pins, read_pins, write_pins
 from components.bundle.served import Served
+from components.bundle.spans import pushed_spans
 from components.bundle.verify import Bundle, open_bundle, resolve_version_dir, verify
 from components.bundle.versions import BundleVersion, latest_version, list_versions
 
@@ -19,7 +21,9 @@ __all__ = [
     "Served",
     "latest_version",
     "list_versions",
+    "mirrored",
     "open_bundle",
+    "pushed_spans",
     "read_manifest",
     "read_pins",
     "resolve_version_dir",

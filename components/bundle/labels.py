@@ -13,8 +13,9 @@ from pathlib import Path
 
 from components.bundle.links import sync_links
 from components.bundle.lock import config_lock, push_lock
-from components.bundle.model_config import server_configs, write_configs
-from components.bundle.pins import Pins, is_label, read_pins, write_pins
+from components.bundle.mirror import content_of, origin, pull, pull_all, send
+from components.bundle.model_config import MODELS_CONFIG, server_configs, write_configs
+from components.bundle.pins import PINS_NAME, Pins, is_label, read_pins, write_pins
 from components.bundle.served import Served, served_of
 from components.bundle.verify import verify
 from components.bundle.versions import BundleVersion, list_versions
@@ -30,6 +31,8 @@ def change(
 
     `pins.json` is written in one step; a process that is killed between that and the
     configurations leaves these behind, and the next change or push makes them right.
+    In the mirror of an object store both are written there as well. There is no lock for
+    that, so a change that somebody else's overtakes is refused.
 
     Args:
       model_dir: `<serving_dir>/<name>`.
@@ -45,14 +48,19 @@ def change(
       PushError: somebody else holds the lock.
     """
     model_dir = Path(os.path.abspath(model_dir))
+    pull_all(model_dir.parent)
     with push_lock(model_dir, wait_s):
         versions = list_versions(model_dir)
+        before = content_of(model_dir / PINS_NAME)
         pins = update(read_pins(model_dir), versions)
         sync_links(model_dir, versions)
         with config_lock(model_dir.parent):
             configs = server_configs(model_dir.parent, {model_dir.name: pins})
             write_pins(model_dir, pins)
+            send(model_dir, PINS_NAME, before, guarded=True)
             write_configs(model_dir.parent, configs)
+            send(model_dir.parent, MODELS_CONFIG)
+        _require_kept(model_dir, pins, versions)
     return served_of(pins, [bundle.version for bundle in versions])
 
 
@@ -64,9 +72,28 @@ def derive(model_dir: Path) -> None:
       OSError: a file can not be written.
     """
     model_dir = Path(os.path.abspath(model_dir))
+    pull_all(model_dir.parent)
     sync_links(model_dir, list_versions(model_dir))
     with config_lock(model_dir.parent):
         write_configs(model_dir.parent, server_configs(model_dir.parent))
+        send(model_dir.parent, MODELS_CONFIG)
+
+
+def _require_kept(model_dir: Path, pins: Pins, versions: list[BundleVersion]) -> None:
+    """Refuses pins of a version that a push removed from the store while they were written.
+
+    Raises:
+      BundleError: that happened.
+    """
+    if origin(model_dir) is None:
+        return
+    pull(model_dir)
+    gone = {v.version for v in versions} - {v.version for v in list_versions(model_dir)}
+    for version in sorted(gone & pins.kept):
+        raise BundleError(
+            f"version {version} was removed by a push while it was labelled or pinned; choose "
+            "another one, for what is labelled now is not there"
+        )
 
 
 def promoted(pins: Pins, versions: list[BundleVersion], version: int, label: str) -> Pins:

@@ -94,12 +94,16 @@ def content_digest(files: Mapping[str, FileEntry]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def manifest_text(manifest: Manifest) -> str:
+    """Returns the content of the sealed manifest's file."""
+    return json.dumps(manifest.sealed().model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+
+
 def write_manifest(directory: str | Path, manifest: Manifest) -> None:
     """Writes the sealed manifest into `directory` and flushes it to the disk."""
     path = Path(directory) / MANIFEST_NAME
-    text = json.dumps(manifest.sealed().model_dump(mode="json"), indent=2, allow_nan=False)
     with open(path, "w", encoding="utf-8") as stream:
-        stream.write(text + "\n")
+        stream.write(manifest_text(manifest))
         stream.flush()
         os.fsync(stream.fileno())
 

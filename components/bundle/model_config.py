@@ -15,6 +15,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from components.bundle.links import SCANN_TREE, has_links
+from components.bundle.mirror import shown
 from components.bundle.pins import Pins, read_pins
 from components.bundle.served import Served, served_of
 from components.bundle.versions import list_versions
@@ -41,6 +42,7 @@ def server_configs(
       BundleError: the pins of a model can not be read.
     """
     serving_dir = Path(os.path.abspath(serving_dir))
+    place = shown(serving_dir)
     plain = model_server_config_pb2.ModelServerConfig()
     scann = model_server_config_pb2.ModelServerConfig()
     # Without this a folder without models would give a file that says nothing at all.
@@ -53,7 +55,7 @@ def server_configs(
         given = (pins or {}).get(model_dir.name)
         own = read_pins(model_dir) if given is None else given
         served = served_of(own, published)
-        base = f"{own.server_root or serving_dir}/{model_dir.name}"
+        base = f"{own.server_root or place}/{model_dir.name}"
         _add(plain, model_dir.name, base, served)
         if has_links(model_dir):
             _add(scann, model_dir.name, f"{base}/{SCANN_TREE}", served)

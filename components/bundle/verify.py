@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, read_manifest
+from components.bundle.mirror import complete
 from components.bundle.versions import latest_version, scan
 from core.digest import file_sha256
 from core.errors import BundleError
@@ -35,6 +36,8 @@ def tree_files(directory: str | Path) -> list[str]:
 def verify(version_dir: str | Path) -> Manifest:
     """Checks the manifest, then every file against it.
 
+    In the mirror of an object store the files are downloaded first.
+
     Returns:
       The manifest.
 
@@ -43,6 +46,7 @@ def verify(version_dir: str | Path) -> Manifest:
     """
     root = Path(version_dir)
     manifest = read_manifest(root)
+    complete(root)
     present = set(tree_files(root)) - {MANIFEST_NAME}
     for name in sorted(manifest.files.keys() - present):
         raise BundleError(f"{root / name}: listed in the manifest, but missing; {_MEND}")

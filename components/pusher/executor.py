@@ -16,6 +16,7 @@ from components.pusher.push import ManifestFields, PushRequest, PushResult, push
 from components.serving_validator.layout import VALIDATION_FILE
 from core.errors import PushError
 from core.files import read_json, write_json
+from core.storage import local_or_url
 
 _log = logging.getLogger("tessera")
 
@@ -35,7 +36,7 @@ class Executor(base_executor.BaseExecutor):
             model_dir=_optional_uri(input_dict, "model"),
             evaluation_dir=_optional_uri(input_dict, "evaluation"),
             validation_dir=_optional_uri(input_dict, "validation"),
-            serving_dir=Path(exec_properties["serving_dir"]),
+            serving_dir=local_or_url(exec_properties["serving_dir"]),
             name=exec_properties["name"],
             fields=manifest_fields(exec_properties["manifest_json"], input_dict),
             config=PusherConfig.from_json(exec_properties["config_json"]),
@@ -117,6 +118,8 @@ def _properties(artifact: types.Artifact) -> dict[str, Any]:
     for key in ("input_fingerprint", "fingerprint"):
         if artifact.has_custom_property(key):
             found["data_fingerprint"] = artifact.get_string_custom_property(key)
+    if artifact.has_custom_property("data_root"):
+        found["data_root"] = artifact.get_string_custom_property("data_root")
     report = Path(artifact.uri) / "data_report.json"
     if "data_fingerprint" not in found and report.exists():
         found["data_fingerprint"] = str(read_json(report).get("fingerprint", ""))

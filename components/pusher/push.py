@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from components.bundle.labels import derive
 from components.bundle.lock import push_lock
 from components.bundle.manifest import Manifest, tessera_version
+from components.bundle.mirror import mirrored, pull, shown
 from components.bundle.model_status import wait_until_available
 from components.bundle.served import served
 from components.bundle.span import parse_span, span_date
@@ -25,17 +26,17 @@ from components.bundle.versions import (
     latest_version,
     list_versions,
     next_version,
-    write_last_version,
 )
 from components.config import PusherConfig
 from components.pusher.content import EVALUATION, Content, collect_content
-from components.pusher.ordered import CAN_NOT_RENAME, publish_ordered, remove_unfinished
-from components.pusher.retention import expired_versions, remove_version
-from components.pusher.staging import copy_content, publish, remove_staged, staging_folder
+from components.pusher.remote import StoreTarget
+from components.pusher.retention import expired_versions
+from components.pusher.target import FolderTarget, Target
 from components.serving_validator.layout import VALIDATION_FILE
 from core.config import BaseConfig
 from core.errors import BundleError, PushError
 from core.files import read_json
+from core.storage import is_remote
 
 _log = logging.getLogger("tessera")
 
@@ -76,12 +77,12 @@ class ManifestFields(BaseConfig):
 
 @dataclass(frozen=True)
 class PushRequest:
-    """What to publish and where."""
+    """What to publish and where: into a folder, or under a URL of an object store."""
 
     index_dir: Path
     model_dir: Path | None
     evaluation_dir: Path | None
-    serving_dir: Path
+    serving_dir: Path | str
     name: str
     fields: ManifestFields = field(default_factory=ManifestFields)
     config: PusherConfig = field(default_factory=PusherConfig)
@@ -95,7 +96,7 @@ class PushResult:
 
     pushed: bool
     version: int | None
-    destination: Path | None
+    destination: Path | str | None
     reason: str
     removed: tuple[int, ...] = ()
 
@@ -125,82 +126,91 @@ def push(
         return PushResult(False, None, None, "not blessed: nothing was published")
     if not validated:
         return PushResult(False, None, None, _not_validated(request.validation_dir))
-    model_dir = Path(os.path.abspath(request.serving_dir / request.name))
+    clock = now or _utc_now
+    place = f"{request.serving_dir}/{request.name}"
+    place = place if is_remote(place) else os.path.abspath(place)
     try:
         content = collect_content(
             request.index_dir, request.model_dir, request.evaluation_dir, request.validation_dir
         )
-        model_dir.mkdir(parents=True, exist_ok=True)
-        with push_lock(model_dir, request.lock_wait_s):
-            remove_staged(model_dir)
-            remove_unfinished(model_dir)
-            result = _push_locked(request, content, model_dir, now or _utc_now)
-            _derive(model_dir)
-            return result
+        with mirrored(request.serving_dir) as serving_dir:
+            model_dir = Path(os.path.abspath(serving_dir / request.name))
+            model_dir.mkdir(parents=True, exist_ok=True)
+            target = _target(request, place, clock)
+            with push_lock(model_dir, request.lock_wait_s):
+                target.clean(model_dir)
+                result = _push_locked(request, content, model_dir, target, clock)
+                _derive(model_dir)
+                return result
     except (OSError, BundleError) as error:
         raise PushError(
-            f"publishing to {model_dir} failed: {error}; no new version is visible, "
+            f"publishing to {place} failed: {error}; no new version is visible, "
             "the versions published before are untouched"
         ) from error
 
 
+def _target(request: PushRequest, place: str, clock: Callable[[], dt.datetime]) -> Target:
+    if is_remote(place):
+        return StoreTarget(place, clock)
+    return FolderTarget(request.config.publish == "ordered")
+
+
 def _push_locked(
-    request: PushRequest, content: Content, model_dir: Path, now: Callable[[], dt.datetime]
+    request: PushRequest,
+    content: Content,
+    model_dir: Path,
+    target: Target,
+    clock: Callable[[], dt.datetime],
 ) -> PushResult:
     parent = latest_version(model_dir)
     same = _same_content(model_dir, content.digest, request.fields)
     if same is not None:
         reason = f"version {same.version} already has this content: nothing to publish"
-        return PushResult(True, same.version, same.path, reason)
+        return PushResult(True, same.version, _destination(same.path), reason)
     refusal = _older_than_served(request, parent) or _overtaken(request, parent)
     if refusal:
         return PushResult(False, None, None, refusal)
-    version = next_version(model_dir)
+    version = target.claim(next_version(model_dir))
     fields = request.fields.model_dump()
     manifest = Manifest(
         **fields | {"model_version": fields["model_version"] or version},
         name=request.name,
         version=version,
-        created_at=now().isoformat(timespec="seconds"),
+        created_at=clock().isoformat(timespec="seconds"),
         tessera_version=tessera_version(),
         content_digest=content.digest,
         metrics=_metrics(request.evaluation_dir),
         parent_version=None if parent is None else parent.version,
         files=content.files,
     )
-    _write(content, manifest, model_dir, request.config.publish == "ordered")
-    loaded = _await_server(request, model_dir, version)
-    ordered = request.config.publish == "ordered"
-    removed = _retain(model_dir, request.config.keep_versions, ordered)
+    target.write(content, manifest, model_dir, lambda: _too_late(request, version, model_dir))
+    loaded = _await_server(request, model_dir, version, target)
+    removed = _retain(model_dir, request.config.keep_versions, target)
     reason = f"published version {version}: {len(content.files)} files, {_size(manifest)}{loaded}"
-    return PushResult(True, version, model_dir / str(version), reason, removed)
+    return PushResult(True, version, _destination(model_dir / str(version)), reason, removed)
 
 
-def _write(content: Content, manifest: Manifest, model_dir: Path, ordered: bool) -> None:
-    """Makes the version appear, by a rename or, where that does not exist, in order."""
-    final = model_dir / str(manifest.version)
-    write_last_version(model_dir, manifest.version)
-    if ordered:
-        publish_ordered(content, manifest, final)
-        return
-    with staging_folder(model_dir) as staging:
-        copy_content(content, staging)
-        try:
-            publish(staging, manifest, final)
-            return
-        except OSError as error:
-            if error.errno not in CAN_NOT_RENAME:
-                raise
-            _log.warning(
-                "%s: folders can not be renamed here (%s), so the version is written in place; "
-                "`pusher.publish: ordered` saves the first copy",
-                model_dir,
-                error.strerror,
-            )
-    publish_ordered(content, manifest, final)
+def _destination(path: Path) -> Path | str:
+    """Returns a version's folder, or its URL where the folder is but a mirror."""
+    text = shown(path)
+    return text if is_remote(text) else path
 
 
-def _await_server(request: PushRequest, model_dir: Path, version: int) -> str:
+def _too_late(request: PushRequest, version: int, model_dir: Path) -> str:
+    """Returns why a version may not appear after what others published meanwhile, else ''."""
+    newest, span = latest_version(model_dir), request.fields.span
+    refusal = _older_than_served(request, newest) or _overtaken(request, newest)
+    if refusal or newest is None or newest.version < version:
+        return refusal
+    if span is not None and newest.manifest.span is not None and newest.manifest.span < span:
+        return (
+            f"version {newest.version}, of an earlier day, was published meanwhile and would stay "
+            "the newest: run the same command again"
+        )
+    return ""
+
+
+def _await_server(request: PushRequest, model_dir: Path, version: int, target: Target) -> str:
     """Waits until the configured server has loaded what was published.
 
     Returns:
@@ -221,19 +231,20 @@ def _await_server(request: PushRequest, model_dir: Path, version: int) -> str:
     try:
         wait_until_available(server, request.name, version, request.config.server_timeout_s)
     except BaseException as error:
-        after = _take_away(model_dir / str(version), request.config.publish == "ordered")
+        after = _take_away(model_dir / str(version), target)
         if not isinstance(error, PushError):
             raise
         raise PushError(f"{error}; {after}, the versions published before are untouched") from error
     return f", loaded by {server}"
 
 
-def _take_away(path: Path, ordered: bool) -> str:
+def _take_away(path: Path, target: Target) -> str:
     """Removes a version that its server does not load; returns what became of it."""
     try:
-        remove_version(path, ordered)
-    except OSError as error:
-        return f"{path} could not be taken away ({error.strerror}): remove it by hand"
+        target.remove(path)
+    except (OSError, BundleError) as error:
+        detail = getattr(error, "strerror", None) or error
+        return f"{path} could not be taken away ({detail}): remove it by hand"
     _derive(path.parent)
     return f"version {path.name} was taken away again"
 
@@ -306,12 +317,13 @@ def _overtaken(request: PushRequest, newest: BundleVersion | None) -> str:
     )
 
 
-def _retain(model_dir: Path, keep_versions: int, ordered: bool) -> tuple[int, ...]:
+def _retain(model_dir: Path, keep_versions: int, target: Target) -> tuple[int, ...]:
     """Removes expired versions; the push has succeeded, so trouble here only warns."""
     removed = []
     try:
+        pull(model_dir)  # in an object store somebody may have labelled one since
         for path in expired_versions(model_dir, keep_versions):
-            remove_version(path, ordered)
+            target.remove(path)
             removed.append(int(path.name))
     except (OSError, BundleError) as error:
         _log.warning("old versions in %s were not all removed: %s", model_dir, error)
