@@ -15,6 +15,11 @@ from pipeline import environment
 #: command -> (module, attribute, one-line help); modules load when they are called.
 _COMMANDS = {
     "run": ("pipeline.commands.run", "run", "Run the whole pipeline on this machine."),
+    "compile": (
+        "pipeline.commands.compile",
+        "compile_command",
+        "Compile the pipeline for Kubeflow.",
+    ),
     "experiment": (
         "pipeline.commands.experiment",
         "experiment",

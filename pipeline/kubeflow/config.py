@@ -123,6 +123,9 @@ class KubeflowConfig(BaseConfig):
     namespace: str = Field("", description="for a multi-user installation")
     experiment: str = Field("", description="'': the name of the pipeline")
     service_account: str = ""
+    status_dir: str = Field(
+        "", description="folder or URL that keeps how each run ended; empty: only the log says it"
+    )
     retry: RetryConfig = RetryConfig()
     resources: dict[str, ResourceConfig] = Field(
         default={"default": ResourceConfig()},

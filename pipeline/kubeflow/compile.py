@@ -1,0 +1,119 @@
+"""Compiles the pipeline for Kubeflow Pipelines v2, without a network.
+
+TFX's own compiler makes the specification; `pipeline.kubeflow.finalize` mends and
+completes it, `pipeline.kubeflow.lint` checks it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
+    KubeflowV2DagRunner,
+    KubeflowV2DagRunnerConfig,
+)
+from tfx.orchestration.pipeline import Pipeline
+
+from components.status_report.component import StatusReport
+from core.errors import ConfigError
+from pipeline.config import RunConfig
+from pipeline.dag import Paths, build_components
+from pipeline.kubeflow.finalize import finalize
+from pipeline.kubeflow.lint import lint
+from pipeline.kubeflow.parameters import DATA_ROOT, MODEL_NAME, RUN_DATE, SERVING_ROOT
+from pipeline.kubeflow.platform import platform_spec
+from pipeline.schemas import read_schemas
+
+#: What a container runs: TFX's own entry point does not run on open-source Kubeflow.
+COMMAND = ("python", "-m", "pipeline.kubeflow.entrypoint")
+
+
+def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
+    """Compiles a configuration.
+
+    Args:
+      config: its `kubeflow.image` must be set.
+
+    Returns:
+      The pipeline specification, and the platform specification where one is needed:
+      the documents of the YAML file.
+
+    Raises:
+      ConfigError: the configuration can not run on Kubeflow; lists every reason.
+    """
+    _refuse(config)
+    runner = KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(
+            default_image=config.kubeflow.image,
+            default_commands=list(COMMAND),
+            # The only version of the schema that the open-source backend takes.
+            use_pipeline_spec_2_1=True,
+        )
+    )
+    runner.set_exit_handler(
+        StatusReport(run_date="", model_name=config.name, status_dir=config.kubeflow.status_dir)
+    )
+    nodes = build_components(config, _paths(config))
+    pipeline = Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=config.kubeflow.pipeline_root,
+        components=nodes,
+        enable_cache=False,
+        beam_pipeline_args=list(config.beam.args),
+    )
+    compiled = runner.run(pipeline, write_out=False)["pipelineSpec"]
+    spec = finalize(compiled, config, _defaults(config))
+    documents = [spec, *platform_spec(spec, config.kubeflow)]
+    problems = lint(documents)
+    if problems:
+        raise ConfigError(
+            f"the compiled pipeline would not run on Kubeflow, for {len(problems)} reason(s):\n  "
+            + "\n  ".join(problems)
+        )
+    return documents
+
+
+def node_ids(nodes: list[BaseNode]) -> list[str]:
+    """Returns the ids of the tasks."""
+    return [node.id for node in nodes]
+
+
+def _refuse(config: RunConfig) -> None:
+    if not config.kubeflow.image:
+        raise ConfigError(
+            "kubeflow.image is not set: give the image of this project, NAME@sha256:DIGEST or "
+            "NAME:TAG (see the Dockerfile)"
+        )
+    if config.pipeline != "train":
+        raise ConfigError(
+            "pipeline: refresh can not be compiled: it is planned with the version that is served "
+            "when it starts; run `tessera run --conf` with it in a container instead"
+        )
+
+
+def _defaults(config: RunConfig) -> dict[str, str]:
+    """Returns the parameters that a run need not name."""
+    defaults = {
+        DATA_ROOT: config.data.root,
+        SERVING_ROOT: config.serving_dir,
+        MODEL_NAME: config.name,
+    }
+    if config.data.layout == "single":
+        defaults[RUN_DATE] = ""
+    return defaults
+
+
+def _paths(config: RunConfig) -> Paths:
+    schema, corpus_schema = read_schemas(config)
+    return Paths(
+        data_root=RuntimeParameter(DATA_ROOT, ptype=str),
+        serving_dir=RuntimeParameter(SERVING_ROOT, ptype=str),
+        schema=schema,
+        corpus_schema=corpus_schema,
+        checkpoint_dir=config.kubeflow.checkpoint_dir,
+        dead_letter_dir=config.kubeflow.dead_letter_dir,
+        run_date=RuntimeParameter(RUN_DATE, ptype=str),
+        model_name=RuntimeParameter(MODEL_NAME, ptype=str),
+    )

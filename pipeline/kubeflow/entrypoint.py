@@ -1,0 +1,178 @@
+"""What every container of the compiled pipeline runs: `python -m pipeline.kubeflow.entrypoint`.
+
+TFX's own entry point does not run on open-source Kubeflow Pipelines v2. This one mends what
+the backend passes (`pipeline.kubeflow.invocation`), calls TFX's, and mends what that wrote.
+`pipeline.kubeflow.fixes` makes sure that TFX is the one that this was written for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from core.errors import TesseraError
+from pipeline import environment
+from pipeline.kubeflow.secrets import redacted
+
+#: `remote`: artifacts stay in object storage, for Beam workers on other machines.
+ARTIFACTS_VARIABLE = "TESSERA_ARTIFACTS"
+#: An artifact without any file would not survive object storage.
+KEEP_FILE = ".keep"
+_LOG = logging.getLogger("tessera")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one task.
+
+    Args:
+      arguments: as compiled, the placeholder replaced; those that are not known here are
+        Beam's.
+
+    Returns:
+      The exit code: 0 done, 1 the task failed, 2 configuration or data are wrong.
+    """
+    parsed, beam_args = _parser().parse_known_args(arguments)
+    _log_to_stderr()
+    try:
+        _run(parsed, beam_args)
+    except TesseraError as error:
+        _LOG.error("%s", error)
+        return error.exit_code
+    except Exception:
+        _LOG.error("%s", traceback.format_exc())
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.kubeflow.entrypoint", allow_abbrev=False
+    )
+    parser.add_argument("--executor_class_path", required=True)
+    parser.add_argument("--json_serialized_invocation_args", required=True)
+    parser.add_argument("--json_serialized_inputs_spec_args", default="{}")
+    parser.add_argument("--json_serialized_outputs_spec_args", default="{}")
+    return parser
+
+
+def _run(parsed: argparse.Namespace, beam_args: list[str]) -> None:
+    # TFX takes seconds to import: only once the arguments are known to be good.
+    from pipeline.kubeflow import fixes
+    from pipeline.kubeflow.invocation import prepare, restored
+    from pipeline.kubeflow.uris import launcher_root
+
+    fixes.check()
+    remote = os.environ.get(ARTIFACTS_VARIABLE) == "remote"
+    invocation = prepare(
+        parsed.json_serialized_invocation_args,
+        parsed.json_serialized_inputs_spec_args,
+        parsed.json_serialized_outputs_spec_args,
+        launcher_root(),
+        remote,
+    )
+    _clear(invocation.output_file, invocation.outputs.values())
+    _execute(parsed, beam_args, invocation.executor_input)
+    for place in invocation.outputs.values():
+        if place in invocation.uris:
+            _keep(Path(place))
+        elif remote:
+            remove_directory_markers(place)
+    written = Path(invocation.output_file)
+    written.write_text(restored(written.read_text(), invocation.uris))
+
+
+def _execute(parsed: argparse.Namespace, beam_args: list[str], executor_input: object) -> None:
+    from google.protobuf import json_format
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
+
+    arguments = argparse.Namespace(
+        executor_class_path=parsed.executor_class_path,
+        json_serialized_invocation_args=json_format.MessageToJson(executor_input),
+        json_serialized_inputs_spec_args=parsed.json_serialized_inputs_spec_args,
+    )
+    kubeflow_v2_run_executor._run_executor(arguments, beam_args)
+
+
+def _clear(output_file: str, places: object) -> None:
+    """Removes what an earlier attempt left.
+
+    TFX takes an existing output file for the answer of a driver, and older backends name the
+    same file for every task; half-made outputs must not be uploaded with the new ones.
+    """
+    Path(output_file).unlink(missing_ok=True)
+    Path(output_file).parent.mkdir(parents=True, exist_ok=True)
+    for place in places:  # type: ignore[attr-defined]
+        if "://" not in place:
+            shutil.rmtree(place, ignore_errors=True)
+            Path(place).mkdir(parents=True, exist_ok=True)
+
+
+def _keep(folder: Path) -> None:
+    if not any(path.is_file() for path in folder.rglob("*")):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / KEEP_FILE).touch()
+
+
+def remove_directory_markers(uri: str) -> int:
+    """Removes empty objects whose name ends in `/` below a URI.
+
+    TensorFlow's writers for object storage leave them; the launcher then fails on every
+    download, because it takes them for files (kubeflow/pipelines#13476).
+
+    Returns:
+      How many there were.
+    """
+    import fsspec
+
+    filesystem, place = fsspec.core.url_to_fs(uri)
+    found = filesystem.find(place, withdirs=True, detail=True)
+    markers = [
+        name
+        for name, entry in found.items()
+        if str(entry.get("Key", entry.get("name", name))).endswith("/") and not entry.get("size")
+    ]
+    for name in markers:
+        filesystem.rm_file(name if name.endswith("/") else f"{name}/")
+    return len(markers)
+
+
+class _Redacting(logging.Formatter):
+    """Masks what looks like a secret."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    _LOG.setLevel(logging.INFO)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process without running destructors.
+
+    Object-storage clients inside TensorFlow abort the interpreter's exit ("pure virtual method
+    called"), which would turn a finished task into a failed one.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    environment.prepare()
+    try:
+        _code = main()
+    except SystemExit as ended:  # of the argument parser
+        _code = ended.code if isinstance(ended.code, int) else 2
+    leave(_code)

@@ -1,0 +1,146 @@
+"""Mends and completes what TFX 1.16 compiles, so that open-source Kubeflow runs it.
+
+Each step says what is wrong without it. The input is a plain dictionary, the JSON form of
+`ml_pipelines.PipelineSpec`; nothing here imports TFX.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.kubeflow.config import KubeflowConfig, ResourceConfig, RetryConfig
+from pipeline.kubeflow.parameters import MODEL_NAME, RUN_DATE
+
+#: TFX's name of the graph below the exit handler.
+TFX_DAG = "tfx-dag"
+EXIT_HANDLER = "StatusReport"
+OUTPUTS_SPEC_FLAG = "--json_serialized_outputs_spec_args"
+#: They look at tables, published versions, the machine or the clock, which Kubeflow's cache
+#: key does not know.
+NEVER_CACHED = frozenset(
+    {"RetrievalExampleGen", "BaselineResolver", "ServingValidator", "Pusher", EXIT_HANDLER}
+)
+_ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+
+
+def finalize(
+    compiled: Mapping[str, Any], config: RunConfig, defaults: Mapping[str, str]
+) -> dict[str, Any]:
+    """Returns a specification that open-source Kubeflow accepts and runs.
+
+    Args:
+      compiled: what TFX's runner returned under `pipelineSpec`.
+      config: retries, resources, environment and caching.
+      defaults: values of the parameters that a run need not name.
+    """
+    spec = copy.deepcopy(dict(compiled))
+    spec["defaultPipelineRoot"] = config.kubeflow.pipeline_root
+    _give_defaults(spec, defaults)
+    _hand_parameters_down(spec)
+    _hand_status_to_exit_handler(spec)
+    for name, task in container_tasks(spec):
+        task["retryPolicy"] = retry_policy(config.kubeflow.retry)
+        task["cachingOptions"] = {"enableCache": config.kubeflow.cache and name not in NEVER_CACHED}
+    for name, component in spec["components"].items():
+        if "executorLabel" in component:
+            executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
+            _complete_container(executor["container"], name, component, config.kubeflow)
+    return spec
+
+
+def container_tasks(spec: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the name and the task of everything that runs in a container, sorted by name."""
+    components = spec.get("components", {})
+    graphs = [spec.get("root", {}), *components.values()]
+    tasks = [item for graph in graphs for item in graph.get("dag", {}).get("tasks", {}).items()]
+    for name, task in sorted(tasks, key=lambda item: item[0]):
+        if "dag" not in components.get(task.get("componentRef", {}).get("name"), {}):
+            yield name, task
+
+
+def retry_policy(retry: RetryConfig) -> dict[str, Any]:
+    """Returns the JSON of a `PipelineTaskSpec.RetryPolicy`."""
+    return {
+        "maxRetryCount": retry.max_retries,
+        "backoffDuration": f"{retry.backoff_s}s",
+        "backoffFactor": retry.backoff_factor,
+        "backoffMaxDuration": f"{retry.backoff_max_s}s",
+    }
+
+
+def _give_defaults(spec: dict[str, Any], defaults: Mapping[str, str]) -> None:
+    """TFX drops the defaults of run-time parameters: every run would have to name them all."""
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    for name, value in defaults.items():
+        if name in parameters:
+            parameters[name] |= {"defaultValue": value, "isOptional": True}
+
+
+def _hand_parameters_down(spec: dict[str, Any]) -> None:
+    """Below an exit handler TFX refers to inputs of `tfx-dag` that it does not declare.
+
+    The backend answers that the parent DAG does not have the input parameter.
+    """
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    graph = spec["components"][TFX_DAG]
+    graph["inputDefinitions"] = {
+        "parameters": {
+            name: {"parameterType": p["parameterType"]} for name, p in parameters.items()
+        }
+    }
+    spec["root"]["dag"]["tasks"][TFX_DAG]["inputs"] = {
+        "parameters": {name: {"componentInputParameter": name} for name in parameters}
+    }
+
+
+def _hand_status_to_exit_handler(spec: dict[str, Any]) -> None:
+    """The backend passes a structure as the status, where TFX declares a string.
+
+    TFX also gives an exit handler no run-time parameter: it gets them here.
+    """
+    declared = spec["components"][EXIT_HANDLER]["inputDefinitions"]["parameters"]
+    declared["final_status"]["parameterType"] = "TASK_FINAL_STATUS"
+    given = spec["root"]["dag"]["tasks"][EXIT_HANDLER]["inputs"]["parameters"]
+    for name in (RUN_DATE, MODEL_NAME):
+        given[name] = {"componentInputParameter": name}
+
+
+def _complete_container(
+    container: dict[str, Any],
+    name: str,
+    component: Mapping[str, Any],
+    kubeflow: KubeflowConfig,
+) -> None:
+    # The backend hands on types of artifacts in a reduced form, or none: the entry point
+    # takes those of the outputs from here, as TFX does for those of the inputs.
+    outputs = json.dumps(component.get("outputDefinitions", {}), sort_keys=True)
+    container["args"] = [*container["args"], OUTPUTS_SPEC_FLAG, outputs]
+    container["env"] = [
+        {"name": key, "value": value}
+        for key, value in sorted((_ENVIRONMENT | kubeflow.env).items())
+    ]
+    resources = kubeflow.resources.get(name) or kubeflow.resources.get("default")
+    if resources is not None and (wanted := _resources(resources)):
+        container["resources"] = wanted
+
+
+def _resources(resources: ResourceConfig) -> dict[str, Any]:
+    """Returns the JSON of a `ResourceSpec`: cores, gigabytes."""
+    wanted = {
+        "cpuRequest": resources.cpu_request,
+        "cpuLimit": resources.cpu_limit,
+        "memoryRequest": resources.memory_request_gb,
+        "memoryLimit": resources.memory_limit_gb,
+    }
+    found: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+    if resources.accelerator_type is not None:
+        found["accelerator"] = {
+            "type": resources.accelerator_type,
+            # 64-bit integers are strings in the JSON form of a message.
+            "count": str(resources.accelerator_count),
+        }
+    return found

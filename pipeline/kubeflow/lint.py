@@ -1,0 +1,286 @@
+"""What the backend enforces, and what makes a pipeline fail only once it runs.
+
+Every rule is a function from the documents of a compiled file to its problems; `RULES`
+names them all with their reason. Checked before a file is written, and by
+`tessera compile --check FILE`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from google.protobuf import json_format
+from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
+from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb2
+
+from pipeline.kubeflow.finalize import NEVER_CACHED, container_tasks
+from pipeline.kubeflow.graph import graph_problems
+from pipeline.kubeflow.parameters import DATA_ROOT, RUN_DATE, SERVING_ROOT
+from pipeline.kubeflow.secrets import looks_secret
+
+Documents = Sequence[Mapping[str, Any]]
+
+SCHEMA_VERSION = "2.1.0"
+#: Kubernetes stores at most 1.5 MiB per object, and a workflow holds the specification.
+MAX_BYTES = 500_000
+#: The kernel takes 128 KiB as one argument, and `{{$}}` becomes one.
+MAX_TASK_BYTES = 100_000
+ENTRYPOINT = ("python", "-m", "pipeline.kubeflow.entrypoint")
+_PIPELINE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+#: Argo's rule for names of templates and tasks.
+_TASK_NAME = re.compile(r"[a-zA-Z0-9](-?[a-zA-Z0-9]){0,62}")
+_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
+_TAG = re.compile(r"[^@\s]*[^@\s:/]:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_ABSOLUTE = re.compile(r"(?:file://)?/[^/\s]+(?:/[^/\s]+)*/?")
+_URL = re.compile(r"[a-z][a-z0-9]*://.+")
+
+
+class Rule(NamedTuple):
+    """One rule.
+
+    Attributes:
+      name: what problems begin with.
+      reason: what happens without it.
+      check: yields problems, free of the name.
+    """
+
+    name: str
+    reason: str
+    check: Callable[[Documents], Iterator[str]]
+
+
+def lint(documents: Documents) -> list[str]:
+    """Returns every problem of a compiled file, `rule: problem`.
+
+    Args:
+      documents: the pipeline specification, and the platform specification if there is one.
+    """
+    if not documents or "pipelineInfo" not in documents[0]:
+        return ["documents: the first document is no pipeline specification"]
+    problems = [f"{rule.name}: {text}" for rule in RULES for text in rule.check(documents)]
+    return list(dict.fromkeys(problems))
+
+
+def _schema_version(documents: Documents) -> Iterator[str]:
+    found = documents[0].get("schemaVersion")
+    if found != SCHEMA_VERSION:
+        yield f"schemaVersion is {found!r}, the backend takes {SCHEMA_VERSION} alone"
+
+
+def _parses(documents: Documents) -> Iterator[str]:
+    spec = documents[0]
+    messages = [
+        ("the pipeline specification", pipeline_pb2.PipelineSpec, spec),
+        (
+            "deploymentSpec",
+            pipeline_pb2.PipelineDeploymentConfig,
+            spec.get("deploymentSpec", {}),
+        ),
+    ]
+    for label, executor in _platform_executors(documents).items():
+        # Tolerations are younger than the message of the kfp-kubernetes that kfp 2.5 takes.
+        known = {key: value for key, value in executor.items() if key != "tolerations"}
+        messages.append((f"platform {label}", kubernetes.KubernetesExecutorConfig, known))
+    for what, message, tree in messages:
+        try:
+            json_format.ParseDict(tree, message())
+        except json_format.ParseError as error:
+            yield f"{what} does not parse: {error}"
+
+
+def _names(documents: Documents) -> Iterator[str]:
+    spec = documents[0]
+    name = spec["pipelineInfo"].get("name", "")
+    if not _PIPELINE_NAME.fullmatch(name):
+        yield f"pipeline name {name!r}: lower-case letters, digits and '-' only, 63 at most"
+    graphs = [spec.get("root", {}), *spec.get("components", {}).values()]
+    tasks = {task for graph in graphs for task in graph.get("dag", {}).get("tasks", {})}
+    for task in sorted({*tasks, *spec.get("components", {})}):
+        if not _TASK_NAME.fullmatch(task):
+            yield f"task or component {task!r}: letters, digits and single '-' only, 63 at most"
+
+
+def _executors(documents: Documents) -> Iterator[str]:
+    for label, executor in _executors_of(documents):
+        kinds = set(executor) & {"container", "importer", "resolver", "customJob"}
+        for kind in sorted(kinds & {"resolver", "customJob"}):
+            yield f"{label} is a {kind}, which the open-source backend does not implement"
+        if not kinds:
+            yield f"{label} has no container"
+        if "lifecycle" in executor.get("container", {}):
+            yield f"{label} has a lifecycle hook, which the open-source backend never runs"
+
+
+def _constants(documents: Documents) -> Iterator[str]:
+    for name, task in container_tasks(documents[0]):
+        for key, source in task.get("inputs", {}).get("parameters", {}).items():
+            if "runtimeValue" in source and "constant" not in source["runtimeValue"]:
+                kinds = ", ".join(source["runtimeValue"])
+                yield f"{name}.{key}: the backend's driver reads constants alone, not {kinds}"
+
+
+def _graph(documents: Documents) -> Iterator[str]:
+    yield from graph_problems(documents[0])
+
+
+def _images(documents: Documents) -> Iterator[str]:
+    for label, container in _containers(documents):
+        image = container.get("image", "")
+        if not (_DIGEST.fullmatch(image) or _TAG.fullmatch(image)):
+            yield f"{label}: image {image!r} is not pinned by a digest or by a tag but latest"
+
+
+def _commands(documents: Documents) -> Iterator[str]:
+    for label, container in _containers(documents):
+        if tuple(container.get("command", ())) != ENTRYPOINT:
+            yield (
+                f"{label}: runs {' '.join(container.get('command', ())) or 'nothing'}, not "
+                f"{' '.join(ENTRYPOINT)}; TFX's own entry point fails on this backend"
+            )
+
+
+def _local_paths(documents: Documents) -> Iterator[str]:
+    mounts = _mounts(documents)
+    for where, text in _strings(documents[0]):
+        if _ABSOLUTE.fullmatch(text) and not _below(text.removeprefix("file://"), mounts):
+            yield f"{where}: {text!r} is an absolute path of one machine, under no mounted volume"
+
+
+def _places(documents: Documents) -> Iterator[str]:
+    parameters = _root_parameters(documents)
+    for name in (DATA_ROOT, SERVING_ROOT):
+        default = parameters.get(name, {}).get("defaultValue")
+        if not default or _URL.fullmatch(default) or _below(default, _mounts(documents)):
+            continue
+        yield f"{name} is {default!r}, which no pod has: give a URL or a mounted volume's folder"
+
+
+def _secrets(documents: Documents) -> Iterator[str]:
+    for where, text in _strings(documents[0]):
+        if looks_secret(text):
+            yield f"{where}: looks like a secret; use kubeflow.pods.secrets"
+    for label, container in _containers(documents):
+        for entry in container.get("env", ()):
+            if looks_secret(entry.get("value", ""), entry.get("name", "")):
+                yield f"{label}: variable {entry['name']} looks like a secret; use pods.secrets"
+
+
+def _retries(documents: Documents) -> Iterator[str]:
+    for name, task in container_tasks(documents[0]):
+        policy = task.get("retryPolicy", {})
+        if not policy.get("maxRetryCount") or not policy.get("backoffDuration"):
+            yield f"{name} has no retryPolicy with a pause: one lost pod would end the run"
+
+
+def _caching(documents: Documents) -> Iterator[str]:
+    for name, task in container_tasks(documents[0]):
+        cached = task.get("cachingOptions", {}).get("enableCache", False)
+        if cached and name in NEVER_CACHED:
+            yield f"{name} is cached, but reads what the backend's cache key does not know"
+
+
+def _exit_handler(documents: Documents) -> Iterator[str]:
+    tasks = documents[0].get("root", {}).get("dag", {}).get("tasks", {})
+    handlers = [
+        name
+        for name, task in tasks.items()
+        if task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED"
+    ]
+    if not handlers:
+        yield "no task reports how the run ended"
+    components = documents[0].get("components", {})
+    for name in handlers:
+        declared = components.get(name, {}).get("inputDefinitions", {}).get("parameters", {})
+        if declared.get("final_status", {}).get("parameterType") != "TASK_FINAL_STATUS":
+            yield f"{name}: final_status must be a TASK_FINAL_STATUS, the backend passes no string"
+
+
+def _run_date(documents: Documents) -> Iterator[str]:
+    parameter = _root_parameters(documents).get(RUN_DATE)
+    if parameter is None:
+        yield f"no parameter {RUN_DATE}: every run would read the same days"
+    elif parameter.get("defaultValue"):
+        yield f"{RUN_DATE} has a default: a run that forgets it would train on another day's data"
+
+
+def _size(documents: Documents) -> Iterator[str]:
+    size = len(json.dumps(list(documents)).encode())
+    if size > MAX_BYTES:
+        yield f"{size:,} bytes; {MAX_BYTES:,} at most"
+    for name, task in container_tasks(documents[0]):
+        constants = len(json.dumps(task.get("inputs", {})).encode())
+        if constants > MAX_TASK_BYTES:
+            yield f"{name}: {constants:,} bytes of inputs become one argument; 100,000 at most"
+
+
+RULES = (
+    Rule("schema-version", "the API server refuses every other version", _schema_version),
+    Rule("parses", "the API server parses strictly", _parses),
+    Rule("names", "Argo and the API server refuse other names", _names),
+    Rule("executors", "the open-source backend implements containers and importers", _executors),
+    Rule("constants", "the driver fails on other values", _constants),
+    Rule("graph", "a dangling reference fails when its task starts", _graph),
+    Rule("images", "a moving tag runs other code on a retry", _images),
+    Rule("commands", "TFX's entry point can not read what this backend passes", _commands),
+    Rule("local-paths", "a path of the compiling machine exists in no pod", _local_paths),
+    Rule("places", "tables and bundles must be where pods can reach them", _places),
+    Rule("secrets", "everybody who sees a run sees its specification", _secrets),
+    Rule("retries", "TFX compiles none", _retries),
+    Rule("caching", "the cache would answer for data that has changed", _caching),
+    Rule("exit-handler", "a failed run would be silent", _exit_handler),
+    Rule("run-date", "the day must come from the schedule", _run_date),
+    Rule("size", "etcd and the kernel have limits", _size),
+)
+
+
+def _executors_of(documents: Documents) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield from sorted(documents[0].get("deploymentSpec", {}).get("executors", {}).items())
+
+
+def _containers(documents: Documents) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for label, executor in _executors_of(documents):
+        if "container" in executor:
+            yield label, executor["container"]
+
+
+def _platform_executors(documents: Documents) -> Mapping[str, Any]:
+    platform = documents[1] if len(documents) > 1 else {}
+    kubernetes_part = platform.get("platforms", {}).get("kubernetes", {})
+    executors: Mapping[str, Any] = kubernetes_part.get("deploymentSpec", {}).get("executors", {})
+    return executors
+
+
+def _mounts(documents: Documents) -> tuple[str, ...]:
+    executors = _platform_executors(documents).values()
+    return tuple({mount["mountPath"] for e in executors for mount in e.get("pvcMount", ())})
+
+
+def _below(path: str, mounts: tuple[str, ...]) -> bool:
+    return any(f"{path}/".startswith(f"{mount.rstrip('/')}/") for mount in mounts)
+
+
+def _root_parameters(documents: Documents) -> Mapping[str, Any]:
+    root = documents[0].get("root", {}).get("inputDefinitions", {})
+    parameters: Mapping[str, Any] = root.get("parameters", {})
+    return parameters
+
+
+def _strings(tree: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """Yields every string with its place, also those inside strings that hold JSON."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from _strings(value, f"{where}.{key}" if where else str(key))
+    elif isinstance(tree, (list, tuple)):
+        for number, value in enumerate(tree):
+            yield from _strings(value, f"{where}[{number}]")
+    elif isinstance(tree, str):
+        if tree[:1] in ("{", "["):
+            try:
+                yield from _strings(json.loads(tree), where)
+                return
+            except ValueError:
+                pass
+        yield where, tree

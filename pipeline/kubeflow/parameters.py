@@ -1,0 +1,10 @@
+"""What a run of the compiled pipeline is given, beside what was compiled into it."""
+
+from __future__ import annotations
+
+#: Last day of the data, `YYYY-MM-DD`; every run must say it.
+RUN_DATE = "run_date"
+DATA_ROOT = "data_root"
+SERVING_ROOT = "serving_root"
+MODEL_NAME = "model_name"
+NAMES = (RUN_DATE, DATA_ROOT, SERVING_ROOT, MODEL_NAME)

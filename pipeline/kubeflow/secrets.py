@@ -1,0 +1,32 @@
+"""Texts that look like secrets, so that none is written into a pipeline or a log."""
+
+from __future__ import annotations
+
+import re
+
+_PATTERNS = (
+    re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),  # access keys of AWS
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36,}\b"),
+    re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
+    re.compile(r"\bAIza[0-9A-Za-z_-]{35}\b"),
+    re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\b"),
+    re.compile(r"://[^/\s:@]+:[^/\s:@]+@"),  # a password in a URL
+    re.compile(r"https://hooks\.[a-z.]+/services/\S+"),
+)
+_NAME = re.compile(r"(?i)(password|passwd|secret|token|api_?key|access_?key|credential|webhook)")
+MASK = "***"
+
+
+def looks_secret(text: str, name: str = "") -> bool:
+    """Returns whether a text is, or a variable of this name holds, what nobody should read."""
+    if name and text and _NAME.search(name):
+        return True
+    return any(pattern.search(text) for pattern in _PATTERNS)
+
+
+def redacted(text: str) -> str:
+    """Returns the text with everything that looks like a secret masked."""
+    for pattern in _PATTERNS:
+        text = pattern.sub(MASK, text)
+    return text
