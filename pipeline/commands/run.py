@@ -25,7 +25,7 @@ _SHOWN_METRICS = ("recall@10", "recall@50", "recall@100", "ndcg@10", "coverage")
 
 
 @click.command()
-@click.option("--conf", type=click.Path(path_type=Path), required=True, help="YAML configuration.")
+@click.option("--conf", type=click.Path(path_type=Path), help="YAML configuration.")
 @click.option(
     "--set",
     "overrides",
@@ -37,13 +37,45 @@ _SHOWN_METRICS = ("recall@10", "recall@50", "recall@100", "ndcg@10", "coverage")
 @click.option("--no-cache", is_flag=True, help="Run every component anew.")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the full log on the terminal.")
+@click.option(
+    "--compiled",
+    type=click.Path(path_type=Path),
+    help="Run a file that `tessera compile` wrote, task by task, as Kubeflow would.",
+)
+@click.option("--run-date", help="With --compiled: last day of the data, YYYY-MM-DD.")
+@click.option(
+    "--param",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="With --compiled: a parameter of the run, for example data_root=DIR.",
+)
+@click.option(
+    "--work-dir",
+    type=click.Path(path_type=Path),
+    default=Path("runs/compiled"),
+    show_default=True,
+    help="With --compiled: state, logs and artifacts.",
+)
+@click.option("--pipeline-root", help="With --compiled: URI of the artifacts.")
+@click.option(
+    "--object-store",
+    help="With --compiled: `s3` for the store of the environment (AWS_ENDPOINT_URL), else a "
+    "folder that stands for it.  [default: a folder in the work folder]",
+)
 def run(
-    conf: Path,
+    conf: Path | None,
     overrides: tuple[str, ...],
     dry_run: bool,
     no_cache: bool,
     as_json: bool,
     verbose: bool,
+    compiled: Path | None,
+    run_date: str | None,
+    parameters: tuple[str, ...],
+    work_dir: Path,
+    pipeline_root: str | None,
+    object_store: str | None,
 ) -> None:
     """Run the pipeline: tables in, a validated and versioned retriever out.
 
@@ -51,6 +83,18 @@ def run(
     with `pipeline: refresh` gives the published model a new index of the items table,
     without training.
     """
+    if (conf is None) == (compiled is None):
+        raise click.UsageError("say what to run: --conf FILE, or --compiled FILE")
+    if compiled is not None:
+        if overrides or dry_run:
+            raise click.UsageError("--set and --dry-run go with --conf; compile the file again")
+        from pipeline.commands.run_compiled import compiled_parameters, run_file
+
+        given = compiled_parameters(run_date, parameters)
+        places = (work_dir, pipeline_root, object_store)
+        raise click.exceptions.Exit(run_file(compiled, given, *places, not no_cache, as_json))
+    if conf is None:
+        return
     config = load_config(conf, overrides)
     check_before_run(config)
     if dry_run:

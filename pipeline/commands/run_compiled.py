@@ -1,0 +1,83 @@
+"""The part of `tessera run` that runs a compiled pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from core.errors import ConfigError
+from pipeline.compiled.result import outcome
+from pipeline.compiled.run import Places, run_compiled
+from pipeline.kubeflow.document import load
+
+#: Value of `--object-store` that means the one of the environment.
+REAL_STORE = "s3"
+
+
+def compiled_parameters(run_date: str | None, parameters: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the parameters named on the command line.
+
+    Args:
+      run_date: short for `run_date=...`.
+      parameters: `name=value` texts.
+
+    Raises:
+      ConfigError: one is no `name=value`.
+    """
+    found: dict[str, Any] = {} if run_date is None else {"run_date": run_date}
+    for text in parameters:
+        name, separator, value = text.partition("=")
+        if not separator or not name.strip():
+            raise ConfigError(f"--param {text!r}: expected name=value")
+        found[name.strip()] = value
+    return found
+
+
+def run_file(
+    path: Path,
+    parameters: dict[str, Any],
+    work_dir: Path,
+    pipeline_root: str | None,
+    object_store: str | None,
+    use_cache: bool,
+    as_json: bool,
+) -> int:
+    """Runs a compiled file and prints how it ended; returns the exit code.
+
+    Args:
+      path: what `tessera compile` wrote.
+      parameters: of the run.
+      work_dir: state, logs and, without an object store, artifacts.
+      pipeline_root: URI of the artifacts; None: the one that was compiled in.
+      object_store: None: a folder of `work_dir`; `s3`: that of the environment; else a folder.
+      use_cache: go on with a run that did not succeed.
+      as_json: print the run's record on stdout, everything else on stderr.
+    """
+    documents = load(path)
+    folder = Path(object_store) if object_store else work_dir / "objects"
+    places = Places(
+        work_dir=work_dir,
+        pipeline_root=pipeline_root,
+        object_store=None if object_store == REAL_STORE else folder,
+    )
+    run = run_compiled(
+        documents,
+        parameters,
+        places,
+        resume=use_cache,
+        say=lambda text: click.echo(text, err=as_json),
+    )
+    ended = outcome(run)
+    if as_json:
+        click.echo(json.dumps(run.model_dump(mode="json"), indent=2))
+    elif ended.version is not None:
+        click.echo(f"bundle  {ended.bundle}")
+    elif ended.succeeded:
+        click.echo(f"not pushed: {ended.reason}")
+    click.echo(f"logs    {places.runs_dir / run.run_id / 'logs'}", err=as_json)
+    if run.error:
+        click.echo(f"tessera: {run.error}", err=True)
+    return ended.exit_code

@@ -1,0 +1,203 @@
+"""Runs one task as Kubeflow's launcher does: inputs in, command, outputs out, and tries again."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import TesseraError
+from pipeline.compiled.artifacts import ArtifactStore
+from pipeline.compiled.invocation import command_line, output_artifacts
+from pipeline.compiled.state import TaskRecord
+from pipeline.kubeflow.secrets import redacted
+from pipeline.kubeflow.uris import ROOT_VARIABLE, local_path
+
+_PR_SET_PDEATHSIG = 1
+_SHOWN_LINES = 12
+
+
+class TaskError(TesseraError):
+    """A task failed, and every retry of it."""
+
+
+@dataclass(frozen=True)
+class TaskCall:
+    """A task that can be started.
+
+    Attributes:
+      name: of the task.
+      container: its `PipelineContainerSpec`.
+      retry: its `RetryPolicy`.
+      plan: from the path of the output file to the `ExecutorInput` as JSON.
+    """
+
+    name: str
+    container: Mapping[str, Any]
+    retry: Mapping[str, Any]
+    plan: Callable[[str], dict[str, Any]]
+
+
+class Launcher:
+    """Runs tasks, each attempt in a folder of its own that stands for its pod."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        store: ArtifactStore,
+        say: Callable[[str], None],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Names the places.
+
+        Args:
+          run_dir: gets `pods/` and `logs/`.
+          store: where artifacts are kept.
+          say: told about failed attempts.
+          sleep: waits between them.
+        """
+        self._run_dir = run_dir
+        self._store = store
+        self._say = say
+        self._sleep = sleep
+
+    def run(self, call: TaskCall, run_id: str) -> TaskRecord:
+        """Runs a task until it succeeds or its retries are used up.
+
+        Raises:
+          TaskError: it failed; names its log and its last words.
+        """
+        pauses = [*retry_pauses(call.retry), None]
+        for attempt, pause in enumerate(pauses, start=1):
+            started = time.monotonic()
+            try:
+                record = self._attempt(call, run_id, attempt)
+                seconds = round(time.monotonic() - started, 3)
+                return record.model_copy(update={"attempts": attempt, "seconds": seconds})
+            except TesseraError as error:
+                if pause is None:
+                    known = isinstance(error, TaskError)
+                    raise error if known else TaskError(f"{call.name}: {error}") from error
+                self._say(f"{error}; try {attempt + 1} of {len(pauses)} in {pause:g} s")
+                self._sleep(pause)
+        raise TaskError(f"{call.name}: never started")
+
+    def _attempt(self, call: TaskCall, run_id: str, attempt: int) -> TaskRecord:
+        pod = (self._run_dir / "pods" / f"{call.name}-{attempt}").resolve()
+        shutil.rmtree(pod, ignore_errors=True)
+        pod.mkdir(parents=True)
+        log = self._run_dir / "logs" / f"{call.name}-{attempt}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        output_file = pod / "kfp_outputs" / "output_metadata.json"
+        output_file.parent.mkdir()
+        invocation = call.plan(str(output_file))
+        try:
+            for artifact in _artifacts(invocation["inputs"]):
+                self._store.download(artifact["uri"], _local(artifact["uri"], pod))
+            for artifact in _artifacts(invocation["outputs"]):
+                _local(artifact["uri"], pod).mkdir(parents=True, exist_ok=True)
+            self._start(call, command_line(call.container, invocation), pod, log)
+            return self._collect(call, run_id, invocation, output_file, pod)
+        finally:
+            shutil.rmtree(pod, ignore_errors=True)
+
+    def _start(self, call: TaskCall, command: list[str], pod: Path, log: Path) -> None:
+        with open(log, "wb") as stream:
+            child = subprocess.Popen(
+                command,
+                cwd=pod,
+                env=_environment(call.container, pod),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+            try:
+                code = child.wait()
+            except BaseException:
+                _kill(child)
+                raise
+        if code:
+            ended = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            raise TaskError(f"{call.name}: {ended}; log {log}\n{_last_words(log)}")
+
+    def _collect(
+        self,
+        call: TaskCall,
+        run_id: str,
+        invocation: Mapping[str, Any],
+        output_file: Path,
+        pod: Path,
+    ) -> TaskRecord:
+        """Uploads what the task left, then hands its description on."""
+        try:
+            written = json.loads(output_file.read_text()) if output_file.exists() else {}
+        except ValueError as error:
+            raise TaskError(f"{call.name}: {output_file.name} is not JSON: {error}") from error
+        artifacts = output_artifacts(invocation, written, run_id, call.name)
+        for artifact in artifacts.values():
+            self._store.upload(_local(artifact["uri"], pod), artifact["uri"])
+        return TaskRecord(
+            attempts=0,
+            seconds=0.0,
+            artifacts=artifacts,
+            parameters=written.get("parameterValues", {}),
+        )
+
+
+def retry_pauses(policy: Mapping[str, Any]) -> list[float]:
+    """Returns the pauses, in seconds, before each retry of a `RetryPolicy` as JSON."""
+    pause = _seconds(policy.get("backoffDuration", "0s"))
+    factor = float(policy.get("backoffFactor", 1.0)) or 1.0
+    longest = _seconds(policy.get("backoffMaxDuration", "3600s"))
+    retries = int(policy.get("maxRetryCount", 0))
+    return [min(pause * factor**number, longest) for number in range(retries)]
+
+
+def _seconds(duration: str) -> float:
+    return float(duration.removesuffix("s"))
+
+
+def _artifacts(part: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [a for entries in part["artifacts"].values() for a in entries["artifacts"]]
+
+
+def _local(uri: str, pod: Path) -> Path:
+    path = local_path(uri, str(pod))
+    if path is None:
+        raise TaskError(f"{uri}: the launcher knows minio://, s3:// and gs:// alone")
+    return Path(path)
+
+
+def _environment(container: Mapping[str, Any], pod: Path) -> dict[str, str]:
+    """Returns the environment of a container: this process's Python first on the path."""
+    given = {entry["name"]: entry["value"] for entry in container.get("env", ())}
+    path = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
+    return {**os.environ, **given, "PATH": path, ROOT_VARIABLE: str(pod)}
+
+
+def _die_with_parent() -> None:
+    """No task outlives the process that would collect what it makes."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    return redacted("\n".join(lines[-_SHOWN_LINES:]))

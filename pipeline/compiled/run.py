@@ -1,0 +1,204 @@
+"""Runs a compiled pipeline: its tasks in order, then its exit handler."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import ConfigError
+from pipeline.compiled.artifacts import ArtifactStore
+from pipeline.compiled.invocation import executor_input, task_parameters
+from pipeline.compiled.launcher import Launcher, TaskCall, TaskError
+from pipeline.compiled.parameters import resolve_parameters
+from pipeline.compiled.state import (
+    RunRecord,
+    new_run,
+    read_runs,
+    spec_digest,
+    unfinished_run,
+    write_run,
+)
+from pipeline.kubeflow.graph import task_order
+from pipeline.kubeflow.lint import lint
+from pipeline.run_lock import make_folder, run_lock
+
+Spec = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run keeps what it makes.
+
+    Attributes:
+      work_dir: gets `runs/<run_id>/` with state, logs and, while tasks run, their pods.
+      pipeline_root: URI of the artifacts; None: the one that was compiled in.
+      object_store: None: the one of the environment; else a folder that stands for it.
+    """
+
+    work_dir: Path
+    pipeline_root: str | None = None
+    object_store: Path | None = None
+
+    @property
+    def runs_dir(self) -> Path:
+        """Folder of the runs."""
+        return self.work_dir / "runs"
+
+
+def run_compiled(
+    documents: list[dict[str, Any]],
+    parameters: Mapping[str, Any],
+    places: Places,
+    *,
+    resume: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> RunRecord:
+    """Runs a compiled pipeline on this machine.
+
+    A run of the same file and parameters that did not succeed goes on where it was: tasks
+    that are done are not run again, as when Kubeflow retries a run.
+
+    Args:
+      documents: of the compiled file.
+      parameters: those that the run is given.
+      places: where everything goes.
+      resume: False starts anew.
+      say: told what happens, line by line.
+      sleep: waits between attempts.
+
+    Returns:
+      The run; a task that failed is in it, not raised.
+
+    Raises:
+      ConfigError: the file breaks a rule of the backend, or a parameter is wrong.
+      TesseraError: another run works in the folder.
+    """
+    problems = lint(documents)
+    if problems:
+        raise ConfigError("the backend would refuse this file:\n  " + "\n  ".join(problems))
+    spec = documents[0]
+    values = resolve_parameters(spec, parameters)
+    make_folder(places.runs_dir, places.work_dir)
+    with run_lock(places.work_dir):
+        digest = spec_digest(spec)
+        found = unfinished_run(places.runs_dir, digest, values) if resume else None
+        run = found or new_run(digest, values)
+        run = run.model_copy(update={"state": "RUNNING", "error": ""})
+        say(_heading(spec, run, found is not None))
+        return _Runner(spec, run, places, say, sleep).run()
+
+
+def succeeded_runs(places: Places, run_date: str) -> list[RunRecord]:
+    """Returns the finished runs of one day, newest first."""
+    return [
+        run
+        for run in read_runs(places.runs_dir)
+        if run.state == "SUCCEEDED" and run.parameters.get("run_date") == run_date
+    ]
+
+
+def _heading(spec: Spec, run: RunRecord, resumed: bool) -> str:
+    name = spec["pipelineInfo"]["name"]
+    if not resumed:
+        return f"{name} run {run.run_id}"
+    return f"{name} run {run.run_id} goes on: {len(run.tasks)} tasks are done"
+
+
+class _Runner:
+    def __init__(
+        self,
+        spec: Spec,
+        run: RunRecord,
+        places: Places,
+        say: Callable[[str], None],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._spec = spec
+        self._record = run
+        self._places = places
+        self._say = say
+        root = places.pipeline_root or spec["defaultPipelineRoot"]
+        self._root = f"{root.rstrip('/')}/{spec['pipelineInfo']['name']}/{run.run_id}"
+        store = ArtifactStore(places.object_store)
+        self._launcher = Launcher(places.runs_dir / run.run_id, store, say, sleep)
+
+    def run(self) -> RunRecord:
+        """Runs the graph at the top: what is an exit handler runs whatever happened."""
+        write_run(self._places.runs_dir, self._record)
+        tasks = self._spec["root"]["dag"]["tasks"]
+        handlers = {name for name, task in tasks.items() if _is_exit_handler(task)}
+        error = ""
+        try:
+            self._graph(self._spec["root"], self._record.parameters, without=handlers)
+        except TaskError as failed:
+            error = str(failed)
+        for name in sorted(handlers):
+            error = self._exit_handler(name, tasks[name], error)
+        state = "FAILED" if error else "SUCCEEDED"
+        self._update(state=state, error=error)
+        return self._record
+
+    def _graph(self, graph: Spec, parameters: Mapping[str, Any], without: set[str]) -> None:
+        tasks = {n: t for n, t in graph["dag"]["tasks"].items() if n not in without}
+        for name in task_order(tasks)[0]:
+            task = tasks[name]
+            component = self._spec["components"][task["componentRef"]["name"]]
+            if "dag" in component:
+                inner = task_parameters(task, component, parameters, self._record)
+                self._graph(component, inner, without=set())
+            elif name in self._record.tasks:
+                self._say(f"{name:<20} done before")
+            else:
+                self._task(name, task, component, parameters, None)
+
+    def _exit_handler(self, name: str, task: Spec, error: str) -> str:
+        """Runs the exit handler; returns what the run failed with, its own failure included."""
+        component = self._spec["components"][task["componentRef"]["name"]]
+        status: dict[str, Any] = {
+            "state": "FAILED" if error else "COMPLETE",
+            "pipelineJobResourceName": self._record.run_id,
+            "pipelineTaskName": task["dependentTasks"][0],
+        }
+        if error:
+            status["error"] = {"code": 9, "message": error.splitlines()[0]}
+        try:
+            self._task(name, task, component, self._record.parameters, status)
+        except TaskError as failed:
+            return error or str(failed)
+        return error
+
+    def _task(
+        self,
+        name: str,
+        task: Spec,
+        component: Spec,
+        parameters: Mapping[str, Any],
+        status: Mapping[str, Any] | None,
+    ) -> None:
+        executor = self._spec["deploymentSpec"]["executors"][component["executorLabel"]]
+
+        def plan(output_file: str) -> dict[str, Any]:
+            root = f"{self._root}/{name}"
+            return executor_input(
+                task, component, parameters, self._record, root, output_file, status
+            )
+
+        call = TaskCall(name, executor["container"], task.get("retryPolicy", {}), plan)
+        record = self._launcher.run(call, self._record.run_id)
+        if status is None:
+            self._update(tasks={**self._record.tasks, name: record})
+        tries = f", {record.attempts} tries" if record.attempts > 1 else ""
+        self._say(f"{name:<20} done in {record.seconds:.1f} s{tries}")
+
+    def _update(self, **changes: Any) -> None:
+        self._record = self._record.model_copy(update=changes)
+        write_run(self._places.runs_dir, self._record)
+
+
+def _is_exit_handler(task: Spec) -> bool:
+    strategy = task.get("triggerPolicy", {}).get("strategy")
+    return bool(strategy == "ALL_UPSTREAM_TASKS_COMPLETED")
