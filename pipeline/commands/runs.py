@@ -1,0 +1,124 @@
+"""`tessera runs`: the runs of the pipeline on Kubeflow Pipelines."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.commands.kubeflow_options import (
+    Server,
+    experiment_name,
+    registry_of,
+    server_options,
+)
+from pipeline.kubeflow.parameters import MODEL_NAME, SERVING_ROOT
+
+if TYPE_CHECKING:
+    from pipeline.schedule.client import KubeflowClient
+    from pipeline.schedule.records import Run
+
+
+@click.command()
+@server_options
+@click.option("--pipeline", "name", help="Name of the pipeline [default: the configuration's].")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many runs."
+)
+@click.option("--run-date", metavar="YYYY-MM-DD", help="Only runs of this day.")
+@click.option(
+    "--serving-root", metavar="DIR", help="Where versions are published [default: serving_dir]."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+def runs(
+    conf: Path,
+    host: str | None,
+    namespace: str | None,
+    name: str | None,
+    limit: int,
+    run_date: str | None,
+    serving_root: str | None,
+    as_json: bool,
+) -> None:
+    """List the pipeline's runs, the newest first, with the version published for their day.
+
+    The version is empty where nothing of that day is published, `?` where the serving
+    folder can not be read from here.
+    """
+    from pipeline.schedule.dates import parse_day
+
+    day = None if run_date is None else parse_day(run_date, "--run-date")
+    server = Server(conf, host, namespace)
+    config = server.config()
+    client = server.connect(config)
+    name = name or config.name
+    found = _find(client, experiment_name(config, name), name, day, limit)
+    given = {SERVING_ROOT: serving_root} if serving_root else {}
+    published = registry_of(config, given | _names(found))()
+    if as_json:
+        rows = [_row(run, published) for run in found]
+        known = published is not None
+        document = {"pipeline": name, "registry_readable": known, "runs": rows}
+        click.echo(json.dumps(document, indent=2))
+        return
+    if not found:
+        click.echo(f"no runs of {name} on {client.connection.host}")
+        return
+    _print(found, published)
+
+
+def _find(
+    client: KubeflowClient, experiment: str, name: str, day: dt.date | None, limit: int
+) -> list[Run]:
+    experiment_id, pipeline_id = client.find_experiment(experiment), client.find_pipeline(name)
+    if experiment_id is None or pipeline_id is None:
+        return []
+    matching = (
+        run for run in client.runs(experiment_id, pipeline_id) if day is None or run.day == day
+    )
+    return list(itertools.islice(matching, limit))
+
+
+def _names(found: list[Run]) -> dict[str, Any]:
+    """Returns the model's name where all runs give the same one."""
+    names = {str(run.parameters.get(MODEL_NAME) or "") for run in found}
+    return {MODEL_NAME: names.pop()} if len(names) == 1 and names != {""} else {}
+
+
+def _row(run: Run, published: dict[dt.date, int] | None) -> dict[str, Any]:
+    return {
+        "run_date": None if run.day is None else run.day.isoformat(),
+        "state": run.shown_state,
+        "created_at": None if run.created_at is None else run.created_at.isoformat(),
+        "seconds": run.seconds,
+        "run_id": run.run_id,
+        "name": run.name,
+        "version": (published or {}).get(run.day) if run.day is not None else None,
+        "reason": run.reason,
+        "link": run.link,
+    }
+
+
+def _print(found: list[Run], published: dict[dt.date, int] | None) -> None:
+    from pipeline.commands.tables import print_table
+
+    rows = []
+    for run in found:
+        version = (published or {}).get(run.day) if run.day is not None else None
+        shown = "" if version is None else str(version)
+        created = "" if run.created_at is None else f"{run.created_at:%Y-%m-%d %H:%M}"
+        rows.append(
+            (
+                "" if run.day is None else run.day.isoformat(),
+                run.shown_state,
+                created,
+                "" if run.seconds is None else str(dt.timedelta(seconds=int(run.seconds))),
+                run.run_id,
+                "?" if published is None else shown,
+            )
+        )
+    print_table(("run date", "state", "created (UTC)", "took", "run", "version"), rows)

@@ -1,0 +1,238 @@
+"""`tessera schedule`: a run every day."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.errors import ConfigError
+from pipeline.commands.kubeflow_options import (
+    Parameters,
+    Server,
+    launch_of,
+    parameter_options,
+    server_options,
+)
+from pipeline.kubeflow.parameters import RUN_DATE
+
+if TYPE_CHECKING:
+    from pipeline.config import RunConfig
+    from pipeline.schedule.client import KubeflowClient
+    from pipeline.schedule.compiled import Compiled
+    from pipeline.schedule.records import Recurring
+
+_ACTIONS = ("pause", "resume", "delete", "show")
+
+
+def _actions(command: Any) -> Any:
+    helps = {
+        "pause": "Start no more runs.",
+        "resume": "Start runs again.",
+        "delete": "Remove the schedule; its runs stay.",
+        "show": "Print the schedule.",
+    }
+    for name in reversed(_ACTIONS):
+        command = click.option(f"--{name}", is_flag=True, help=helps[name])(command)
+    return command
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@server_options
+@click.option(
+    "--cron",
+    metavar="EXPRESSION",
+    help="Six fields, seconds first, in UTC [default: kubeflow.schedule.cron].",
+)
+@parameter_options
+@_actions
+@click.option(
+    "--gitops",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Ask no server: write a CronJob, its ConfigMap and a kustomization into DIR.",
+)
+@click.option(
+    "--token-secret",
+    default="kfp-token",
+    show_default=True,
+    metavar="NAME",
+    help="With --gitops: secret whose key `token` holds the token.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+def schedule(
+    file: Path | None,
+    conf: Path,
+    host: str | None,
+    namespace: str | None,
+    cron: str | None,
+    gitops: Path | None,
+    token_secret: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Run the compiled pipeline FILE every day, or pause, resume, delete or show that.
+
+    A pipeline has one schedule: at most one run at a time, no runs for the time it was
+    paused. Its runs get the scheduled day less kubeflow.schedule.lag_days. Called again
+    with another FILE or --cron it replaces the schedule, two never run beside each other;
+    a paused one stays paused. The day comes from the macro [[ScheduledTime.2006-01-02]],
+    which Kubeflow Pipelines fills in from version 2.16 on. Where yours is older, deploy
+    what --gitops writes: a CronJob that calls `tessera submit`.
+
+    Without FILE, the options --pause, --resume, --delete and --show are about the pipeline
+    that the configuration names.
+    """
+    from pipeline.schedule.compiled import load_compiled
+    from pipeline.schedule.cron import check_cron
+
+    chosen = [name for name in _ACTIONS if options.pop(name)]
+    if len(chosen) + (gitops is not None) > 1:
+        raise click.UsageError("choose one of --pause, --resume, --delete, --show and --gitops")
+    server = Server(conf, host, namespace)
+    config = server.config()
+    compiled = None if file is None else load_compiled(file)
+    if chosen:
+        name = config.name if compiled is None else compiled.name
+        _act(chosen[0], server.connect(config), name, as_json)
+        return
+    if compiled is None:
+        raise click.UsageError("say which compiled pipeline: tessera schedule FILE")
+    expression = check_cron(cron or config.kubeflow.schedule.cron).text
+    given = Parameters(**options).of(compiled)
+    if gitops is not None:
+        _write(gitops, server, config, compiled, expression, given, token_secret)
+        return
+    client = server.connect(config)
+    _warn_of_macro(client, compiled)
+    _apply(client, config, compiled, expression, given, as_json)
+
+
+def _apply(
+    client: KubeflowClient,
+    config: RunConfig,
+    compiled: Compiled,
+    cron: str,
+    given: dict[str, Any],
+    as_json: bool,
+) -> None:
+    from pipeline.schedule.dates import scheduled_run_date
+    from pipeline.schedule.records import Schedule
+    from pipeline.schedule.recurring import apply
+
+    version, _ = client.upload(compiled)
+    launch = launch_of(client, config, compiled.name, version, given)
+    lag = config.kubeflow.schedule.lag_days
+    run_date = scheduled_run_date(lag) if compiled.inputs[RUN_DATE].required else None
+    change = apply(client, Schedule(launch, cron, run_date))
+    if as_json:
+        document = _document(change.recurring, change.enabled)
+        click.echo(json.dumps({**document, "change": change.what}, indent=2))
+        return
+    state = "enabled" if change.enabled else "paused; tessera schedule --resume starts it"
+    click.echo(f"schedule {compiled.name} {change.what}: {cron} (UTC), {state}")
+    click.echo(f"version  {version.name}")
+    if run_date:
+        click.echo(f"run_date {run_date}")
+
+
+def _act(action: str, client: KubeflowClient, name: str, as_json: bool) -> None:
+    from pipeline.schedule import recurring
+
+    if action == "show":
+        _show(client, name, as_json)
+        return
+    if action == "pause":
+        done = "paused" if recurring.pause(client, name) else "paused already"
+    elif action == "resume":
+        done = "enabled" if recurring.resume(client, name) else "enabled already"
+    else:
+        recurring.delete(client, name)
+        done = "deleted"
+    click.echo(json.dumps({"name": name, "done": done}) if as_json else f"schedule {name}: {done}")
+
+
+def _show(client: KubeflowClient, name: str, as_json: bool) -> None:
+    from pipeline.schedule.recurring import interrupted
+
+    found = client.recurring_runs(name)
+    if as_json:
+        entries = [_document(entry, entry.enabled) for entry in found]
+        click.echo(json.dumps({"name": name, "schedules": entries}, indent=2))
+    elif not found:
+        click.echo(f"schedule {name}: none")
+    for entry in () if as_json else found:
+        state = "enabled" if entry.enabled else "paused"
+        click.echo(f"schedule {name}: {entry.cron} (UTC), {state}, {entry.recurring_id}")
+        click.echo(f"  run_date {entry.parameters.get(RUN_DATE, '')}  version {entry.version_id}")
+    if interrupted(found):
+        click.echo(
+            "tessera: the schedule was being replaced when that was interrupted: call tessera "
+            "schedule FILE again to finish it",
+            err=True,
+        )
+
+
+def _write(
+    directory: Path,
+    server: Server,
+    config: RunConfig,
+    compiled: Compiled,
+    cron: str,
+    given: dict[str, Any],
+    token_secret: str,
+) -> None:
+    from pipeline.commands.kubeflow_options import require_days
+    from pipeline.schedule.gitops import write_manifests
+
+    require_days(compiled)
+    if server.namespace:
+        kubeflow = config.kubeflow.model_copy(update={"namespace": server.namespace})
+        config = config.model_copy(update={"kubeflow": kubeflow})
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in given.items()}
+    for path in write_manifests(
+        directory,
+        compiled,
+        config,
+        server.address(config),
+        cron=cron,
+        parameters=texts,
+        token_secret=token_secret,
+    ):
+        click.echo(str(path))
+
+
+def _warn_of_macro(client: KubeflowClient, compiled: Compiled) -> None:
+    """Refuses a server that is known not to fill in the day; warns when that is not known."""
+    from pipeline.schedule.recurring import fills_in_day
+
+    if not compiled.inputs[RUN_DATE].required:
+        return
+    version = client.connection.version
+    known = fills_in_day(version)
+    instead = "write a CronJob for your cluster with tessera schedule FILE --conf CONF --gitops DIR"
+    if known is False:
+        raise ConfigError(
+            f"{client.connection.host} runs Kubeflow Pipelines {version}, which does not fill in "
+            f"the scheduled day (2.16 does), so every run would fail: upgrade it, or {instead}"
+        )
+    if known is None:
+        click.echo(
+            "tessera: the server does not tell its version: before 2.16 it would not fill in the "
+            f"scheduled day, and every run would fail; if it is older, {instead}",
+            err=True,
+        )
+
+
+def _document(entry: Recurring, enabled: bool) -> dict[str, Any]:
+    return {
+        "id": entry.recurring_id,
+        "name": entry.name,
+        "enabled": enabled,
+        "cron": entry.cron,
+        "run_date": entry.parameters.get(RUN_DATE),
+        "version_id": entry.version_id,
+    }
