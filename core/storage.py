@@ -178,12 +178,18 @@ class ObjectStore:
         with staged_file(target) as staging:
             self._call(name, "read", lambda: self._files().get_file(path, str(staging)))
 
-    def download_all(self, files: Mapping[str, int], folder: Path) -> None:
+    def download_all(
+        self,
+        files: Mapping[str, int],
+        folder: Path,
+        advance: Callable[[], object] | None = None,
+    ) -> None:
         """Copies objects to `folder/<name>`, several at a time.
 
         Args:
           files: sizes by name, as they were listed.
           folder: where they go.
+          advance: called after each one.
 
         Raises:
           TesseraError: one can not be read or is of another size now, or the disk is full.
@@ -203,6 +209,8 @@ class ObjectStore:
         with ThreadPoolExecutor(_PARALLEL) as pool:
             for done in [pool.submit(fetch, name) for name in files]:
                 done.result()
+                if advance is not None:
+                    advance()
 
     def digest(self, name: str, size: int) -> str:
         """Returns the SHA-256 of an object's first `size` bytes, read back from the store."""

@@ -9,7 +9,7 @@ from typing import Literal
 from core.errors import DataError
 from tables.config import DataConfig
 from tables.contract import ITEMS
-from tables.layout import TableFile, TableSet
+from tables.layout import TableSet, table_files, table_root
 from tables.spans import FORMATS, Found, _file, _listed, _mode, _span_files
 
 
@@ -38,11 +38,10 @@ def find_items(config: DataConfig) -> TableSet:
                 "change data.run_date (another span is never used instead)"
             )
         found = _span_files(ITEMS, folder, config.run_date)
-    files = tuple(TableFile(*parts) for parts in sorted(found, key=lambda file: file[1]))
+    files = table_files(config, sorted(found, key=lambda file: file[1]))
     window = None if config.run_date is None else (config.run_date, config.run_date)
-    return TableSet(
-        layout, config.root, files, window if layout == "spans" else None, config.run_date
-    )
+    window = window if layout == "spans" else None
+    return TableSet(layout, table_root(config), files, window, config.run_date)
 
 
 def _detect(root: str) -> Literal["single", "spans"]:

@@ -80,7 +80,7 @@ def check_tables(
             entry = tables.setdefault(file.table, {"files": 0, "bytes": 0, "rows": 0, "bad": 0})
             entry["files"] += 1
             entry["bytes"] += file.bytes
-            for batch, letters in read_table(file.path, file.table, settings):
+            for batch, letters in read_table(file.path, file.table, settings, name=file.name):
                 seen.add(file.table, batch)
                 entry["rows"] += batch.num_rows + len(letters)
                 entry["bad"] += len(letters)

@@ -23,3 +23,9 @@ class DataConfig(BaseConfig):
         if self.layout == "spans" and self.run_date is None:
             raise ValueError("layout 'spans' needs run_date (YYYY-MM-DD)")
         return self
+
+
+class CopiedData(DataConfig):
+    """Tables that were copied from a URL; what is said about a file names the original."""
+
+    origin: str = Field(min_length=1, description="URL that `root` is a copy of")

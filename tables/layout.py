@@ -11,14 +11,15 @@ import datetime as dt
 import hashlib
 import logging
 import time
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from core.errors import DataError
-from tables.config import DataConfig
+from tables.config import CopiedData, DataConfig
 from tables.contract import ReadSettings, Table, last_second_of
 from tables.headers import header_problems
 from tables.sources import clear_errors, is_parquet
-from tables.spans import find_single, find_spans, has_single, has_spans
+from tables.spans import Found, find_single, find_spans, has_single, has_spans
 from tables.verify import damaged_parquet
 
 _LOG = logging.getLogger("tessera")
@@ -26,12 +27,26 @@ _CHUNK_BYTES = 1 << 20
 
 
 class TableFile(NamedTuple):
-    """One file of one table."""
+    """One file of one table.
+
+    Attributes:
+      table: which table.
+      path: where it is read.
+      span: its day, None in the one-shot layout.
+      bytes: its size.
+      original: the URL that it was copied from, '' when it was not.
+    """
 
     table: Table
     path: str
     span: dt.date | None
     bytes: int
+    original: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages and dead letters call it."""
+        return self.original or self.path
 
 
 class TableSet(NamedTuple):
@@ -39,7 +54,7 @@ class TableSet(NamedTuple):
 
     Attributes:
       layout: `single` (one-shot) or `spans`.
-      root: folder of the tables.
+      root: folder of the tables, or the URL that they were copied from.
       files: files of the window, sorted by table, span and path.
       window: first and last day, None in the one-shot layout.
       run_date: last day of the window, or what the configuration says.
@@ -76,12 +91,26 @@ def find_tables(config: DataConfig) -> TableSet:
         first = config.run_date - dt.timedelta(days=config.window_days - 1)
         window = (first, config.run_date)
         found = find_spans(config.root, first, config.run_date)
-    files = tuple(
-        TableFile(*parts) for parts in sorted(found, key=lambda f: (f[0], str(f[2]), f[1]))
-    )
+    files = table_files(config, sorted(found, key=lambda f: (f[0], str(f[2]), f[1])))
     if not any(f.table == "follows" for f in files):
         _LOG.info("%s: no follows table; every user follows nothing", config.root)
-    return TableSet(layout, config.root, files, window, config.run_date)
+    return TableSet(layout, table_root(config), files, window, config.run_date)
+
+
+def table_root(config: DataConfig) -> str:
+    """Returns the folder of the tables, or the URL that they were copied from."""
+    return config.origin if isinstance(config, CopiedData) else config.root
+
+
+def table_files(config: DataConfig, found: Iterable[Found]) -> tuple[TableFile, ...]:
+    """Returns what was found, each with the name of its original where the tables are a copy."""
+    files = tuple(TableFile(*parts) for parts in found)
+    if not isinstance(config, CopiedData):
+        return files
+    return tuple(
+        file._replace(original=config.origin + file.path.removeprefix(config.root))
+        for file in files
+    )
 
 
 def _detect(root: str) -> Literal["single", "spans"]:

@@ -12,6 +12,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from components.baseline_resolver.resolve import resolve, write_outputs
+from components.bundle.mirror import mirrored
 from components.bundle.span import parse_span, span_of
 
 _log = logging.getLogger("tessera")
@@ -27,15 +28,16 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """See base class."""
-        baseline = resolve(
-            Path(exec_properties["serving_dir"]) / exec_properties["name"],
-            exec_properties["training_digest"],
-            effective_span(exec_properties["span"], input_dict),
-            data_fingerprint(input_dict),
-        )
         bundle = artifact_utils.get_single_instance(output_dict["baseline"])
         model = artifact_utils.get_single_instance(output_dict["model"])
-        write_outputs(baseline, Path(bundle.uri), Path(model.uri))
+        with mirrored(exec_properties["serving_dir"], exec_properties["name"]) as serving_dir:
+            baseline = resolve(
+                serving_dir / exec_properties["name"],
+                exec_properties["training_digest"],
+                effective_span(exec_properties["span"], input_dict),
+                data_fingerprint(input_dict),
+            )
+            write_outputs(baseline, Path(bundle.uri), Path(model.uri))
         version = 0 if baseline.found is None else baseline.found.version
         for artifact in (bundle, model):
             artifact.set_int_custom_property("found", int(baseline.found is not None))

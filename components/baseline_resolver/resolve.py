@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.bundle.manifest import Manifest
+from components.bundle.mirror import shown
 from components.bundle.span import span_date
 from components.bundle.verify import verify
 from components.bundle.versions import BundleVersion, scan
@@ -95,7 +96,7 @@ def resolve(
         if span is None
         else f"of a span before {span_date(span)}"
     )
-    return Baseline(None, False, f"no baseline: {model_dir} holds no version {kind}")
+    return Baseline(None, False, f"no baseline: {shown(model_dir)} holds no version {kind}")
 
 
 def write_outputs(baseline: Baseline, baseline_dir: Path, model_dir: Path) -> None:
@@ -113,7 +114,7 @@ def write_outputs(baseline: Baseline, baseline_dir: Path, model_dir: Path) -> No
         {
             "found": found is not None,
             "version": None if found is None else found.version,
-            "path": None if found is None else str(found.path),
+            "path": None if found is None else shown(found.path),
             "warm_start": baseline.warm_start,
             "reason": baseline.reason,
         },

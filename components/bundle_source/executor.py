@@ -9,6 +9,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from components.bundle.mirror import mirrored
 from components.bundle_source.source import SourcePaths, do
 
 
@@ -24,12 +25,12 @@ class Executor(base_executor.BaseExecutor):
         """Takes the bundle apart."""
         self._log_startup(input_dict, output_dict, exec_properties)
         out = {key: artifact_utils.get_single_instance(found) for key, found in output_dict.items()}
-        folder = Path(exec_properties["serving_dir"]) / exec_properties["name"]
-        manifest = do(
-            folder / str(exec_properties["version"]),
-            exec_properties["manifest_digest"],
-            SourcePaths(**{key: Path(artifact.uri) for key, artifact in out.items()}),
-        )
+        with mirrored(exec_properties["serving_dir"], exec_properties["name"]) as serving_dir:
+            manifest = do(
+                serving_dir / exec_properties["name"] / str(exec_properties["version"]),
+                exec_properties["manifest_digest"],
+                SourcePaths(**{key: Path(artifact.uri) for key, artifact in out.items()}),
+            )
         out["blessing"].set_int_custom_property("blessed", 1)
         for key in ("bundle", "model"):
             out[key].set_int_custom_property("found", 1)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from components.bundle.manifest import Manifest
+from components.bundle.mirror import shown
 from components.bundle.verify import verify
 from components.bundle_source.layout import KEPT_FILES, SOURCE_FILE
 from components.index_builder.layout import ITEMS_FILE
@@ -73,7 +74,7 @@ def do(version_dir: Path, manifest_digest: str, out: SourcePaths) -> Manifest:
     _export_model(version_dir, out.model / MODEL_FOLDER)
     for name in KEPT_FILES:
         _copy(version_dir / name, out.bundle / name)
-    write_json(out.bundle / SOURCE_FILE, {"version": manifest.version, "path": str(version_dir)})
+    write_json(out.bundle / SOURCE_FILE, {"version": manifest.version, "path": shown(version_dir)})
     _write_evaluation(version_dir, manifest, out.evaluation)
     _write_blessing(manifest, out.blessing)
     _LOG.info(

@@ -13,7 +13,8 @@ from tfx.types import artifact_utils
 
 from components.catalogue_gen.config import CatalogueGenConfig
 from components.catalogue_gen.generate import CataloguePaths, do
-from components.catalogue_gen.window import resolve
+from components.catalogue_gen.window import opened_window
+from core.storage import local_or_url
 from trainer import features
 
 
@@ -35,17 +36,17 @@ class Executor(base_executor.BaseExecutor):
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         report = artifact_utils.get_single_instance(output_dict["report"])
         config = CatalogueGenConfig.from_json(exec_properties["config_json"])
-        window = resolve(config, exec_properties)
-        found = do(
-            config,
-            window,
-            CataloguePaths(
-                bundle=Path(artifact_utils.get_single_uri(input_dict["bundle"])),
-                examples=Path(examples.uri),
-                report=Path(report.uri),
-                dead_letters=Path(exec_properties["dead_letter_dir"]),
-            ),
-        )
+        with opened_window(config, exec_properties) as window:
+            found = do(
+                config,
+                window,
+                CataloguePaths(
+                    bundle=Path(artifact_utils.get_single_uri(input_dict["bundle"])),
+                    examples=Path(examples.uri),
+                    report=Path(report.uri),
+                    dead_letters=local_or_url(exec_properties["dead_letter_dir"]),
+                ),
+            )
         examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_PARQUET)
         report.set_string_custom_property("items_fingerprint", window.fingerprint)

@@ -51,13 +51,13 @@ class CataloguePaths:
       bundle: the `bundle` artifact of a BundleSource.
       examples: gets `Split-<name>/*.parquet`.
       report: gets `data_report.json` and `dead_letter/*.jsonl`.
-      dead_letters: where dead letters are copied when there are too many.
+      dead_letters: where dead letters are copied when there are too many; may be a URL.
     """
 
     bundle: Path
     examples: Path
     report: Path
-    dead_letters: Path
+    dead_letters: Path | str
 
 
 def do(config: CatalogueGenConfig, window: Window, paths: CataloguePaths) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def do(config: CatalogueGenConfig, window: Window, paths: CataloguePaths) -> dic
     report = summary(tables, window.fingerprint, counts)
     refuse_too_many_letters(report, folder, paths.dead_letters, config.max_bad_share)
     found = changes(paths.bundle / ITEMS_FILE, items)
-    refuse_lost_items(found, config.max_removed_share, ", ".join(f.path for f in tables.files))
+    refuse_lost_items(found, config.max_removed_share, ", ".join(f.name for f in tables.files))
     _write_examples(paths.examples, items, requests)
     source = read_json(paths.bundle / SOURCE_FILE)
     report["catalogue"] = {"served_version": source["version"], **found}

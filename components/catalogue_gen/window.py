@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from components.catalogue_gen.config import CatalogueGenConfig
-from components.example_gen.window import FINGERPRINT_PROPERTY, Window
+from components.example_gen.window import FINGERPRINT_PROPERTY, Window, data_config
 from tables.catalogue import find_items
 from tables.layout import fingerprint
+from tables.remote import local_tables
 
 
-def resolve(config: CatalogueGenConfig, exec_properties: Mapping[str, Any]) -> Window:
-    """Finds the files of the items table and their fingerprint.
+@contextmanager
+def opened_window(
+    config: CatalogueGenConfig, exec_properties: Mapping[str, Any]
+) -> Iterator[Window]:
+    """Yields the items table with files that can be read until the block ends.
+
+    A table under a URL is copied first, and the copy goes with the block.
 
     Args:
       config: where the table is.
@@ -21,12 +27,18 @@ def resolve(config: CatalogueGenConfig, exec_properties: Mapping[str, Any]) -> W
         are given; a fingerprint that the driver found is not computed again.
 
     Raises:
+      ConfigError: `run_date` is no day.
       DataError: there is no items table, or not that of the day.
     """
-    update: dict[str, Any] = {}
-    if exec_properties.get("data_root"):
-        update["root"] = exec_properties["data_root"]
-    if exec_properties.get("run_date"):
-        update["run_date"] = dt.date.fromisoformat(exec_properties["run_date"])
-    tables = find_items(config.data.model_copy(update=update))
-    return Window(tables, exec_properties.get(FINGERPRINT_PROPERTY) or fingerprint(tables))
+    with local_tables(data_config(config.data, exec_properties), items_only=True) as data:
+        tables = find_items(data)
+        yield Window(tables, exec_properties.get(FINGERPRINT_PROPERTY) or fingerprint(tables))
+
+
+def resolve(config: CatalogueGenConfig, exec_properties: Mapping[str, Any]) -> Window:
+    """Finds the files of the items table and their fingerprint; see `opened_window`.
+
+    The files of a table under a URL are gone when it returns.
+    """
+    with opened_window(config, exec_properties) as window:
+        return window

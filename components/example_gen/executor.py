@@ -12,7 +12,7 @@ from tfx.types import artifact_utils
 
 from components.config import ExampleGenConfig
 from components.example_gen.ingest import do
-from components.example_gen.window import resolve
+from components.example_gen.window import opened_window
 from trainer import features
 
 EXAMPLES, REPORT = "examples", "report"
@@ -33,15 +33,15 @@ class Executor(BaseBeamExecutor):
         report = artifact_utils.get_single_instance(output_dict[REPORT])
         config = ExampleGenConfig.from_json(exec_properties["config_json"])
         # The driver leaves these; where there is none (Kubeflow), they are found here.
-        window = resolve(config, exec_properties)
-        do(
-            config,
-            window,
-            examples_uri=examples.uri,
-            report_uri=report.uri,
-            dead_letter_dir=exec_properties["dead_letter_dir"],
-            make_pipeline=self._make_beam_pipeline,
-        )
+        with opened_window(config, exec_properties) as window:
+            do(
+                config,
+                window,
+                examples_uri=examples.uri,
+                report_uri=report.uri,
+                dead_letter_dir=exec_properties["dead_letter_dir"],
+                make_pipeline=self._make_beam_pipeline,
+            )
         examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         examples.span = window.span
         # No file_format: TFX reads Parquet by payload format alone, and Transform writes
@@ -50,3 +50,5 @@ class Executor(BaseBeamExecutor):
         for artifact in (examples, report):
             artifact.set_string_custom_property("fingerprint", window.fingerprint)
             artifact.set_string_custom_property("run_date", window.run_date)
+        # For the manifest: on Kubeflow only a parameter of the run says it.
+        examples.set_string_custom_property("data_root", window.tables.root)

@@ -49,7 +49,7 @@ def do(
       window: the files to read and the digest of their contents.
       examples_uri: folder for `Split-<name>/*.parquet`.
       report_uri: folder for `data_report.json` and `dead_letter/*.jsonl`.
-      dead_letter_dir: where dead letters are copied when there are too many.
+      dead_letter_dir: where dead letters are copied when there are too many; may be a URL.
       make_pipeline: makes the Beam pipeline.
 
     Returns:
@@ -84,7 +84,7 @@ def do(
     refuse_unreadable(scratch / "failures")
     report = summary(tables, window.fingerprint, read_counts(scratch / "counts"))
     shutil.rmtree(scratch)
-    refuse_too_many_letters(report, letters, Path(dead_letter_dir), config.max_bad_share)
+    refuse_too_many_letters(report, letters, dead_letter_dir, config.max_bad_share)
     for split in features.SPLITS:
         if not any((Path(examples_uri) / f"Split-{split}").glob("*.parquet")):
             write_empty(examples_uri, split)

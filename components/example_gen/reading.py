@@ -37,7 +37,7 @@ def read(
     item_buckets, user_buckets = buckets
     is_parquet = file.path.lower().endswith(".parquet")
     numbers = _RowNumbers(_FIRST_PARQUET_ROW if is_parquet else _FIRST_CSV_ROW)
-    for batch, letters in read_table(file.path, file.table, settings):
+    for batch, letters in read_table(file.path, file.table, settings, name=file.name):
         counts[f"rows:{file.table}"] += batch.num_rows + len(letters)
         yield from letters
         if file.table == ENGAGEMENTS:
@@ -47,7 +47,7 @@ def read(
                 yield int(np.asarray(batch.column("timestamp")).max())
         elif file.table == ITEMS:
             places = numbers.take(batch.num_rows, letters)
-            table = conform(_with_place(batch, file.path, places), ITEM_SCHEMA)
+            table = conform(_with_place(batch, file.name, places), ITEM_SCHEMA)
             yield from _elements(table, "item_id", item_buckets, ITEM)
         elif file.table == FOLLOWS:
             table = conform(batch, FOLLOW_SCHEMA)

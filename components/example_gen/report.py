@@ -6,12 +6,14 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.errors import DataError
+from core.storage import ObjectStore, is_remote
 from tables.contract import TABLES
 from tables.layout import TableSet
 from trainer import features
@@ -116,7 +118,7 @@ def refuse_unreadable(folder: Path) -> None:
 
 
 def refuse_too_many_letters(
-    report: Mapping[str, Any], letters: Path, keep_dir: Path, max_bad_share: float
+    report: Mapping[str, Any], letters: Path, keep_dir: Path | str, max_bad_share: float
 ) -> None:
     """Stops the run when too large a share of any table's rows broke the contract.
 
@@ -125,7 +127,7 @@ def refuse_too_many_letters(
     Args:
       report: content of `data_report.json`.
       letters: folder of the dead letters.
-      keep_dir: where they are copied.
+      keep_dir: where they are copied; may be a URL.
       max_bad_share: dead letters per row allowed in each table.
 
     Raises:
@@ -138,20 +140,37 @@ def refuse_too_many_letters(
     }
     if not bad:
         return
-    keep_dir.mkdir(parents=True, exist_ok=True)
-    for old in keep_dir.glob(_LETTERS_PATTERN):
-        old.unlink()
-    for path in sorted(letters.glob(_LETTERS_PATTERN)):
-        shutil.copy(path, keep_dir)
+    kept = _keep(letters, keep_dir)
     shares = "; ".join(
         f"{name}: {count} of {rows} rows ({count / max(rows, 1):.2%})"
         for name, (count, rows) in bad.items()
     )
     raise DataError(
         f"too many rows break the data contract: {shares}; examples.max_bad_share allows "
-        f"{max_bad_share:.2%}. All of them: {keep_dir}. The first:\n  "
+        f"{max_bad_share:.2%}. All of them: {kept}. The first:\n  "
         + "\n  ".join(_first_problems(letters, set(bad)))
     )
+
+
+def _keep(letters: Path, keep_dir: Path | str) -> str:
+    """Replaces the dead letters of an earlier run; returns where they are, or why nowhere."""
+    paths = sorted(letters.glob(_LETTERS_PATTERN))
+    if is_remote(keep_dir):
+        store = ObjectStore(str(keep_dir))
+        try:
+            store.delete(n for n in store.children() if fnmatch(n, _LETTERS_PATTERN))
+            for path in paths:
+                store.upload(path, path.name)
+        except DataError as error:  # must not hide what is wrong with the tables
+            return f"not kept ({error})"
+        return store.url
+    folder = Path(keep_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(_LETTERS_PATTERN):
+        old.unlink()
+    for path in paths:
+        shutil.copy(path, folder)
+    return str(folder)
 
 
 def _first_problems(letters: Path, tables: set[str]) -> list[str]:

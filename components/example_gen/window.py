@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from components.config import ExampleGenConfig
+from tables.config import DataConfig
 from tables.layout import TableSet, find_tables, fingerprint
+from tables.remote import local_tables
+from tables.run_date import parse_run_date
 
 FINGERPRINT_PROPERTY = "input_fingerprint"
 SPAN_PROPERTY = "span"
@@ -36,22 +40,48 @@ class Window(NamedTuple):
         return (day - dt.date(1970, 1, 1)).days if day else 0
 
 
-def resolve(config: ExampleGenConfig, exec_properties: Mapping[str, Any]) -> Window:
-    """Finds the files of the window and their fingerprint.
+def data_config(data: DataConfig, exec_properties: Mapping[str, Any]) -> DataConfig:
+    """Returns where the tables are and what the window is.
 
     Args:
-      config: where the tables are and what the window is.
-      exec_properties: `data_root` and `run_date` replace what `config` says when they
-        are given; a fingerprint that the driver found is not computed again.
+      data: what the configuration says.
+      exec_properties: `data_root` and `run_date` replace it when they are given.
 
     Raises:
-      DataError: a table or a span of the window is missing.
+      ConfigError: `run_date` is no day; see `tables.run_date`.
     """
     update: dict[str, Any] = {}
     if exec_properties.get("data_root"):
         update["root"] = exec_properties["data_root"]
     if exec_properties.get("run_date"):
-        update["run_date"] = dt.date.fromisoformat(exec_properties["run_date"])
-    tables = find_tables(config.data.model_copy(update=update))
-    known = exec_properties.get(FINGERPRINT_PROPERTY)
-    return Window(tables, known or fingerprint(tables))
+        update["run_date"] = parse_run_date(exec_properties["run_date"])
+    return data.model_copy(update=update)
+
+
+@contextmanager
+def opened_window(config: ExampleGenConfig, exec_properties: Mapping[str, Any]) -> Iterator[Window]:
+    """Yields the window with files that can be read until the block ends.
+
+    Tables under a URL are copied first, and the copy goes with the block.
+
+    Args:
+      config: where the tables are and what the window is.
+      exec_properties: see `data_config`; a fingerprint that the driver found is not
+        computed again.
+
+    Raises:
+      ConfigError: `run_date` is no day.
+      DataError: a table or a span of the window is missing.
+    """
+    with local_tables(data_config(config.data, exec_properties)) as data:
+        tables = find_tables(data)
+        yield Window(tables, exec_properties.get(FINGERPRINT_PROPERTY) or fingerprint(tables))
+
+
+def resolve(config: ExampleGenConfig, exec_properties: Mapping[str, Any]) -> Window:
+    """Finds the files of the window and their fingerprint; see `opened_window`.
+
+    The files of tables under a URL are gone when it returns.
+    """
+    with opened_window(config, exec_properties) as window:
+        return window

@@ -1,0 +1,118 @@
+"""Tables in an object store: copied to a temporary folder, and only what the window needs.
+
+The copy is looked at before a byte is downloaded: a missing span, two files of one table
+or an unknown layout cost nothing. What is said about a file names its URL.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import TesseraError
+from core.progress import track
+from core.storage import ObjectStore, is_remote
+from tables.catalogue import find_items
+from tables.config import CopiedData, DataConfig
+from tables.contract import ENGAGEMENTS, ITEMS, TABLES, Table
+from tables.layout import find_tables
+from tables.spans import FORMATS
+
+_LOG = logging.getLogger("tessera")
+_SPAN = "span="
+
+
+@contextmanager
+def local_tables(config: DataConfig, items_only: bool = False) -> Iterator[DataConfig]:
+    """Yields a configuration whose tables are local files; where they are so already, itself.
+
+    The copy lies below TMPDIR and goes with the block. Errors that leave the block name
+    the URL instead of the copy.
+
+    Args:
+      config: its `root` may be a URL.
+      items_only: the items table is all that is needed.
+
+    Raises:
+      DataError: as `find_tables` or `find_items`; the store can not be read, a file
+        changed meanwhile, or the disk is too small.
+    """
+    if not is_remote(config.root):
+        yield config
+        return
+    store = ObjectStore(config.root)
+    with tempfile.TemporaryDirectory(prefix="tessera-tables-") as folder:
+        root = Path(folder).resolve()
+        values = {key: getattr(config, key) for key in DataConfig.model_fields}
+        copy = CopiedData(**values | {"root": str(root), "origin": store.url})
+        try:
+            sizes = _outline(store, copy, items_only)
+            found = find_items(copy) if items_only else find_tables(copy)
+            names = [Path(file.path).relative_to(root).as_posix() for file in found.files]
+            _download(store, {name: sizes[name] for name in names}, root)
+            yield copy
+        except TesseraError as error:
+            error.args = (str(error).replace(str(root), store.url),)
+            raise
+
+
+def _outline(store: ObjectStore, copy: CopiedData, items_only: bool) -> dict[str, int]:
+    """Makes the folders and, empty, the files that the layout and the window decide about.
+
+    Returns:
+      Sizes of the originals by name.
+    """
+    entries: dict[str, int | None] = {}
+    top = store.children()
+    for table in (ITEMS,) if items_only else TABLES:
+        if copy.layout != "spans":
+            files = [f"{table}{suffix}" for suffix in FORMATS]
+            entries |= {name: top[name] for name in files if name in top}
+        if copy.layout != "single" and table in top:
+            entries[table] = top[table]
+            if top[table] is None:
+                first = items_only or table == ENGAGEMENTS
+                entries |= _spans(store, copy, table, tells_layout=first)
+    for name, size in entries.items():
+        path = Path(copy.root) / name
+        folder = path if size is None else path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        if size is not None:
+            path.touch()
+    return {name: size for name, size in entries.items() if size is not None}
+
+
+def _spans(
+    store: ObjectStore, copy: CopiedData, table: Table, tells_layout: bool
+) -> dict[str, int | None]:
+    """Returns what lies in the spans of the window, by name."""
+    found: dict[str, int | None] = {}
+    if tells_layout and copy.layout == "auto":
+        # Any span that is there tells it, whether in the window or not.
+        spans = [name for name in store.children(table) if name.startswith(_SPAN)]
+        found |= {f"{table}/{name}": None for name in spans[:1]}
+    for day in _days(copy, table):
+        span = f"{table}/{_SPAN}{day.isoformat()}"
+        inside = store.children(span)
+        if inside:
+            found[span] = None
+            found |= {f"{span}/{name}": size for name, size in inside.items()}
+    return found
+
+
+def _days(copy: CopiedData, table: Table) -> list[dt.date]:
+    if copy.run_date is None:
+        return []
+    days = copy.window_days if table == ENGAGEMENTS else 1
+    return [copy.run_date - dt.timedelta(days=n) for n in range(days)]
+
+
+def _download(store: ObjectStore, sizes: dict[str, int], root: Path) -> None:
+    total = sum(sizes.values()) / 1e6
+    _LOG.info("%s: copying %d files, %.1f MB, to %s", store.url, len(sizes), total, root)
+    with track("copying tables", total=len(sizes)) as bar:
+        store.download_all(sizes, root, bar.advance)
