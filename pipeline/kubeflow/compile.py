@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunner,
@@ -44,6 +43,8 @@ def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
       ConfigError: the configuration can not run on Kubeflow; lists every reason.
     """
     _refuse(config)
+    # The work folder is one of this machine; manifests record the configuration.
+    config = config.model_copy(update={"work_dir": RunConfig.model_fields["work_dir"].default})
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(
             default_image=config.kubeflow.image,
@@ -73,11 +74,6 @@ def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
             + "\n  ".join(problems)
         )
     return documents
-
-
-def node_ids(nodes: list[BaseNode]) -> list[str]:
-    """Returns the ids of the tasks."""
-    return [node.id for node in nodes]
 
 
 def _refuse(config: RunConfig) -> None:
