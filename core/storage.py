@@ -40,6 +40,12 @@ def local_or_url(path: str) -> Path | str:
     return path.rstrip("/") if is_remote(path) else Path(path)
 
 
+def expanded(path: str) -> Path | str:
+    """Returns a path of a configuration with its `~` replaced, or a URL as it is."""
+    found = local_or_url(path)
+    return found.expanduser() if isinstance(found, Path) else found
+
+
 def absolute(path: str) -> str:
     """Returns an absolute path without `~` or links, or a URL as it is."""
     return path.rstrip("/") if is_remote(path) else str(Path(path).expanduser().resolve())

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from core.errors import StoppedError, TesseraError
+from core.storage import absolute
 from pipeline.config import RunConfig
 from pipeline.console import RunLog, run_output
 from pipeline.refresh import Refresh, resolve_refresh
@@ -224,8 +225,8 @@ def local_paths(config: RunConfig, work_dir: Path) -> Any:
     span = config.data.run_date.isoformat() if config.data.run_date else "single"
     kept = f"refresh-{span}" if config.pipeline == "refresh" else span
     return Paths(
-        data_root=str(Path(config.data.root).expanduser().resolve()),
-        serving_dir=str(Path(config.serving_dir).expanduser().resolve()),
+        data_root=absolute(config.data.root),
+        serving_dir=absolute(config.serving_dir),
         schema=schema,
         corpus_schema=corpus_schema,
         checkpoint_dir=str(work_dir / "checkpoints" / f"{span}-{checkpoint_digest(config)}"),

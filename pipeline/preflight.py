@@ -9,6 +9,7 @@ from pipeline.config import RunConfig
 from tables.catalogue import find_items
 from tables.contract import ITEMS
 from tables.layout import TableFile, find_tables
+from tables.remote import local_tables
 from tables.sources import clear_errors, decompressed, is_parquet, opened
 from tables.verify import damaged_parquet
 
@@ -23,7 +24,8 @@ def check_before_run(config: RunConfig) -> None:
       DataError: there is no items table where a refresh looks for it.
     """
     if config.pipeline == "refresh":
-        find_items(config.data)
+        with local_tables(config.data, items_only=True) as data:
+            find_items(data)
     else:
         refuse_more_results_than_items(config)
 
@@ -39,12 +41,14 @@ def refuse_more_results_than_items(config: RunConfig) -> None:
     """
     wanted = max(config.evaluator.ks)
     try:
-        found = find_tables(config.data)
-        items = sum(_most_rows(file) for file in found.of(ITEMS))
+        # Of tables under a URL only the items are copied.
+        with local_tables(config.data, items_only=True) as data:
+            found = find_items(data) if data is not config.data else find_tables(data)
+            items = sum(_most_rows(file) for file in found.of(ITEMS))
     except DataError:
         return
     if 0 < items < wanted:
-        paths = ", ".join(file.path for file in found.of(ITEMS))
+        paths = ", ".join(file.name for file in found.of(ITEMS))
         raise ConfigError(
             f"evaluator.ks asks for k={wanted}, but the catalogue ({paths}) has {items} items; "
             "every list would hold all of them: lower evaluator.ks, and the metrics named in "

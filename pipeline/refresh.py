@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.bundle.mirror import mirrored
 from components.bundle.served import served
 from components.bundle.versions import BundleVersion, list_versions, scan
 from core.errors import BundleError, ConfigError
+from core.storage import expanded
 from pipeline.config import RunConfig, merge_trees, validate_tree
 
 #: Label of the version that answers; without labels it is the newest one.
@@ -60,7 +62,11 @@ def resolve_refresh(config: RunConfig) -> Refresh:
         cannot be used.
       ConfigError: a given value does not fit the recorded ones.
     """
-    model_dir = Path(config.serving_dir).expanduser() / config.name
+    with mirrored(expanded(config.serving_dir), config.name) as serving_dir:
+        return _resolved(config, serving_dir / config.name)
+
+
+def _resolved(config: RunConfig, model_dir: Path) -> Refresh:
     parent = _parent(config, model_dir)
     given = config.model_dump(mode="json", exclude_unset=True)
     recorded = {key: parent.manifest.config.get(key) or {} for key in _RECORDED}

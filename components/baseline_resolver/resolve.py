@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.bundle.manifest import Manifest
-from components.bundle.mirror import shown
+from components.bundle.mirror import shown, told
 from components.bundle.span import span_date
 from components.bundle.verify import verify
 from components.bundle.versions import BundleVersion, scan
@@ -56,7 +56,7 @@ def candidates(
     """
     versions, broken = scan(model_dir)
     for number, reason in sorted(broken.items()):
-        _log.warning("version %d is skipped as baseline: %s", number, reason)
+        _log.warning("version %d is skipped as baseline: %s", number, told(reason, model_dir))
     return [
         v for v in reversed(versions) if _eligible(v.manifest, training_digest, span, fingerprint)
     ]
@@ -84,7 +84,8 @@ def resolve(
         try:
             verify(bundle.path)
         except BundleError as error:
-            _log.warning("version %d is skipped as baseline: %s", bundle.version, error)
+            reason = told(str(error), model_dir)
+            _log.warning("version %d is skipped as baseline: %s", bundle.version, reason)
             continue
         day = f", span {bundle.manifest.run_date}" if bundle.manifest.run_date else ""
         reason = f"baseline is version {bundle.version}{day}"

@@ -5,6 +5,7 @@ Shared by the pusher, the baseline resolver and the command line. Free of Tensor
 
 from components.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, read_manifest
 from components.bundle.mirror import mirrored
+from components.bundle.opened import opened_bundle
 from components.bundle.pins import Pins, read_pins, write_pins
 from components.bundle.served import Served
 from components.bundle.spans import pushed_spans
@@ -23,6 +24,7 @@ __all__ = [
     "list_versions",
     "mirrored",
     "open_bundle",
+    "opened_bundle",
     "pushed_spans",
     "read_manifest",
     "read_pins",

@@ -62,20 +62,30 @@ def mirrored(serving_dir: str | Path, name: str | None = None) -> Iterator[Path]
 
 def origin(path: Path) -> ObjectStore | None:
     """Returns what a path inside a mirror stands for, None for a path in no mirror."""
-    path = Path(os.path.abspath(path))
-    for parent in (path, *path.parents[: _LEVELS - 1]):
-        marker = parent / _ORIGIN_NAME
-        if marker.is_file():
-            url = str(read_json(marker)["url"])
-            inner = path.relative_to(parent).as_posix()
-            return ObjectStore(url if inner == "." else f"{url}/{inner}", BundleError)
-    return None
+    root = _mirror_of(path)
+    return None if root is None else ObjectStore(shown(path), BundleError)
 
 
 def shown(path: Path) -> str:
     """Returns a path as it is told to people: the URL of what it mirrors, or itself."""
-    store = origin(path)
-    return str(path) if store is None else store.url
+    root = _mirror_of(path)
+    return str(path) if root is None else told(os.path.abspath(path), path)
+
+
+def told(text: str, path: Path) -> str:
+    """Returns a text with the URL in place of the mirror that `path` lies in, if it does."""
+    root = _mirror_of(path)
+    if root is None:
+        return text
+    return text.replace(str(root), str(read_json(root / _ORIGIN_NAME)["url"]))
+
+
+def _mirror_of(path: Path) -> Path | None:
+    path = Path(os.path.abspath(path))
+    for parent in (path, *path.parents[: _LEVELS - 1]):
+        if (parent / _ORIGIN_NAME).is_file():
+            return parent
+    return None
 
 
 def pull(model_dir: Path) -> None:

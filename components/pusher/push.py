@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from components.bundle.labels import derive
 from components.bundle.lock import push_lock
 from components.bundle.manifest import Manifest, tessera_version
-from components.bundle.mirror import mirrored, pull, shown
+from components.bundle.mirror import mirrored, pull, shown, told
 from components.bundle.model_status import wait_until_available
 from components.bundle.served import served
 from components.bundle.span import parse_span, span_date
@@ -284,7 +284,8 @@ def _same_content(model_dir: Path, digest: str, fields: ManifestFields) -> Bundl
         try:
             verify(bundle.path)
         except BundleError as error:
-            _log.warning("version %d is published anew: %s", bundle.version, error)
+            problem = told(str(error), model_dir)
+            _log.warning("version %d is published anew: %s", bundle.version, problem)
             continue
         return bundle
     return None
@@ -326,7 +327,7 @@ def _retain(model_dir: Path, keep_versions: int, target: Target) -> tuple[int, .
             target.remove(path)
             removed.append(int(path.name))
     except (OSError, BundleError) as error:
-        _log.warning("old versions in %s were not all removed: %s", model_dir, error)
+        _log.warning("old versions in %s were not all removed: %s", shown(model_dir), error)
     return tuple(removed)
 
 

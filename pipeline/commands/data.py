@@ -143,7 +143,7 @@ def import_(
 
 
 @data.command()
-@click.option("--root", required=True, help="Folder of the tables.")
+@click.option("--root", required=True, help="Folder of the tables, or their s3:// or gs:// URL.")
 @click.option(
     "--layout",
     type=click.Choice(["auto", "single", "spans"]),
@@ -187,6 +187,7 @@ def check(
     from core.errors import DataError
     from tables.checking import check_tables
     from tables.config import DataConfig
+    from tables.remote import local_tables
 
     if layout == "spans" and run_date is None:
         raise click.UsageError("--layout spans needs --run-date YYYY-MM-DD")
@@ -196,7 +197,8 @@ def check(
         run_date=run_date.date() if run_date else None,
         window_days=window_days,
     )
-    result = check_tables(config, time_unit)  # type: ignore[arg-type]
+    with local_tables(config) as local:
+        result = check_tables(local, time_unit)  # type: ignore[arg-type]
     result["passed"] = result["rows"] > 0 and result["bad_share"] <= max_bad_share
     if as_json:
         click.echo(json.dumps(result))

@@ -67,24 +67,24 @@ def promote(
         raise click.UsageError("--label and --server need the VERSION to promote")
     if version is None and clear is None and base_path is None:
         raise click.UsageError("say what to serve: VERSION, or --clear")
-    model_dir = Place(**place).model_dir()
-    name = model_dir.absolute().name
-
-    def update(pins: Pins, versions: list[BundleVersion]) -> Pins:
-        if version is not None:
-            pins = promoted(pins, versions, version, STABLE if label is None else label)
-            for server in servers:
-                _require_available(server, name, version)
-        if clear is not None:
-            pins = cleared(pins, None if clear == _ALL else clear)
-        if base_path is not None:
-            pins = pins.model_copy(update={"server_root": base_path.rstrip("/")})
-        return pins
-
-    before = served(model_dir)
-    now = change(model_dir, update, wait_s)
     way_out = "promote the version under a new label first, and again when it is loaded"
-    print_served(model_dir, before, now, as_json, way_out)
+    with Place(**place).opened() as model_dir:
+        name = model_dir.absolute().name
+
+        def update(pins: Pins, versions: list[BundleVersion]) -> Pins:
+            if version is not None:
+                pins = promoted(pins, versions, version, STABLE if label is None else label)
+                for server in servers:
+                    _require_available(server, name, version)
+            if clear is not None:
+                pins = cleared(pins, None if clear == _ALL else clear)
+            if base_path is not None:
+                pins = pins.model_copy(update={"server_root": base_path.rstrip("/")})
+            return pins
+
+        before = served(model_dir)
+        now = change(model_dir, update, wait_s)
+        print_served(model_dir, before, now, as_json, way_out)
 
 
 def _require_available(server: str, name: str, version: int) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.errors import ConfigError, DataError
+from pipeline.commands.place import FolderOrUrl
 
 if TYPE_CHECKING:
-    from components.bundle.manifest import Manifest
+    from components.bundle import Bundle, Manifest
     from serving.recommend.question import Question
 
 
@@ -22,24 +23,24 @@ if TYPE_CHECKING:
     "--bundle",
     "bundle_path",
     required=True,
-    type=click.Path(path_type=Path),
-    help="A version's folder, a model's folder (newest version) or a serving folder.",
+    type=FolderOrUrl(),
+    help="A version's folder, a model's folder (newest version) or a serving folder; also a URL.",
 )
 @click.option("--user", help="Id of a user in the tables.")
 @click.option("--history", metavar="A,B,C", help="Item ids instead of a user, newest first.")
 @click.option("--follow", metavar="T1,T2", help="Topics that count as followed just now.")
 @click.option("-n", "count", type=click.IntRange(1), default=20, show_default=True, help="Items.")
-@click.option("--data", "data_root", type=click.Path(path_type=Path), help="Folder of the tables.")
+@click.option("--data", "data_root", type=FolderOrUrl(), help="Folder or URL of the tables.")
 @click.option("--now", type=int, help="Time of the request, in the unit of the data.")
 @click.option("--action", help="What was done with every --history item.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def recommend(
-    bundle_path: Path,
+    bundle_path: Path | str,
     user: str | None,
     history: str | None,
     follow: str | None,
     count: int,
-    data_root: Path | None,
+    data_root: Path | str | None,
     now: int | None,
     action: str | None,
     as_json: bool,
@@ -54,45 +55,64 @@ def recommend(
         raise click.UsageError("give --user or --history, not both")
     if user is None and history is None and follow is None:
         raise click.UsageError("give --user or --history (or at least --follow)")
-    from components.bundle import open_bundle
+    from components.bundle import opened_bundle
+
+    with opened_bundle(bundle_path) as bundle:
+        if user is not None:
+            question = _of_user(bundle.manifest, data_root, user, _split(follow), now)
+        else:
+            question = _typed(bundle, _split(history), _split(follow), action, now)
+        _print(_answer(bundle, question, data_root, count), as_json)
+
+
+def _typed(
+    bundle: Bundle, history: list[str], follows: list[str], action: str | None, now: int | None
+) -> Question:
+    from serving.recommend.question import typed_history
+    from serving.recommend.served import actions
+
+    moment = int(time.time()) if now is None else now
+    done = [*actions(bundle.path), ""][0] if action is None else action
+    return typed_history(history, follows, bundle.manifest.time_unit, moment, done)
+
+
+def _answer(
+    bundle: Bundle, question: Question, data_root: Path | str | None, count: int
+) -> dict[str, Any]:
+    """Returns what is printed: see docs/bundle.md."""
+    from components.bundle.mirror import shown
     from serving.recommend.catalogue import Catalogue
     from serving.recommend.explain import explain, shown_items
-    from serving.recommend.served import actions, ask
+    from serving.recommend.served import ask
 
-    bundle = open_bundle(bundle_path)
     manifest = bundle.manifest
-    if user is not None:
-        question = _of_user(manifest, data_root, user, _split(follow), now)
-    else:
-        from serving.recommend.question import typed_history
-
-        moment = int(time.time()) if now is None else now
-        done = [*actions(bundle.path), ""][0] if action is None else action
-        question = typed_history(_split(history), _split(follow), manifest.time_unit, moment, done)
     answer = ask(bundle, question, count)
-    shown = shown_items(question, answer)
-    facts = Catalogue.read(bundle.path).facts(shown, question.follows)
-    facts = dataclasses.replace(facts, titles=_titles(manifest, data_root, shown))
-    head = {"name": manifest.name, "version": manifest.version, "path": str(bundle.path)}
+    items = shown_items(question, answer)
+    facts = Catalogue.read(bundle.path).facts(items, question.follows)
+    facts = dataclasses.replace(facts, titles=_titles(manifest, data_root, items))
+    head = {"name": manifest.name, "version": manifest.version, "path": shown(bundle.path)}
     asked = {"user": question.user, "now": question.now, "time_unit": manifest.time_unit}
-    _print({"bundle": head, **asked, **explain(question, answer, facts, count)}, as_json)
+    return {"bundle": head, **asked, **explain(question, answer, facts, count)}
 
 
 def _of_user(
-    manifest: Manifest, data_root: Path | None, user: str, follows: list[str], now: int | None
+    manifest: Manifest, data_root: Path | str | None, user: str, follows: list[str], now: int | None
 ) -> Question:
     from serving.recommend.lookup import data_config, find_user, follows_limit, time_unit
+    from tables.remote import local_tables
 
-    config = data_config(manifest, data_root)
-    return find_user(config, time_unit(manifest), user, follows_limit(manifest), now, follows)
+    with local_tables(data_config(manifest, data_root)) as config:
+        return find_user(config, time_unit(manifest), user, follows_limit(manifest), now, follows)
 
 
-def _titles(manifest: Manifest, data_root: Path | None, items: set[str]) -> dict[str, str]:
+def _titles(manifest: Manifest, data_root: Path | str | None, items: set[str]) -> dict[str, str]:
     """Returns titles where the tables are at hand; they only decorate the answer."""
     from serving.recommend.lookup import data_config, time_unit, titles
+    from tables.remote import local_tables
 
     try:
-        found = titles(data_config(manifest, data_root), time_unit(manifest), items)
+        with local_tables(data_config(manifest, data_root), items_only=True) as config:
+            found = titles(config, time_unit(manifest), items)
     except (ConfigError, DataError):
         return {}
     return dict(zip(found["item_id"].to_pylist(), found["title"].to_pylist(), strict=True))

@@ -55,8 +55,8 @@ def rollback(
     Exits with 1 when a server does not load the version (then nothing has moved) or somebody
     else holds the lock, with 2 when there is no sound version to go back to.
     """
-    model_dir = Place(**place).model_dir()
-    before = served(model_dir)
-    now = roll_back(model_dir, target, servers, timeout_s, wait_s)
-    # With --server it was loaded before the labels moved.
-    print_served(model_dir, now if servers else before, now, as_json, "name it with --server")
+    with Place(**place).opened() as model_dir:
+        before = served(model_dir)
+        now = roll_back(model_dir, target, servers, timeout_s, wait_s)
+        # With --server it was loaded before the labels moved.
+        print_served(model_dir, now if servers else before, now, as_json, "name it with --server")

@@ -114,9 +114,11 @@ def run(
 
 def _dry_run(config: RunConfig) -> None:
     from tables.layout import check_headers, find_tables
+    from tables.remote import local_tables
 
-    found = find_tables(config.data)
-    check_headers(found)
+    with local_tables(config.data) as data:
+        found = find_tables(data)
+        check_headers(found)
     console = Console(soft_wrap=True)
     _print_tables(console, config.name, found)
     console.print(f"  model        {config.model.name}, work_dir {config.work_dir}")
@@ -131,10 +133,12 @@ def _dry_run_refresh(config: RunConfig) -> None:
     from pipeline.refresh import resolve_refresh
     from tables.catalogue import find_items
     from tables.layout import check_headers
+    from tables.remote import local_tables
 
     refresh = resolve_refresh(config)
-    found = find_items(config.data)
-    check_headers(found)
+    with local_tables(config.data, items_only=True) as data:
+        found = find_items(data)
+        check_headers(found)
     console = Console(soft_wrap=True)
     _print_tables(console, config.name, found)
     parent = refresh.parent.manifest
@@ -197,6 +201,7 @@ def _print_whether_served(
     console: Console, report: dict[str, Any], catalogue: dict[str, Any] | None
 ) -> None:
     """Says that nothing new was published, or that labels keep the new version from answering."""
+    from components.bundle.mirror import mirrored
     from components.bundle.served import served
 
     version = report["pushed_version"]
@@ -204,7 +209,9 @@ def _print_whether_served(
         console.print(f"        version {version} has this content: nothing to publish")
         return
     try:
-        now = served(Path(report["bundle"]).parent)
+        serving_dir, name, _ = str(report["bundle"]).rsplit("/", 2)
+        with mirrored(serving_dir, name) as root:
+            now = served(root / name)
     except BundleError:  # of unreadable pins; the log of the push names them
         return
     if now.labels and version not in now.versions:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from components.bundle.mirror import shown
 from components.bundle.model_config import MODELS_CONFIG
 from components.bundle.served import Served, blocked_moves
 from pipeline.commands.place import place_options
@@ -37,7 +38,7 @@ def print_served(model_dir: Path, before: Served, now: Served, as_json: bool, wa
       as_json: JSON instead of words.
       way_out: what to do where a running server refuses the change.
     """
-    config = model_dir.absolute().parent / MODELS_CONFIG
+    config = shown(model_dir.absolute().parent / MODELS_CONFIG)
     blocked = blocked_moves(before, now)
     notes = [
         f"a running TensorFlow Serving does not move {', '.join(blocked)} to a version that it "
@@ -45,10 +46,10 @@ def print_served(model_dir: Path, before: Served, now: Served, as_json: bool, wa
     ]
     if as_json:
         document = {
-            "model_dir": str(model_dir),
+            "model_dir": shown(model_dir),
             "served": {"versions": list(now.versions), "labels": now.labels},
             "decided_by": "labels" if now.labels else "newest",
-            "models_config": str(config),
+            "models_config": config,
             "notes": notes if blocked else [],
         }
         click.echo(json.dumps(document, indent=2))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from components.bundle.labels import change, require_published
+from components.bundle.mirror import shown, told
 from components.bundle.pins import Pins, read_pins
 from components.bundle.served import served_of
 from components.bundle.verify import verify
@@ -24,7 +25,7 @@ from pipeline.commands.place import Place, place_options
 @click.pass_context
 def versions(
     context: click.Context,
-    serving_dir: Path | None,
+    serving_dir: Path | str | None,
     conf: Path | None,
     name: str | None,
     full: bool,
@@ -37,13 +38,14 @@ def versions(
     context.obj = Place(serving_dir, name, conf)
     if context.invoked_subcommand is not None:
         return
-    model_dir = context.obj.model_dir()
-    rows, broken = version_rows(model_dir, full)
+    with context.obj.opened() as model_dir:
+        rows, broken = version_rows(model_dir, full)
+        place = shown(model_dir)
     if as_json:
-        document = {"model_dir": str(model_dir), "versions": rows, "damaged": broken}
+        document = {"model_dir": place, "versions": rows, "damaged": broken}
         click.echo(json.dumps(document, indent=2))
     else:
-        _print(model_dir, rows, broken)
+        _print(place, rows, broken)
     damaged = broken or any(row["valid"] is False for row in rows)
     raise click.exceptions.Exit(1 if damaged else 0)
 
@@ -59,7 +61,8 @@ def pin(place: Place, /, version: int, **options: Any) -> None:
         require_published(versions, version)
         return pins.with_pin(version)
 
-    change(Place(**options).or_else(place).model_dir(), update)
+    with Place(**options).or_else(place).opened() as model_dir:
+        change(model_dir, update)
     click.echo(f"version {version} is pinned: retention keeps it")
 
 
@@ -76,7 +79,8 @@ def unpin(place: Place, /, version: int, **options: Any) -> None:
             raise BundleError(f"version {version} is not pinned; pinned: {pinned}")
         return pins.without_pin(version)
 
-    change(Place(**options).or_else(place).model_dir(), update)
+    with Place(**options).or_else(place).opened() as model_dir:
+        change(model_dir, update)
     click.echo(f"version {version} is not pinned any more")
 
 
@@ -115,21 +119,21 @@ def version_rows(model_dir: Path, full: bool) -> tuple[list[dict[str, Any]], dic
                 "labels": sorted(k for k, v in pins.labels.items() if v == bundle.version),
                 "valid": None if problem is None else not problem,
                 "problem": problem or None,
-                "path": str(bundle.path),
+                "path": shown(bundle.path),
             }
         )
-    return rows, {str(number): reason for number, reason in sorted(broken.items())}
+    return rows, {str(n): told(reason, model_dir) for n, reason in sorted(broken.items())}
 
 
 def _problem(path: Path) -> str:
     try:
         verify(path)
     except BundleError as error:
-        return str(error)
+        return told(str(error), path)
     return ""
 
 
-def _print(model_dir: Path, rows: list[dict[str, Any]], broken: dict[str, str]) -> None:
+def _print(place: str, rows: list[dict[str, Any]], broken: dict[str, str]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -140,7 +144,7 @@ def _print(model_dir: Path, rows: list[dict[str, Any]], broken: dict[str, str]) 
     def line(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
-    line(f"[bold]{escape(model_dir.name)}[/]  [dim]{escape(str(model_dir))}[/]")
+    line(f"[bold]{escape(place.rstrip('/').rpartition('/')[2])}[/]  [dim]{escape(place)}[/]")
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     metric = next((row["primary_metric"] for row in rows if row["primary_metric"]), "metric")
     for title, justify in (

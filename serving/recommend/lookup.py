@@ -15,6 +15,7 @@ from components.example_gen.columns import FOLLOW_SCHEMA
 from components.example_gen.follows import in_force, prepare
 from core.errors import ConfigError, DataError
 from serving.recommend.question import Event, Question
+from tables.catalogue import find_items
 from tables.config import DataConfig
 from tables.contract import Table
 from tables.layout import TableSet, find_tables, read_settings
@@ -30,7 +31,7 @@ class UnknownUserError(DataError):
     """The tables hold neither an engagement nor a follow of the user."""
 
 
-def data_config(manifest: Manifest, data_root: Path | None = None) -> DataConfig:
+def data_config(manifest: Manifest, data_root: Path | str | None = None) -> DataConfig:
     """Returns where the tables are: at `data_root`, else where the model was trained.
 
     Raises:
@@ -109,16 +110,16 @@ def titles(
     """Returns the titles of items as columns `item_id` and `title`, in the order of the tables.
 
     Args:
-      config: where the tables are.
+      config: where the items table is.
       time_unit: `seconds` or `order`.
       items: only these; all where None.
 
     Raises:
-      DataError: tables missing or broken.
+      DataError: the items table is missing or broken.
     """
     wanted = None if items is None else pa.array(sorted(i.encode() for i in items), pa.binary())
     found = [_TITLES.empty_table()]
-    tables = find_tables(config)
+    tables = find_items(config)
     settings = read_settings(tables, time_unit)
     for file in tables.of("items"):
         for batch, _ in read_table(file.path, "items", settings):
