@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import TesseraError
+from core.errors import ConfigError, TesseraError
 from pipeline.compiled.artifacts import ArtifactStore
 from pipeline.compiled.invocation import command_line, output_artifacts
 from pipeline.compiled.state import TaskRecord
@@ -76,6 +76,7 @@ class Launcher:
 
         Raises:
           TaskError: it failed; names its log and its last words.
+          ConfigError: the compiled file asks for what this backend does not have.
         """
         pauses = [*retry_pauses(call.retry), None]
         for attempt, pause in enumerate(pauses, start=1):
@@ -84,6 +85,8 @@ class Launcher:
                 record = self._attempt(call, run_id, attempt)
                 seconds = round(time.monotonic() - started, 3)
                 return record.model_copy(update={"attempts": attempt, "seconds": seconds})
+            except ConfigError:  # of the file itself: no attempt can mend it
+                raise
             except TesseraError as error:
                 if pause is None:
                     known = isinstance(error, TaskError)

@@ -80,7 +80,19 @@ def run_compiled(
     problems = lint(documents)
     if problems:
         raise ConfigError("the backend would refuse this file:\n  " + "\n  ".join(problems))
-    spec = documents[0]
+    return run_spec(documents[0], parameters, places, resume=resume, say=say, sleep=sleep)
+
+
+def run_spec(
+    spec: Spec,
+    parameters: Mapping[str, Any],
+    places: Places,
+    *,
+    resume: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> RunRecord:
+    """Runs a pipeline specification as it is; see `run_compiled`, which checks it first."""
     values = resolve_parameters(spec, parameters)
     make_folder(places.runs_dir, places.work_dir)
     with run_lock(places.work_dir):
