@@ -93,5 +93,5 @@ def reason_of(error: BaseException, protocol: str) -> str:
         mend = _MENDS.get(kind)
         return f"{text}; {mend}" if mend else text
     if is_passing(error):
-        return f"{text} ({ATTEMPTS} attempts); is the store up, and its address right?"
+        return f"{text} (after several attempts); is the store up, and its address right?"
     return text
