@@ -48,6 +48,10 @@ class _Leaf(beam.PTransform):
         return PCollection.from_(input_or_inputs)
 
 
+class _Create(_Leaf):
+    pass
+
+
 class _Reshuffle(_Leaf):
     pass
 
@@ -82,6 +86,7 @@ class _Translation(PipelineVisitor):
         self.ends: list[Delayed] = []
         self._rules: list[tuple[type, Callable[[AppliedPTransform], Partitions | None]]] = [
             (beam.Impulse, self._impulse),
+            (_Create, self._create),
             (_Read, self._read),
             (_Reshuffle, self._reshuffle),
             (beam.GroupByKey, self._group_by_key),
@@ -112,6 +117,14 @@ class _Translation(PipelineVisitor):
 
     def _impulse(self, node: AppliedPTransform) -> Partitions:
         return [_task(steps.gather, [[b""]], label=node.full_label)]
+
+    def _create(self, node: AppliedPTransform) -> Partitions:
+        # Several tasks that wait for nothing: Dask gives them to several workers, while
+        # what depends on one value tends to run where that value is.
+        parts = steps.deal(steps.Partition(node.transform.original.values), self._partitions, 0)
+        return [_task(steps.gather, [part], label=node.full_label) for part in parts if part] or [
+            _task(steps.gather, [], label=node.full_label)
+        ]
 
     def _read(self, node: AppliedPTransform) -> Partitions:
         source = node.transform.original.source
@@ -219,6 +232,7 @@ class DaskRunner(beams.DaskRunner):
 
 def _replacements() -> Sequence[PTransformOverride]:
     return [
+        _Replaced(beam.Create, _Create),
         _Replaced(beam.Reshuffle, _Reshuffle),
         _Replaced(ReshufflePerKey, _Reshuffle),
         _Replaced(beam.io.Read, _Read),

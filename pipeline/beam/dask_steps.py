@@ -19,9 +19,17 @@ from apache_beam.transforms.sideinputs import SideInputMap
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-Partition = list[Any]
-#: Elements per tag; the main output has the tag None.
-Outputs = dict[str | None, Partition]
+
+class Partition(list[Any]):
+    """Elements. A type of its own: Dask sends plain lists element by element, this whole."""
+
+
+class Pieces(list[Partition]):
+    """A partition divided for the partitions of a next step."""
+
+
+class Outputs(dict[str | None, Partition]):
+    """Elements per tag; the main output has the tag None."""
 
 
 class Step(NamedTuple):
@@ -55,7 +63,7 @@ class _Collected(Receiver):
     """Keeps the values it is given."""
 
     def __init__(self) -> None:
-        self.values: Partition = []
+        self.values = Partition()
 
     def receive(self, windowed_value: WindowedValue) -> None:
         self.values.append(windowed_value.value)
@@ -105,7 +113,7 @@ def run_bundle(packed: bytes, elements: Partition, *sides: list[Partition]) -> O
         runner.finish()
     finally:
         runner.teardown()
-    return {tag: output.values for tag, output in outputs.items()}
+    return Outputs((tag, output.values) for tag, output in outputs.items())
 
 
 def _windowed(values: Iterable[Any]) -> Iterator[WindowedValue]:
@@ -122,13 +130,13 @@ def output(outputs: Outputs, tag: str | None) -> Partition:
     return outputs[tag]
 
 
-def split_by_key(elements: Partition, coder: Coder, parts: int) -> list[Partition]:
+def split_by_key(elements: Partition, coder: Coder, parts: int) -> Pieces:
     """Returns `(encoded key, value)` in `parts` lists, by the key.
 
     Python's own `hash` of texts and of None differs between processes, Beam's
     encoding of a key does not; keys are equal when their encodings are.
     """
-    found: list[Partition] = [[] for _ in range(parts)]
+    found = Pieces(Partition() for _ in range(parts))
     for key, value in elements:
         encoded = coder.encode(key)
         found[zlib.crc32(encoded) % parts].append((encoded, value))
@@ -140,22 +148,22 @@ def group(coder: Coder, pieces: list[Partition]) -> Partition:
     groups: dict[bytes, list[Any]] = {}
     for encoded, value in _chained(pieces):
         groups.setdefault(encoded, []).append(value)
-    return [(coder.decode(encoded), values) for encoded, values in groups.items()]
+    return Partition((coder.decode(encoded), values) for encoded, values in groups.items())
 
 
-def deal(elements: Partition, parts: int, first: int) -> list[Partition]:
+def deal(elements: Partition, parts: int, first: int) -> Pieces:
     """Returns the elements in turn to `parts` lists, beginning with list `first`."""
-    return [elements[(part - first) % parts :: parts] for part in range(parts)]
+    return Pieces(Partition(elements[(part - first) % parts :: parts]) for part in range(parts))
 
 
 def gather(pieces: list[Partition]) -> Partition:
     """Returns the elements of all pieces."""
-    return list(_chained(pieces))
+    return Partition(_chained(pieces))
 
 
 def read_source(source: BoundedSource) -> Partition:
     """Returns the records of a bounded source."""
-    return list(source.read(source.get_range_tracker(None, None)))
+    return Partition(source.read(source.get_range_tracker(None, None)))
 
 
 def done(outputs: Outputs | Partition) -> int:
