@@ -76,7 +76,11 @@ class KubeflowBackend:
         running = [run for run in self._runs() if run.state is State.RUNNING]
         for run in running:
             self.say(f"waiting for another run of the pipeline: {run.link}")
-            self.client.wait_for(run.run_id, self.poll_s)
+            try:
+                self.client.wait_for(run.run_id, self.poll_s)
+            except RequestError as error:
+                if error.status != 404:  # somebody has deleted it: it is over
+                    raise
 
     def _runs(self) -> list[Run]:
         launch = self.launch

@@ -1,0 +1,173 @@
+"""`tessera schedule --gitops`: manifests that Kubernetes takes and that do what they say."""
+
+import os
+import stat
+import subprocess
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from pipeline.config import load_config
+from pipeline.schedule.compiled import load_compiled
+
+IMAGE = "example.org/tessera@sha256:" + "0" * 64
+HOST = "http://ml-pipeline.kubeflow.svc:8888"
+#: The oldest and the newest Kubernetes that the manifests are checked for.
+VERSIONS = ("1.27", "1.37")
+
+
+@pytest.fixture
+def write(tessera, spec_file, conf_file, tmp_path):
+    def call(*more, file=None, host=HOST, to="gitops", **kubeflow):
+        settings = {"image": IMAGE, "namespace": "team", "service_account": "runner"} | kubeflow
+        words = [file or spec_file(), "--conf", conf_file(host, **settings)]
+        return tessera("schedule", *words, "--gitops", tmp_path / to, *more)
+
+    return call
+
+
+@pytest.fixture
+def manifests(write, tmp_path):
+    def call(*more, **options):
+        result = write(*more, **options)
+        assert (result.code, result.err) == (0, "")
+        return {
+            path.name: yaml.safe_load(path.read_text())
+            for path in (tmp_path / options.get("to", "gitops")).iterdir()
+        }
+
+    return call
+
+
+def pod_of(found):
+    return found["cronjob.yaml"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_accepts_every_manifest(manifests, version):
+    found = manifests("--data-root", "/d")
+    assert set(found) == {"configmap.yaml", "cronjob.yaml", "kustomization.yaml"}
+    assert found["kustomization.yaml"]["resources"] == ["configmap.yaml", "cronjob.yaml"]
+    for name in ("configmap.yaml", "cronjob.yaml"):
+        assert found[name]["metadata"]["namespace"] == "team"
+        assert kubernetes_validate.validate(found[name], version, strict=True) == version
+
+
+def test_the_job_runs_once_alone_and_without_rights(manifests):
+    found = manifests()
+    spec, pod = found["cronjob.yaml"]["spec"], pod_of(found)
+    assert spec["schedule"] == "0 3 * * *"
+    assert spec["timeZone"] == "Etc/UTC"
+    assert spec["concurrencyPolicy"] == "Forbid"
+    assert spec["startingDeadlineSeconds"] == 3600
+    assert spec["jobTemplate"]["spec"]["backoffLimit"] == 0
+    assert pod["restartPolicy"] == "Never"
+    assert pod["serviceAccountName"] == "runner"
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    (container,) = pod["containers"]
+    assert container["image"] == IMAGE
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    token = {entry["name"]: entry for entry in container["env"]}["KFP_TOKEN"]
+    assert token["valueFrom"]["secretKeyRef"]["name"] == "kfp-token"
+
+
+def test_a_start_after_midnight_is_not_possible(manifests):
+    found = manifests("--cron", "0 30 23 * * *")
+    assert found["cronjob.yaml"]["spec"]["startingDeadlineSeconds"] == 29 * 60
+
+
+def test_the_configuration_in_the_cluster_is_complete(manifests, tmp_path, spec_file):
+    data = manifests(experiment="nightly")["configmap.yaml"]["data"]
+    for name, text in data.items():
+        (tmp_path / f"mounted-{name}").write_text(text)
+    config = load_config(tmp_path / "mounted-tessera.yaml")
+    assert config.kubeflow.host == HOST
+    assert config.kubeflow.namespace == "team"
+    assert config.kubeflow.experiment == "nightly"
+    assert config.name == "tiny"
+    mounted = load_compiled(tmp_path / "mounted-pipeline.yaml")
+    assert mounted.digest == load_compiled(spec_file()).digest
+
+
+def test_the_container_submits_the_day_before(manifests, tmp_path, make_stub, tessera):
+    """Runs the container's command with a `tessera` and a `date` of the test's own."""
+    found = manifests("--data-root", "/d $(x)'\"", "--param", "epochs=2", schedule={"lag_days": 2})
+    (container,) = pod_of(found)["containers"]
+    for name, script in (
+        ("tessera", 'printf "%s\\n" "$@"\n'),
+        ("date", '[ "$*" = "-u +%Y-%m-%d" ] && echo 2024-07-02\n'),
+    ):
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("#!/bin/sh\n" + script)
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        container["command"], env=environment, capture_output=True, text=True, check=True
+    )
+    words = done.stdout.splitlines()
+    assert words == [
+        "submit",
+        "/etc/tessera/pipeline.yaml",
+        "--conf",
+        "/etc/tessera/tessera.yaml",
+        "--run-date",
+        "2024-07-02-2d",
+        "--wait",
+        "--param=data_root=/d $(x)'\"",
+        "--param=epochs=2",
+    ]
+    stub = make_stub(polls=0)
+    data = found["configmap.yaml"]["data"]
+    for index, name in ((1, "pipeline.yaml"), (3, "tessera.yaml")):
+        (tmp_path / name).write_text(data[name])
+        words[index] = tmp_path / name
+    assert tessera(*words, "--host", stub.url).code == 0
+    (run,) = stub.runs.values()
+    assert run["display_name"] == "tiny-2024-06-30"
+
+
+def test_equal_input_gives_equal_files(write, tmp_path):
+    write()
+    write(to="again")
+    for path in (tmp_path / "gitops").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_a_new_file_shows_in_the_job(manifests, spec_file):
+    other = spec_file("other.yaml", lambda spec: spec.update(sdkVersion="tfx-1.16.1"))
+    first, second = manifests(), manifests(file=other, to="other")
+    assert first["cronjob.yaml"] != second["cronjob.yaml"]
+
+
+def test_no_secret_is_written(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("KFP_TOKEN", "s3cr3t")
+    write()
+    assert all("s3cr3t" not in path.read_text() for path in (tmp_path / "gitops").iterdir())
+
+
+def big(spec):
+    spec["components"] = {f"c{n}": {"x": "y" * 1000} for n in range(1100)}
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "says"),
+    [
+        ([], {"image": ""}, "kubeflow.image is not set"),
+        ([], {"host": ""}, "kubeflow.host is not set"),
+        (["--cron", "5 0 3 * * *"], {}, "write 0 in the first field"),
+        (["--cron", "0 3 * * *"], {}, "six fields"),
+        (["--token-secret", "My_Secret"], {}, "--token-secret"),
+        ([], {"change": lambda spec: spec["pipelineInfo"].update(name="T" * 60)}, "pipeline name"),
+        ([], {"change": big}, "a ConfigMap holds less than"),
+        (["--pause"], {}, "choose one of"),
+    ],
+)
+def test_what_can_not_be_deployed_is_refused(write, spec_file, tmp_path, more, options, says):
+    change = options.pop("change", None)
+    result = write(*more, file=change and spec_file(change=change), **options)
+    assert result.code == 2
+    assert says in result.err
+    assert not (tmp_path / "gitops").exists()
