@@ -9,7 +9,7 @@ export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-training bench-peers bench-serving bench-load bench-refresh lock clean
+.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-refresh lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -50,6 +50,9 @@ lint: setup-dev  ## ruff, mypy and the import contract.
 
 bench-example-gen: setup-dev  ## Rows/s, CPU and memory of ExampleGen and Transform beside Polars.
 	$(BIN)/python -m benchmarks.example_gen
+
+bench-beam: setup-dev  ## ExampleGen in one process, in several and on a Dask cluster, as ratios.
+	$(BIN)/python -m benchmarks.beam $(BEAM_ARGS)
 
 bench-training: setup-dev  ## Training examples/s of the models in turn; PEER="cmd" adds another program.
 	$(BIN)/python -m benchmarks.training $(if $(PEER),--peer "$(PEER)")
