@@ -5,11 +5,14 @@ VENV ?= .venv
 PEER_PYTHON ?= python3.11
 PEER_VENV ?= .venv-peers
 BIN := $(VENV)/bin
+# A tag that never moves: what the image is built from.
+REVISION ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+IMAGE ?= tessera:$(REVISION)
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-refresh lock clean
+.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-refresh image image-size lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -79,6 +82,13 @@ $(PEER_VENV)/.ready: benchmarks/requirements-peers.txt
 	$(PEER_PYTHON) -m venv $(PEER_VENV)
 	$(PEER_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+image:  ## Build the pipeline image: IMAGE=name:tag, BASE and BUILD_BASE=python:...@sha256:...
+	docker build $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(BUILD_BASE),--build-arg BUILD_BASE=$(BUILD_BASE)) \
+	  --build-arg REVISION=$(REVISION) -t $(IMAGE) .
+
+image-size: setup  ## The image's packages and their size beside the budget, from the lock.
+	$(BIN)/python -m scripts.image_size
 
 lock: setup-dev  ## Resolve requirements*.in anew.
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-strip-extras requirements.in -o requirements.txt
