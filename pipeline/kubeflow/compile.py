@@ -6,6 +6,7 @@ completes it, `pipeline.kubeflow.lint` checks it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tfx.orchestration.data_types import RuntimeParameter
@@ -19,7 +20,8 @@ from components.status_report.component import StatusReport
 from core.errors import ConfigError
 from pipeline.config import RunConfig
 from pipeline.dag import Paths, build_components
-from pipeline.kubeflow.finalize import finalize
+from pipeline.kubeflow.config import ResourceConfig
+from pipeline.kubeflow.finalize import EXIT_HANDLER, finalize
 from pipeline.kubeflow.lint import lint
 from pipeline.kubeflow.parameters import DATA_ROOT, MODEL_NAME, RUN_DATE, SERVING_ROOT
 from pipeline.kubeflow.platform import platform_spec
@@ -57,6 +59,7 @@ def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
         StatusReport(run_date="", model_name=config.name, status_dir=config.kubeflow.status_dir)
     )
     nodes = build_components(config, _paths(config))
+    _require_known(config.kubeflow.resources, {node.id for node in nodes})
     pipeline = Pipeline(
         pipeline_name=config.name,
         pipeline_root=config.kubeflow.pipeline_root,
@@ -87,6 +90,16 @@ def _refuse(config: RunConfig) -> None:
             "pipeline: refresh can not be compiled: it is planned with the version that is served "
             "when it starts; run `tessera run --conf` with it in a container instead"
         )
+
+
+def _require_known(resources: Mapping[str, ResourceConfig], nodes: set[str]) -> None:
+    known = {*nodes, EXIT_HANDLER, "default"}
+    for name in resources:
+        if name not in known:
+            raise ConfigError(
+                f"kubeflow.resources names {name!r}, which is no component; known: "
+                f"{', '.join(sorted(known))}"
+            )
 
 
 def _defaults(config: RunConfig) -> dict[str, str]:

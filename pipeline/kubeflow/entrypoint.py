@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -66,6 +66,7 @@ def _run(parsed: argparse.Namespace, beam_args: list[str]) -> None:
     # TFX takes seconds to import: only once the arguments are known to be good.
     from pipeline.kubeflow import fixes
     from pipeline.kubeflow.invocation import prepare, restored
+    from pipeline.kubeflow.markers import remove_directory_markers
     from pipeline.kubeflow.uris import launcher_root
 
     fixes.check()
@@ -100,7 +101,7 @@ def _execute(parsed: argparse.Namespace, beam_args: list[str], executor_input: o
     kubeflow_v2_run_executor._run_executor(arguments, beam_args)
 
 
-def _clear(output_file: str, places: object) -> None:
+def _clear(output_file: str, places: Iterable[str]) -> None:
     """Removes what an earlier attempt left.
 
     TFX takes an existing output file for the answer of a driver, and older backends name the
@@ -108,7 +109,7 @@ def _clear(output_file: str, places: object) -> None:
     """
     Path(output_file).unlink(missing_ok=True)
     Path(output_file).parent.mkdir(parents=True, exist_ok=True)
-    for place in places:  # type: ignore[attr-defined]
+    for place in places:
         if "://" not in place:
             shutil.rmtree(place, ignore_errors=True)
             Path(place).mkdir(parents=True, exist_ok=True)
@@ -118,29 +119,6 @@ def _keep(folder: Path) -> None:
     if not any(path.is_file() for path in folder.rglob("*")):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / KEEP_FILE).touch()
-
-
-def remove_directory_markers(uri: str) -> int:
-    """Removes empty objects whose name ends in `/` below a URI.
-
-    TensorFlow's writers for object storage leave them; the launcher then fails on every
-    download, because it takes them for files (kubeflow/pipelines#13476).
-
-    Returns:
-      How many there were.
-    """
-    import fsspec
-
-    filesystem, place = fsspec.core.url_to_fs(uri)
-    found = filesystem.find(place, withdirs=True, detail=True)
-    markers = [
-        name
-        for name, entry in found.items()
-        if str(entry.get("Key", entry.get("name", name))).endswith("/") and not entry.get("size")
-    ]
-    for name in markers:
-        filesystem.rm_file(name if name.endswith("/") else f"{name}/")
-    return len(markers)
 
 
 class _Redacting(logging.Formatter):

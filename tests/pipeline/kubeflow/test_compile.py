@@ -1,0 +1,189 @@
+"""The compiled pipeline: its content, its bytes, and that no network is asked."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from kfp.components import load_component_from_text
+
+from core.errors import ConfigError
+from pipeline.kubeflow.compile import compile_pipeline
+from pipeline.kubeflow.document import dump, load
+from pipeline.kubeflow.finalize import container_tasks
+from tests.pipeline.kubeflow.conftest import IMAGE, REPOSITORY, kubeflow_config
+
+GOLDEN = Path(__file__).with_name("golden.yaml")
+TASKS = {
+    "BaselineResolver", "CuratedSchema", "DataGate", "ExampleValidator", "IndexBuilder", "Pusher",
+    "RetrievalEvaluator", "RetrievalExampleGen", "ServingValidator", "StatisticsGen",
+    "StatusReport", "Trainer", "Transform",
+}  # fmt: skip
+
+
+def _without_digests(tree):
+    """Digests change with every change of the code; all else is fixed."""
+    if isinstance(tree, dict):
+        return {
+            key: "DIGEST" if key.endswith("_digest") and value else _without_digests(value)
+            for key, value in tree.items()
+        }
+    if isinstance(tree, list):
+        return [_without_digests(value) for value in tree]
+    if isinstance(tree, str) and tree.startswith("{") and '_digest"' in tree and "{{" not in tree:
+        return json.dumps(_without_digests(json.loads(tree)), sort_keys=True)
+    return tree
+
+
+def _masked(documents):
+    tree = json.loads(json.dumps(documents))
+    for _, task in container_tasks(tree[0]):
+        for key, source in task["inputs"].get("parameters", {}).items():
+            if key.endswith("_digest"):
+                source["runtimeValue"]["constant"] = "MASKED"
+            elif "constant" in source.get("runtimeValue", {}):
+                value = source["runtimeValue"]["constant"]
+                source["runtimeValue"]["constant"] = _without_digests(value)
+    return dump(tree)
+
+
+def test_golden_file(documents):
+    """To renew it after a change that is meant: run this with TESSERA_UPDATE_GOLDEN=1."""
+    if os.environ.get("TESSERA_UPDATE_GOLDEN"):
+        GOLDEN.write_text(_masked(documents))
+    assert _masked(documents) == GOLDEN.read_text()
+
+
+def test_the_same_bytes_in_another_process_whatever_its_hash_seed(documents, tmp_path):
+    target = tmp_path / "pipeline.yaml"
+    # No process that compiles may open a socket: the network is taken away.
+    script = (
+        "import socket, sys\n"
+        "def refuse(*a, **k): raise OSError('no network')\n"
+        "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
+        "from pipeline.__main__ import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [
+            sys.executable, "-c", script, "compile", "--conf", "conf/kubeflow.yaml",
+            "--set", f"kubeflow.image={IMAGE}", "-o", str(target),
+        ],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert target.read_text() == dump(documents)
+    assert load(target) == documents
+
+
+def test_tasks_parameters_and_version(documents):
+    spec = documents[0]
+    assert spec["schemaVersion"] == "2.1.0"
+    assert {name for name, _ in container_tasks(spec)} == TASKS
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert "defaultValue" not in parameters["run_date"]
+    assert {k: p.get("defaultValue") for k, p in parameters.items() if k != "run_date"} == {
+        "data_root": "s3://tessera/tables",
+        "serving_root": "s3://tessera/serving",
+        "model_name": "tessera",
+    }
+    read = json.dumps(spec["components"]["tfx-dag"])
+    assert all(f'"componentInputParameter": "{name}"' in read for name in parameters)
+
+
+def test_kfp_itself_loads_it(documents):
+    component = load_component_from_text(yaml.safe_dump(documents[0]))
+    assert set(component.component_spec.inputs) >= {"run_date", "data_root"}
+
+
+def test_retries_caching_resources_and_environment(documents):
+    spec = compile_pipeline(
+        kubeflow_config(
+            "kubeflow.cache=true", "kubeflow.retry.max_retries=4", "kubeflow.env={A: b}"
+        )
+    )[0]
+    tasks = dict(container_tasks(spec))
+    assert {task["retryPolicy"]["maxRetryCount"] for task in tasks.values()} == {4}
+    assert tasks["Trainer"]["retryPolicy"]["backoffDuration"] == "30s"
+    cached = {name for name, task in tasks.items() if task["cachingOptions"]["enableCache"]}
+    assert {"Transform", "Trainer", "IndexBuilder"} <= cached
+    assert not cached & {"RetrievalExampleGen", "BaselineResolver", "Pusher", "ServingValidator"}
+    containers = {k: v["container"] for k, v in spec["deploymentSpec"]["executors"].items()}
+    assert containers["Trainer_executor"]["resources"]["cpuLimit"] == 8.0
+    assert containers["DataGate_executor"]["resources"]["memoryRequest"] == 4.0
+    for container in containers.values():
+        env = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert (env["TF_USE_LEGACY_KERAS"], env["A"]) == ("1", "b")
+        assert container["image"] == IMAGE
+    # Scheduled runs never use the cache unless somebody asks for it.
+    assert not any(t["cachingOptions"]["enableCache"] for _, t in container_tasks(documents[0]))
+
+
+def test_accelerators_nodes_tolerations_secrets_and_volumes():
+    documents = compile_pipeline(
+        kubeflow_config(
+            "kubeflow.resources.Trainer={accelerator_type: nvidia.com/gpu, accelerator_count: 2}",
+            "kubeflow.pods.node_selector={pool: gpu}",
+            "kubeflow.pods.tolerations=[{key: gpu, operator: Exists, effect: NoSchedule}]",
+            "kubeflow.pods.volumes=[{claim: data, mount_path: /mnt/data}]",
+            "kubeflow.checkpoint_dir=/mnt/data/checkpoints",
+        )
+    )
+    container = documents[0]["deploymentSpec"]["executors"]["Trainer_executor"]["container"]
+    assert container["resources"]["accelerator"] == {"type": "nvidia.com/gpu", "count": "2"}
+    executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert executors.keys() == documents[0]["deploymentSpec"]["executors"].keys()
+    pod = executors["Trainer_executor"]
+    assert pod["nodeSelector"] == {"labels": {"pool": "gpu"}}
+    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert pod["pvcMount"] == [{"constant": "data", "mountPath": "/mnt/data"}]
+    assert pod["secretAsEnv"][0]["secretName"] == "tessera-storage"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["kubeflow.image="], "kubeflow.image"),
+        (["kubeflow.image=''"], "kubeflow.image is not set"),
+        (["kubeflow.image=a/b:latest"], "must be pinned"),
+        (["kubeflow.image=a/b"], "must be pinned"),
+        (["pipeline=refresh"], "can not be compiled"),
+        (["data.root=data/local"], "which no pod has"),
+        (["serving_dir=/home/me/serving"], "which no pod has"),
+        (["kubeflow.env={KFP_TOKEN: abc}"], "looks like a secret"),
+        (["kubeflow.checkpoint_dir=/home/me/checkpoints"], "absolute path"),
+        (["kubeflow.pipeline_root=/tmp/root"], "expected minio"),
+        (["kubeflow.retry.max_retries=0"], "no retryPolicy"),
+        (["kubeflow.resources.Trainer={cpu_request: 4, cpu_limit: 2}"], "above the limit"),
+        (["kubeflow.resources.Trainr={cpu_request: 4}"], "Trainr"),
+    ],
+)
+def test_what_can_not_run_is_refused_before_a_file_is_written(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        compile_pipeline(kubeflow_config(*overrides))
+
+
+def test_its_size_is_far_below_the_limit(documents):
+    assert len(dump(documents)) < 150_000
+
+
+def test_one_shot_tables_need_no_run_date():
+    spec = compile_pipeline(kubeflow_config("data.layout=single"))[0]
+    assert spec["root"]["inputDefinitions"]["parameters"]["run_date"]["defaultValue"] == ""
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "- 1", "a: 1"])
+def test_a_file_that_is_none_is_refused(tmp_path, text):
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="file"):
+        load(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "nothing.yaml")
