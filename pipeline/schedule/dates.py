@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from typing import Any
 
 from core.errors import ConfigError
+from tables.run_date import parse_run_date
 
 #: Kubeflow puts the scheduled day here, as Go formats it.
 SCHEDULED_DAY = "[[ScheduledTime.2006-01-02]]"
-_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:-(\d{1,5})d)?")
 
 
 def parse_day(text: str, key: str) -> dt.date:
@@ -23,12 +22,9 @@ def parse_day(text: str, key: str) -> dt.date:
     Raises:
       ConfigError: neither of these, or no such day.
     """
-    match = _DAY.fullmatch(text.strip())
     try:
-        if match is None:
-            raise ValueError("another form")
-        return dt.date.fromisoformat(match[1]) - dt.timedelta(days=int(match[2] or 0))
-    except (ValueError, OverflowError):
+        return parse_run_date(text.strip())
+    except ConfigError:
         raise ConfigError(
             f"{key} {text!r}: expected a day as YYYY-MM-DD (or YYYY-MM-DD-Nd, N days before it)"
         ) from None
