@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 )
 @click.option("--run-date", metavar="YYYY-MM-DD", help="Only runs of this day.")
 @click.option(
-    "--serving-root", metavar="DIR", help="Where versions are published [default: serving_dir]."
+    "--serving-root",
+    metavar="DIR",
+    help="Where versions are published [default: where the runs publish].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def runs(
@@ -58,7 +60,7 @@ def runs(
     name = name or config.name
     found = _find(client, experiment_name(config, name), name, day, limit)
     given = {SERVING_ROOT: serving_root} if serving_root else {}
-    published = registry_of(config, given | _names(found))()
+    published = registry_of(config, _where(found) | given)()
     if as_json:
         rows = [_row(run, published) for run in found]
         known = published is not None
@@ -83,10 +85,14 @@ def _find(
     return list(itertools.islice(matching, limit))
 
 
-def _names(found: list[Run]) -> dict[str, Any]:
-    """Returns the model's name where all runs give the same one."""
-    names = {str(run.parameters.get(MODEL_NAME) or "") for run in found}
-    return {MODEL_NAME: names.pop()} if len(names) == 1 and names != {""} else {}
+def _where(found: list[Run]) -> dict[str, Any]:
+    """Returns serving folder and model's name where all runs are given the same."""
+    same = {}
+    for name in (SERVING_ROOT, MODEL_NAME):
+        values = {str(run.parameters.get(name) or "") for run in found}
+        if len(values) == 1 and values != {""}:
+            same[name] = values.pop()
+    return same
 
 
 def _row(run: Run, published: dict[dt.date, int] | None) -> dict[str, Any]:

@@ -57,6 +57,16 @@ def test_a_registry_that_can_not_be_read_is_a_question_mark(world):
     assert result.out.count(" ?") == 3
 
 
+def test_the_registry_is_the_one_that_the_runs_were_given(
+    tessera, spec_file, conf_file, stub, tmp_path
+):
+    push(make_request(tmp_path, run_date="2024-06-02"), blessed=True)
+    conf = conf_file(stub.url)
+    place = ["--serving-root", tmp_path / "serving", "--model-name", "demo"]
+    tessera("submit", spec_file(), "--conf", conf, "--run-date", "2024-06-02", *place)
+    assert tessera("runs", "--conf", conf, "--json").json["runs"][0]["version"] == 1
+
+
 def test_a_limit_and_a_day(world):
     assert [r["run_date"] for r in world("--limit", 1, "--json").json["runs"]] == ["2024-06-03"]
     rows = world("--run-date", "2024-06-01", "--json").json["runs"]
