@@ -83,10 +83,9 @@ def _keep(folder: str, report: dict[str, Any], text: str) -> None:
 
 
 def _post(address: str, text: str) -> None:
-    request = urllib.request.Request(
-        address, data=text.encode(), headers={"Content-Type": "application/json"}
-    )
+    headers = {"Content-Type": "application/json"}
     try:
+        request = urllib.request.Request(address, data=text.encode(), headers=headers)
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
             pass
     except (OSError, ValueError) as error:

@@ -1,0 +1,100 @@
+"""How a run on Kubeflow ended: logged, kept, posted; trouble with that never fails the run."""
+
+import http.server
+import json
+import logging
+import threading
+
+import pytest
+
+from components.status_report.executor import WEBHOOK_VARIABLE, Executor, status_report
+
+FAILED = {
+    "state": "FAILED",
+    "pipelineJobResourceName": "runs/7",
+    "error": {"code": 9, "message": "Trainer: exit code 1"},
+}
+
+
+def report(status, status_dir="", **more):
+    properties = {
+        "final_status": json.dumps(status),
+        "run_date": "2026-01-02",
+        "model_name": "tessera",
+        "status_dir": status_dir,
+    }
+    Executor().Do({}, {}, properties | more)
+
+
+@pytest.fixture
+def webhook():
+    """A server that keeps what it is posted; its answer's status can be chosen."""
+    posted, answer = [], [200]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(answer[0])
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/hook/secret-part", posted, answer
+    server.shutdown()
+
+
+def test_a_failed_run_is_an_error_in_the_log_with_its_reason(caplog):
+    with caplog.at_level(logging.INFO, "tessera"):
+        report(FAILED)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert json.loads(record.getMessage().partition(": ")[2]) == {
+        "model": "tessera",
+        "run_date": "2026-01-02",
+        "run": "runs/7",
+        "state": "FAILED",
+        "error": "Trainer: exit code 1",
+    }
+
+
+@pytest.mark.parametrize("state", ["COMPLETE", "SUCCEEDED"])
+def test_a_finished_run_is_information(caplog, state):
+    with caplog.at_level(logging.INFO, "tessera"):
+        report({"state": state})
+    assert caplog.records[0].levelno == logging.INFO
+
+
+def test_both_spellings_of_the_backend_are_read():
+    spelled = {"state": "FAILED", "pipeline_job_resource_name": "runs/8"}
+    assert status_report(json.dumps(spelled), "", "")["run"] == "runs/8"
+    assert status_report("", "", "")["state"] == "UNKNOWN"
+
+
+def test_it_is_kept_in_a_folder_that_need_not_exist(tmp_path):
+    report(FAILED, str(tmp_path / "a" / "status"))
+    report({"state": "COMPLETE"}, str(tmp_path / "a" / "status"))
+    (path,) = (tmp_path / "a" / "status").iterdir()
+    assert path.name == "tessera-2026-01-02.json"
+    assert json.loads(path.read_text())["state"] == "COMPLETE"
+
+
+def test_it_is_posted_where_a_secret_says(webhook, monkeypatch):
+    address, posted, _ = webhook
+    monkeypatch.setenv(WEBHOOK_VARIABLE, address)
+    report(FAILED)
+    assert [entry["state"] for entry in posted] == ["FAILED"]
+
+
+@pytest.mark.parametrize("trouble", ["refused", "no server", "no address"])
+def test_trouble_only_warns_and_never_tells_the_address(webhook, monkeypatch, caplog, trouble):
+    address, _, answer = webhook
+    answer[0] = 500
+    wrong = {"refused": address, "no server": "http://127.0.0.1:1/secret-part", "no address": "x"}
+    monkeypatch.setenv(WEBHOOK_VARIABLE, wrong[trouble])
+    report(FAILED, status_dir="nosuch://place")
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == 2
+    assert "secret-part" not in " ".join(warnings)
