@@ -1,27 +1,27 @@
 """Beam's Dask runner, made fit for graphs with several outputs.
 
 `apache_beam.runners.dask.dask_runner.DaskRunner` of Beam 2.74 cannot run
-RetrievalExampleGen, nor anything that writes files (docs/beam.md has the list):
-it gives the elements of all tags to every reader of a tagged output, computes the
-last branch of the graph only, computes a side input anew inside each task that
-reads it, loses what `finish_bundle` yields, and groups by Python's `hash`, which
-for texts and None differs between processes. This runner keeps Beam's options,
-result and `DoFn` machinery and translates the graph itself: a PCollection is a
-list of Dask values, one per partition, a side input is an argument of the task.
+RetrievalExampleGen (docs/beam.md has the list): it gives the elements of all tags to
+every reader of a tagged output, computes the last step of the graph only, computes a
+side input anew inside each task that reads it, and loses what `finish_bundle` yields.
+This runner keeps Beam's options, result and `DoFn` machinery and translates the graph
+itself: a PCollection is a list of Dask values, one per partition, a side input is an
+argument of the task.
 
     --runner=pipeline.beam.dask_runner.DaskRunner --dask_client_address=tcp://host:8786
 """
 
 from __future__ import annotations
 
+import operator
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
-import dask
 import dask.distributed as distributed
 from apache_beam import coders
+from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor, PTransformOverride
 from apache_beam.pvalue import PBegin, PCollection
@@ -30,8 +30,9 @@ from apache_beam.runners.dask import dask_runner as beams
 from apache_beam.transforms.util import ReshufflePerKey
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.typehints import typehints
-from dask.delayed import Delayed
+from dask.delayed import Delayed, delayed
 
+from core.errors import ConfigError
 from pipeline.beam import dask_steps as steps
 
 Partitions = list[Delayed]
@@ -116,24 +117,22 @@ class _Translation(PipelineVisitor):
         return self._of(node.inputs[0])
 
     def _impulse(self, node: AppliedPTransform) -> Partitions:
-        return [_task(steps.gather, [[b""]], label=node.full_label)]
+        return [_constant([b""], node.full_label)]
 
     def _create(self, node: AppliedPTransform) -> Partitions:
         # Several tasks that wait for nothing: Dask gives them to several workers, while
         # what depends on one value tends to run where that value is.
         parts = steps.deal(steps.Partition(node.transform.original.values), self._partitions, 0)
-        return [_task(steps.gather, [part], label=node.full_label) for part in parts if part] or [
-            _task(steps.gather, [], label=node.full_label)
-        ]
+        return [_constant(part, node.full_label) for part in parts if part] or [_constant([])]
 
     def _read(self, node: AppliedPTransform) -> Partitions:
         source = node.transform.original.source
-        # A size nobody reaches: sources divide themselves by bytes, not into parts.
+        # A source divides itself by bytes, so this gives about as many parts as wanted.
         size = max(1, (source.estimate_size() or 0) // self._partitions)
         return [
             _task(steps.read_source, bundle.source, label=node.full_label)
             for bundle in source.split(size)
-        ] or [_task(steps.gather, [], label=node.full_label)]
+        ] or [_constant([])]
 
     def _par_do(self, node: AppliedPTransform) -> None:
         transform = node.transform
@@ -179,12 +178,15 @@ class _Translation(PipelineVisitor):
         return [_task(steps.gather, part) for part in self._transposed(pieces)]
 
     def _transposed(self, pieces: Partitions) -> list[list[Delayed]]:
-        return [[piece[part] for piece in pieces] for part in range(self._partitions)]
+        return [
+            [_task(operator.getitem, piece, part) for piece in pieces]
+            for part in range(self._partitions)
+        ]
 
     def _flatten(self, node: AppliedPTransform) -> Partitions:
         values = [v for v in node.inputs if not isinstance(v, PBegin)]
         found = [partition for value in values for partition in self._of(value)]
-        return found or [_task(steps.gather, [])]
+        return found or [_constant([])]
 
 
 def _not_here(node: AppliedPTransform, what: str) -> str:
@@ -195,7 +197,12 @@ def _task(function: Callable[..., Any], *args: Any, label: str = "") -> Delayed:
     """Returns a task that is never taken for another one with equal arguments."""
     # The part before the dash groups tasks in Dask's own displays.
     key = f"{label or function.__name__}-{uuid.uuid4().hex}"
-    return dask.delayed(function, pure=False)(*args, dask_key_name=key)
+    return delayed(function, pure=False)(*args, dask_key_name=key)
+
+
+def _constant(values: list[Any], label: str = "") -> Delayed:
+    """Returns a partition of given values, packed so that Dask looks for no tasks in them."""
+    return _task(steps.unpacked, pickler.dumps(values), label=label)
 
 
 class _Result(beams.DaskRunnerResult):
@@ -213,12 +220,20 @@ class DaskRunner(beams.DaskRunner):
     """Runs bounded pipelines in the global window on a Dask cluster."""
 
     def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> _Result:
-        """See base class."""
+        """See base class.
+
+        Raises:
+          ConfigError: no scheduler answers.
+          NotImplementedError: the graph has a step that this runner does not know.
+        """
         settings = options.view_as(beams.DaskOptions).get_all_options(
             drop_default=True, current_only=True
         )
         wanted = beams.DaskOptions._extract_bag_kwargs(settings)
-        client = distributed.Client(**settings)
+        try:
+            client = distributed.Client(**settings)
+        except OSError as error:
+            raise ConfigError(f"beam.args: no Dask scheduler: {error}") from error
         try:
             pipeline.replace_all(_replacements())
             translation = _Translation(wanted.get("npartitions") or _threads(client))

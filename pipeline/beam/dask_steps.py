@@ -133,8 +133,8 @@ def output(outputs: Outputs, tag: str | None) -> Partition:
 def split_by_key(elements: Partition, coder: Coder, parts: int) -> Pieces:
     """Returns `(encoded key, value)` in `parts` lists, by the key.
 
-    Python's own `hash` of texts and of None differs between processes, Beam's
-    encoding of a key does not; keys are equal when their encodings are.
+    Python's own `hash` may differ between processes, Beam's encoding of a key does not;
+    keys are equal when their encodings are.
     """
     found = Pieces(Partition() for _ in range(parts))
     for key, value in elements:
@@ -154,6 +154,11 @@ def group(coder: Coder, pieces: list[Partition]) -> Partition:
 def deal(elements: Partition, parts: int, first: int) -> Pieces:
     """Returns the elements in turn to `parts` lists, beginning with list `first`."""
     return Pieces(Partition(elements[(part - first) % parts :: parts]) for part in range(parts))
+
+
+def unpacked(packed: bytes) -> Partition:
+    """Returns the elements that were pickled as a list."""
+    return Partition(pickler.loads(packed))
 
 
 def gather(pieces: list[Partition]) -> Partition:

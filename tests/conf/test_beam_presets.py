@@ -131,11 +131,20 @@ def test_the_worker_image_has_the_boot_program_of_this_beam():
     assert re.search(r"beam_python3\.10_sdk:([\d.]+) AS beam", text)[1] == locked[1]
     assert apache_beam.__version__ == locked[1]
     assert "ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in text
+    assert "RUN python -m ensurepip" in text
     assert 'ENTRYPOINT ["/opt/apache/beam/boot"]' in text
     # The worker pool starts `python`, and workers import TensorFlow Recommenders.
     base = (ROOT / "Dockerfile").read_text()
     assert "PATH=/opt/tessera/bin:$PATH" in base
     assert "TF_USE_LEGACY_KERAS=1" in base
+
+
+def test_the_guide_names_every_preset_and_variable():
+    guide = (ROOT / "docs" / "beam.md").read_text()
+    for name, path in PRESETS.items():
+        assert f"`{name}`" in guide
+        for variable in re.findall(r"\$\{(\w+)", path.read_text()):
+            assert f"`{variable}`" in guide
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.transforms.window import FixedWindows
 from dask.distributed import LocalCluster
 
+from core.errors import ConfigError
 from pipeline.beam.dask_runner import DaskRunner
 
 
@@ -96,7 +97,7 @@ def ends_of_bundles(p):
 
 
 def keys(p):
-    """Python's `hash` of these differs between processes."""
+    """Python's `hash` of some of these may differ between processes."""
     names = [None, "a", "b", ("x", 1), b"bytes", 3, -1, True, 2.5]
     pairs = p | beam.Create([(names[k % 9], k) for k in range(90)]) | beam.Reshuffle()
     texts = pairs | beam.MapTuple(lambda key, value: (repr(key), value))
@@ -187,6 +188,14 @@ def test_what_it_cannot_do_is_refused_before_anything_runs(cluster, step, messag
     pipeline = beam.Pipeline(runner=DaskRunner(), options=options)
     _ = pipeline | beam.Create([(1, 2)]) | "Step" >> step
     with pytest.raises(NotImplementedError, match=message):
+        pipeline.run()
+
+
+def test_a_cluster_that_is_not_there_is_named():
+    args = ["--dask_client_address=tcp://127.0.0.1:1", "--dask_connection_timeout=1"]
+    pipeline = beam.Pipeline(runner=DaskRunner(), options=PipelineOptions(args))
+    _ = pipeline | beam.Create([1])
+    with pytest.raises(ConfigError, match=r"no Dask scheduler.*127\.0\.0\.1:1"):
         pipeline.run()
 
 
