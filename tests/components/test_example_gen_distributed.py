@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from dask.distributed import LocalCluster, WorkerPlugin
+from dask.distributed import LocalCluster
 from tfx.types import standard_artifacts
 
 from components.artifacts import DataReport
@@ -25,6 +24,7 @@ from components.config import ExampleGenConfig
 from components.example_gen.executor import Executor
 from core.files import read_json
 from pipeline.config import load_tree
+from tests.components.dask_watch import FinishedSteps
 from tests.components.example_gen_oracle import Rules
 from tests.components.example_gen_tables import config_for, files_of, write_csv
 from tests.components.test_example_gen_ingest import FOLLOWS, ITEMS, RULES, log
@@ -43,8 +43,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> ExampleGenConfig:
     for part in range(PARTS):
         day = f"span=2024-01-{part + 1:02d}"
         events = [
-            event._replace(time=start + part * 86_400 + event.time)
-            for event in log(500, part)
+            event._replace(time=start + part * 86_400 + event.time) for event in log(500, part)
         ]
         write_csv(root / "engagements" / day / "part-0.csv", "engagements", events)
         items = [(item, "|".join(topics)) for item, topics in ITEMS.items()]
@@ -102,18 +101,7 @@ def wanted(config: ExampleGenConfig, tmp_path_factory: pytest.TempPathFactory) -
     return found
 
 
-class Steps(WorkerPlugin):
-    """Notes in each worker process which steps it finished."""
-
-    def setup(self, worker: Any) -> None:
-        worker.finished_steps = set()
-        self._finished = worker.finished_steps
-
-    def transition(self, key: str, start: str, finish: str, **_: Any) -> None:
-        if (start, finish) == ("executing", "memory"):
-            self._finished.add(str(key).rpartition("-")[0])
-
-
+@pytest.mark.slow
 def test_on_a_dask_cluster(config: ExampleGenConfig, wanted: dict, tmp_path: Path) -> None:
     with (
         LocalCluster(
@@ -121,23 +109,22 @@ def test_on_a_dask_cluster(config: ExampleGenConfig, wanted: dict, tmp_path: Pat
         ) as cluster,
         cluster.get_client() as client,
     ):
-        client.register_plugin(Steps())
+        client.register_plugin(FinishedSteps())
         found = run(
             config,
             tmp_path,
             "--runner=pipeline.beam.dask_runner.DaskRunner",
             f"--dask_client_address={cluster.scheduler_address}",
+            f"--dask_npartitions={PARTS}",
         )
         work = client.run(lambda dask_worker: (os.getpid(), dask_worker.finished_steps))
     assert found == wanted
-    pids: dict[str, set[int]] = defaultdict(set)
     for pid, steps in work.values():
-        for step in steps:
-            pids[step].add(pid)
-    assert os.getpid() not in set.union(*pids.values())
-    for step in ("Read", "JoinCatalogue", "Build"):
-        (both,) = [found for name, found in pids.items() if re.fullmatch(rf"{step}(/.*)?", name)]
-        assert len(both) == 2, step
+        assert pid != os.getpid()
+        # Which process gets which bucket is for Dask to say; each has its share of both.
+        assert any(re.fullmatch(r"Read(/.*)?", step) for step in steps)
+        assert any(re.fullmatch(r"(JoinCatalogue|Build)(/.*)?", step) for step in steps)
+    assert len({pid for pid, _ in work.values()}) == 2
 
 
 @contextmanager
@@ -179,20 +166,22 @@ def test_in_several_processes(config: ExampleGenConfig, wanted: dict, tmp_path: 
 
 
 @contextmanager
-def served(module: str, log_file: Path, *args: str) -> Iterator[None]:
-    """Runs a server of Beam until it has said that it serves."""
+def served(module: str, option: str, port: int, log_file: Path) -> Iterator[None]:
+    """Runs a server of Beam, from when it answers."""
+    # The worker pool starts `python`.
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with open(log_file, "wb") as sink:
         server = subprocess.Popen(
-            [sys.executable, "-m", module, *args],
+            [sys.executable, "-m", module, f"--{option}={port}"],
             stdout=sink,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PATH": path},
         )
     try:
         for _ in range(300):
-            if re.search(r"Started worker pool|Listening for beam jobs", log_file.read_text()):
-                break
+            with socket.socket() as client:
+                if client.connect_ex(("localhost", port)) == 0:
+                    break
             assert server.poll() is None, log_file.read_text()
             time.sleep(0.2)
         yield
@@ -219,8 +208,8 @@ def test_through_a_job_server_and_a_worker_pool(
     job_server = "apache_beam.runners.portability.local_job_service_main"
     worker_pool = "apache_beam.runners.worker.worker_pool_main"
     with (
-        served(job_server, tmp_path / "jobs.log", f"--port={jobs}"),
-        served(worker_pool, tmp_path / "pool.log", f"--service_port={pool}"),
+        served(job_server, "port", jobs, tmp_path / "jobs.log"),
+        served(worker_pool, "service_port", pool, tmp_path / "pool.log"),
     ):
         found = run(config, tmp_path / "out", *args)
     assert found == wanted
