@@ -213,10 +213,14 @@ class ObjectStore:
 
         self._files()  # one connection for all threads
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            for done in [pool.submit(fetch, name) for name in files]:
-                done.result()
-                if advance is not None:
-                    advance()
+            try:
+                for done in [pool.submit(fetch, name) for name in files]:
+                    done.result()
+                    if advance is not None:
+                        advance()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def digest(self, name: str, size: int) -> str:
         """Returns the SHA-256 of an object's first `size` bytes, read back from the store."""
