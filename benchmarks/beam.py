@@ -166,17 +166,16 @@ def bench(size: int, workers: int, rounds: int, folder: Path) -> list[dict[str, 
     ]
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Returns the results as one table."""
-    lines = [
-        f"{'engagements':>11} {'engine':<14} {'wall s':>7} {'cpu s':>7}   x in-memory: wall / cpu"
-    ]
-    lines += [
+HEADER = f"{'engagements':>11} {'engine':<14} {'wall s':>7} {'cpu s':>7}   x in-memory: wall / cpu"
+
+
+def lines(rows: list[dict[str, Any]]) -> str:
+    """Returns the results as lines below `HEADER`."""
+    return "\n".join(
         f"{row['engagements']:>11,} {row['engine']:<14} {row['wall']:>7.2f} {row['cpu']:>7.2f}   "
         f"{row['ratio']['wall']:>18.2f} / {row['ratio']['cpu']:.2f}"
         for row in rows
-    ]
-    return "\n".join(lines)
+    )
 
 
 def main() -> None:
@@ -194,12 +193,14 @@ def main() -> None:
         print(json.dumps(result))
         return
     print(f"{os.cpu_count()} cores, {arguments.workers} workers, load {os.getloadavg()[0]:.1f}")
+    print(HEADER, flush=True)
     rows: list[dict[str, Any]] = []
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory(prefix="tessera-benchmark-") as folder:
-            rows += bench(size, arguments.workers, arguments.rounds, Path(folder))
-        print(f"{size:,}: all engines wrote the same files")
-    print(table(rows))
+            found = bench(size, arguments.workers, arguments.rounds, Path(folder))
+        print(lines(found), flush=True)
+        rows += found
+    print("All engines wrote the same files.")
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(rows, indent=2))
 
