@@ -21,6 +21,7 @@ from core.errors import StoppedError, TesseraError
 from core.storage import absolute
 from pipeline.config import RunConfig
 from pipeline.console import RunLog, run_output
+from pipeline.metadata_file import require_usable
 from pipeline.refresh import Refresh, resolve_refresh
 from pipeline.run_lock import make_folder, run_lock
 from pipeline.schemas import read_schemas
@@ -75,12 +76,13 @@ def run_local(config: RunConfig, *, use_cache: bool = True, verbose: bool = Fals
     Raises:
       BundleError: a refresh finds no published version that it could use.
       ConfigError: the work folder cannot be written.
-      TesseraError: another run works in it.
+      TesseraError: another run works in it, or its metadata can not be used.
     """
     work_dir = Path(config.work_dir).resolve()
     refresh = resolve_refresh(config) if config.pipeline == "refresh" else None
     make_folder(work_dir, work_dir)
     with run_lock(work_dir):
+        require_usable(work_dir / "metadata.db")
         return _run_locked(
             config if refresh is None else refresh.config, refresh, work_dir, use_cache, verbose
         )
@@ -168,6 +170,7 @@ def run_data_local(config: RunConfig, *, verbose: bool = False) -> dict[str, Nod
     make_folder(work_dir, work_dir)
     since_ms = int(time.time() * 1000)
     with run_lock(work_dir), run_output(work_dir / "data.log", verbose) as run_log:
+        require_usable(work_dir / "metadata.db")
         try:
             _run_pipeline(config, work_dir, use_cache=True, data_only=True)
             _require_every_node(work_dir, since_ms, run_log)
