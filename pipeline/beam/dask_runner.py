@@ -48,6 +48,10 @@ class _Leaf(beam.PTransform):
     def expand(self, input_or_inputs: Any) -> PCollection:
         return PCollection.from_(input_or_inputs)
 
+    def get_windowing(self, inputs: Any) -> beam.Windowing:
+        # The beginning of a graph has none to hand on; others are refused below.
+        return beam.Windowing(GlobalWindows())
+
 
 class _Create(_Leaf):
     pass
