@@ -30,6 +30,7 @@ from rich.progress import (
 )
 
 from core.progress import set_reporter
+from core.secrets import RedactingFormatter
 
 _NODE_EVENT = re.compile(r"Component (\S+) is (running|finished)\.")
 _CACHED = re.compile(r"A cached execution \d+ is used")
@@ -205,7 +206,7 @@ def _install(log_file: TextIO, run_log: RunLog, terminal: TextIO | None) -> list
     streams = [logging.StreamHandler(log_file)]
     if terminal is not None:
         streams.append(logging.StreamHandler(terminal))
-    formatter = logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s")
+    formatter = RedactingFormatter("%(asctime)s %(levelname).1s %(name)s: %(message)s")
     for stream in streams:
         stream.setFormatter(formatter)
     handlers: list[logging.Handler] = [*streams, run_log]

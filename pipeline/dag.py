@@ -24,6 +24,7 @@ from components.pusher.component import Pusher
 from components.pusher.push import ManifestFields
 from components.serving_validator.component import ServingValidator
 from core.digest import code_digest, json_digest
+from core.secrets import redacted, without_secrets
 from pipeline.config import RunConfig, model_config
 from trainer import features
 
@@ -270,13 +271,13 @@ def _run_date(config: RunConfig, paths: Paths) -> Text:
 def _manifest_fields(config: RunConfig, paths: Paths) -> ManifestFields:
     """Returns what is known now; the Pusher takes the rest from the artifacts."""
     run_date = _run_date(config, paths)
-    dumped = config.model_dump(mode="json")
+    dumped = without_secrets(config.model_dump(mode="json"))
     return ManifestFields(
         training_digest=training_digest(config),
         config_digest=json_digest(dumped),
         code_digest=code_digest((*_DATA_CODE, "trainer")),
         run_date=run_date if isinstance(run_date, str) else "",
-        data_root=paths.data_root if isinstance(paths.data_root, str) else "",
+        data_root=redacted(paths.data_root) if isinstance(paths.data_root, str) else "",
         time_unit=config.examples.time_unit,
         primary_metric=config.evaluator.primary_metric,
         config=dumped,

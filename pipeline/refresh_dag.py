@@ -18,6 +18,7 @@ from components.pusher.component import Pusher
 from components.pusher.push import ManifestFields
 from components.serving_validator.component import ServingValidator
 from core.digest import code_digest, json_digest
+from core.secrets import without_secrets
 from pipeline.config import RunConfig
 from pipeline.dag import Paths
 from pipeline.refresh import Refresh
@@ -118,7 +119,7 @@ def manifest_fields(refresh: Refresh, published_code: str) -> ManifestFields:
     the parent.
     """
     parent = refresh.parent.manifest
-    dumped = refresh.config.model_dump(mode="json")
+    dumped = without_secrets(refresh.config.model_dump(mode="json"))
     return ManifestFields(
         training_digest=parent.training_digest,
         config_digest=json_digest(dumped),

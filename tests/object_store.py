@@ -5,6 +5,7 @@ counts requests and answers some of them with faults.
 """
 
 import contextlib
+import logging
 import os
 import threading
 import uuid
@@ -124,6 +125,8 @@ def running_s3():
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
+    # A line per request would bury what a failed test prints.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     faults = Faults()
     application = _with_faults(DomainDispatcherApplication(create_backend_app), faults)
     server = make_server("127.0.0.1", 0, application, threaded=True)

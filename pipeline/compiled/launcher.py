@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError, TesseraError
+from core.secrets import redacted
 from pipeline.compiled.artifacts import ArtifactStore
 from pipeline.compiled.invocation import command_line, output_artifacts
 from pipeline.compiled.state import TaskRecord
-from pipeline.kubeflow.secrets import redacted
 from pipeline.kubeflow.uris import ROOT_VARIABLE, local_path
 
 _PR_SET_PDEATHSIG = 1

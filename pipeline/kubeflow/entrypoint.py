@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from core.errors import TesseraError
+from core.secrets import RedactingFormatter
 from pipeline import environment
-from pipeline.kubeflow.secrets import redacted
 
 #: `remote`: artifacts stay in object storage, for Beam workers on other machines.
 ARTIFACTS_VARIABLE = "TESSERA_ARTIFACTS"
@@ -121,16 +121,9 @@ def _keep(folder: Path) -> None:
         (folder / KEEP_FILE).touch()
 
 
-class _Redacting(logging.Formatter):
-    """Masks what looks like a secret."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
-
-
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     _LOG.setLevel(logging.INFO)
 

@@ -16,10 +16,10 @@ from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
 from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb2
 
+from core.secrets import looks_secret
 from pipeline.kubeflow.finalize import NEVER_CACHED, container_tasks
 from pipeline.kubeflow.graph import graph_problems
 from pipeline.kubeflow.parameters import DATA_ROOT, RUN_DATE, SERVING_ROOT
-from pipeline.kubeflow.secrets import looks_secret
 
 Documents = Sequence[Mapping[str, Any]]
 

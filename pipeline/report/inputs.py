@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
 
+from core.secrets import without_secrets
 from pipeline.config import RunConfig
 from pipeline.lineage import NodeState
 from pipeline.report.collect import ReportInputs
@@ -57,7 +58,7 @@ def report_inputs(
     history = next((path for path in histories if path is not None and path.exists()), None)
     return ReportInputs(
         run_id=run_id,
-        config=config.model_dump(mode="json"),
+        config=without_secrets(config.model_dump(mode="json")),
         timings=dict(timings),
         cached=tuple(name for name, node in nodes.items() if node.state == "CACHED"),
         created_at=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),

@@ -36,7 +36,7 @@ class World:
     """Tables in a bucket, a compiled file, and where its runs work."""
 
     def __init__(self, root, s3):
-        self.root, self.s3 = Path(root), s3
+        self.root, self.s3, self.runs = Path(root), s3, []
         self.tables = self.root / "tables"
         done = tessera(
             "data", "generate", "--out", self.tables, "--users", 250, "--items", 300,
@@ -78,13 +78,21 @@ class World:
         ]  # fmt: skip
 
     def start(self, day):
-        return subprocess.Popen(
+        run = subprocess.Popen(
             self.command(day),
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.runs.append(run)
+        return run
+
+    def stop(self):
+        """Ends what a failed test left running; tasks die with their run."""
+        for run in self.runs:
+            run.kill()
+            run.communicate()
 
     def logs(self, task):
         return sorted(self.work_dir.glob(f"runs/*/logs/{task}-*.log"))
@@ -103,11 +111,11 @@ class World:
         return {v: json.loads(files["manifest.json"]) for v, files in self.published().items()}
 
 
-def wait_for(condition, seconds=420.0):
+def wait_for(condition, seconds=1500.0):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
+        time.sleep(0.1)
     return found
 
 

@@ -34,6 +34,7 @@ def world(tmp_path_factory):
         # The items of the middle day are late.
         world.upload(without=[f"items/span={MIDDLE_DAY}"])
         yield world
+        world.stop()
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,8 @@ def _started(path):
 
 
 def _being_published(world):
+    if entrypoint_of("Pusher") is None:
+        return False
     keys = world.s3.keys(f"{world.serving_root}/{NAME}")
     return any(key.split("/")[0].isdigit() for key in keys) and not world.published()
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.e2e.conftest import REPOSITORY, tessera, write_config
+from tests.e2e.conftest import REPOSITORY, tessera, without_network, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,8 @@ REPORT_KEYS = {
 def first_run(generated, tmp_path_factory):
     work = tmp_path_factory.mktemp("run")
     conf = write_config(work / "conf.yaml", generated, work)
-    done = tessera("run", "--conf", conf, "--json")
+    # The main job asks nobody: it runs without any network, where that can be taken away.
+    done = tessera("run", "--conf", conf, "--json", before=without_network())
     return work, conf, done
 
 
@@ -45,6 +46,16 @@ def test_a_run_is_blessed_pushed_and_reported(first_run):
     page = (run_dir / "report.html").read_text()
     assert "<svg" in page and "http://" not in page.replace("http://www.w3.org", "")
     assert json.loads((run_dir / "report.json").read_text())["run_id"] == report["run_id"]
+
+
+def test_77_the_whole_run_needs_no_network(first_run):
+    if not without_network():
+        pytest.skip("this machine does not let a process give up its network (unshare --net)")
+    probe = "import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)"
+    words = [*without_network(), sys.executable, "-c", probe]
+    refused = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "Network is unreachable" in refused.stderr
+    assert first_run[2].code == 0
 
 
 def test_the_console_shows_a_line_per_component_and_no_third_party_noise(first_run):

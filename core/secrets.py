@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from typing import Any
 
 _PATTERNS = (
     re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),  # access keys of AWS
@@ -30,3 +32,20 @@ def redacted(text: str) -> str:
     for pattern in _PATTERNS:
         text = pattern.sub(MASK, text)
     return text
+
+
+def without_secrets(tree: Any) -> Any:
+    """Returns a copy of a tree of mappings and lists with every text `redacted`."""
+    if isinstance(tree, dict):
+        return {key: without_secrets(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [without_secrets(value) for value in tree]
+    return redacted(tree) if isinstance(tree, str) else tree
+
+
+class RedactingFormatter(logging.Formatter):
+    """Masks what looks like a secret in every line of a log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line."""
+        return redacted(super().format(record))

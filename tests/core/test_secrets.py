@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.kubeflow.secrets import MASK, looks_secret, redacted
+from core.secrets import MASK, looks_secret, redacted
 
 SECRETS = [
     "AKIA" + "Q" * 16,
