@@ -70,7 +70,7 @@ def _run(*arguments: object) -> subprocess.CompletedProcess:
     )
 
 
-def test_6_whatever_trains_or_publishes_waits_for_the_gate(tmp_path):
+def test_6_72_whatever_trains_or_publishes_waits_for_the_gate(tmp_path):
     """So that an empty log, which the gate refuses, leaves what is served alone."""
     places = {name: str(tmp_path) for name in Paths.__dataclass_fields__}
     config = RunConfig.model_validate({"data": {"root": str(tmp_path)}})

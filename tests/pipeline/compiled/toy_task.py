@@ -38,8 +38,7 @@ def main():
                 os.kill(os.getpid(), signal.SIGKILL)
             if trouble.read_text() == "kill parent":
                 os.kill(os.getppid(), signal.SIGKILL)
-            print("token ghp_" + "a" * 36, flush=True)
-            sys.exit("no luck")
+            sys.exit(f"no luck with token ghp_{'a' * 36}")
         (folder / "words.txt").write_text(" ".join([*words, parameters.get("word", task)]))
         metadata = {"attempt": attempt, "word": parameters.get("word", task)}
         described[key] = {"artifacts": [{"uri": uri, "metadata": metadata}]}
