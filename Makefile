@@ -12,7 +12,7 @@ export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-refresh image image-size lock clean
+.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-compiled bench-refresh image image-size lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -68,6 +68,9 @@ bench-serving: $(VENV)/.bench-serving  ## Latency, throughput and recall of serv
 
 bench-load: setup-dev  ## Ten minutes of load on the local server, with a version swap and a rollback.
 	$(BIN)/python -m benchmarks.load $(LOAD_ARGS)
+
+bench-compiled: setup-dev  ## Seconds of the compiled pipeline, task by task, beside the local runner.
+	$(BIN)/python -m benchmarks.compiled $(COMPILED_ARGS)
 
 bench-refresh: setup-dev  ## Recall on items unseen in training after a refresh, beside known ones.
 	$(BIN)/python -m benchmarks.refresh $(REFRESH_ARGS)
