@@ -90,8 +90,7 @@ def tessera(*words: object) -> tuple[float, str]:
         [sys.executable, "-m", "pipeline", *map(str, words)],
         cwd=ROOT,
         env={**os.environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
