@@ -85,6 +85,8 @@ def measure(lock: Path, prefix: Path) -> Sizes:
       prefix: of the environment that they are installed in.
     """
     sizes = Sizes()
+    # tfx and ml-pipelines-sdk install the same files.
+    counted: set[str] = set()
     for name, version in read_lock(lock).items():
         try:
             distribution = importlib.metadata.distribution(name)
@@ -95,6 +97,9 @@ def measure(lock: Path, prefix: Path) -> Sizes:
             sizes.wrong.append(f"{name} {version}: {error}")
             continue
         for path, size in files:
+            if path in counted:
+                continue
+            counted.add(path)
             rule = trimmed_by(path.removeprefix(f"{prefix}/"))
             if rule is None:
                 sizes.kept[name] += size
