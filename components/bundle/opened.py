@@ -66,3 +66,17 @@ def opened_bundle(path: str | Path) -> Iterator[Bundle]:
     place = locate(str(path))
     with mirrored(place.serving_dir, place.name) as root:
         yield open_bundle(root.joinpath(*filter(None, (place.name, place.version))))
+
+
+@contextmanager
+def version_folder(path: str) -> Iterator[Path]:
+    """Yields the folder of a version; one under a URL is downloaded and verified first.
+
+    Raises:
+      BundleError: what lies under a URL is gone, damaged or can not be read.
+    """
+    if not is_remote(path):
+        yield Path(path)
+        return
+    with opened_bundle(path) as bundle:
+        yield bundle.path

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.bundle.manifest import Manifest, read_manifest
+from components.bundle.opened import version_folder
 from components.bundle.verify import check_file
 from components.bundle_source.layout import SOURCE_FILE
 from components.config import IndexConfig
@@ -70,17 +71,18 @@ def keep(bundle: Path, index: Path) -> dict[str, Any]:
       BundleError: the version was removed or damaged since the run began.
     """
     manifest = read_manifest(bundle)
-    published = Path(read_json(bundle / SOURCE_FILE)["path"])
-    for name, target in index_files(manifest).items():
-        try:
-            (index / target).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(published / name, index / target)
-        except OSError as error:
-            raise BundleError(
-                f"{published / name}: cannot be read ({error.strerror}); version "
-                f"{manifest.version} was changed since this run began: run the same command again"
-            ) from error
-        check_file(index / target, manifest.files[name])
+    with version_folder(read_json(bundle / SOURCE_FILE)["path"]) as published:
+        for name, target in index_files(manifest).items():
+            try:
+                (index / target).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(published / name, index / target)
+            except OSError as error:
+                raise BundleError(
+                    f"{published / name}: cannot be read ({error.strerror}); version "
+                    f"{manifest.version} was changed since this run began: run the same command "
+                    "again"
+                ) from error
+            check_file(index / target, manifest.files[name])
     summary: dict[str, Any] = read_json(index / INDEX_FILE)
     _LOG.info("nothing changed: the index of version %d is kept", manifest.version)
     return summary

@@ -16,8 +16,9 @@ from components.config import ExampleGenConfig
 from components.example_gen.driver import Driver
 from components.example_gen.executor import Executor
 from components.example_gen.window import resolve
+from components.index_refresh.keep import index_files, keep
 from components.pusher.executor import manifest_fields
-from core.errors import ConfigError, DataError
+from core.errors import BundleError, ConfigError, DataError
 from core.storage import ObjectStore
 from tables.config import DataConfig
 from tests.components.bundle_fixtures import snapshot
@@ -117,7 +118,9 @@ def test_dead_letters_of_a_run_that_is_stopped_go_to_the_url(tmp_path, s3):  # n
 
 
 def test_dead_letters_that_can_not_be_kept_do_not_hide_the_bad_rows(tmp_path, s3):  # noqa: F811
-    with pytest.raises(DataError, match=r"(?s)too many rows .*not kept \(s3://nobody-has-this.*:8: "):
+    with pytest.raises(
+        DataError, match=r"(?s)too many rows .*not kept \(s3://nobody-has-this.*:8: "
+    ):
         deliver(tmp_path / "tables", bad=3)
         run(tmp_path / "tables", tmp_path / "out", kept="s3://nobody-has-this/letters")
 
@@ -182,3 +185,10 @@ def test_a_bundle_source_takes_a_bundle_from_a_url(tmp_path):
     assert source == {"version": 1, "path": f"{store.url}/world/1"}
     assert (tmp_path / "out/model/Format-Serving/saved_model.pb").exists()
     assert memory_keys(store.url) == before
+
+    keep(tmp_path / "out/bundle", tmp_path / "kept")  # as a refresh without changes does
+    for name, target in index_files(read_manifest(version)).items():
+        assert (tmp_path / "kept" / target).read_bytes() == (version / name).read_bytes()
+    store.delete(["world/1/saved_model.pb", "world/1/manifest.json"])
+    with pytest.raises(BundleError, match=store.url):
+        keep(tmp_path / "out/bundle", tmp_path / "again")

@@ -11,7 +11,7 @@ from tests.components.store_fixtures import visible
 from tests.e2e.conftest import tessera, write_config
 from tests.object_store import running_s3
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 LAST_DAY = dt.date(2024, 3, 31)
 
@@ -34,6 +34,7 @@ def test_two_days_a_rerun_a_refresh_and_a_question_over_s3(tmp_path):
             tables,
             work,
             serving_dir=serving,
+            trainer={"epochs": 1},
             data={"root": tables, "layout": "spans", "window_days": 10},
             examples={
                 "split": {"strategy": "time", "eval_days": 2, "validation_days": 1},
