@@ -117,7 +117,9 @@ def test_dead_letters_of_a_run_that_is_stopped_go_to_the_url(tmp_path, s3):  # n
 
 
 def test_dead_letters_that_can_not_be_kept_do_not_hide_the_bad_rows(tmp_path, s3):  # noqa: F811
-    with pytest.raises(DataError, match=r"(?s)too many rows .*not kept \(s3://nobody-has-this.*:8: "):
+    with pytest.raises(
+        DataError, match=r"(?s)too many rows .*not kept \(s3://nobody-has-this.*:8: "
+    ):
         deliver(tmp_path / "tables", bad=3)
         run(tmp_path / "tables", tmp_path / "out", kept="s3://nobody-has-this/letters")
 
