@@ -10,14 +10,19 @@ _DEFAULTS = {
     "TF_USE_LEGACY_KERAS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "PYTHONWARNINGS": "ignore",
-    "CUDA_VISIBLE_DEVICES": "",
     # The pure-Python protobuf of some set-ups is an order of magnitude slower.
     "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "cpp",
 }
 
 
-def prepare() -> None:
-    """Sets what is not set yet; call before the first import of TensorFlow."""
+def prepare(*, hide_accelerators: bool = True) -> None:
+    """Sets what is not set yet; call before the first import of TensorFlow.
+
+    Args:
+      hide_accelerators: False where a task may have asked for some.
+    """
+    if hide_accelerators:
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore")

@@ -88,11 +88,20 @@ def run(
     if compiled is not None:
         if overrides or dry_run:
             raise click.UsageError("--set and --dry-run go with --conf; compile the file again")
-        from pipeline.commands.run_compiled import compiled_parameters, run_file
+        from pipeline.commands.run_compiled import (
+            compiled_parameters,
+            compiled_places,
+            run_file,
+        )
 
-        given = compiled_parameters(run_date, parameters)
-        places = (work_dir, pipeline_root, object_store)
-        raise click.exceptions.Exit(run_file(compiled, given, *places, not no_cache, as_json))
+        code = run_file(
+            compiled,
+            compiled_parameters(compiled, run_date, parameters),
+            compiled_places(work_dir, pipeline_root, object_store),
+            use_cache=not no_cache,
+            as_json=as_json,
+        )
+        raise click.exceptions.Exit(code)
     if conf is None:
         return
     config = load_config(conf, overrides)

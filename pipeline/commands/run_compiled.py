@@ -8,63 +8,62 @@ from typing import Any
 
 import click
 
-from core.errors import ConfigError
 from pipeline.compiled.result import outcome
 from pipeline.compiled.run import Places, run_compiled
 from pipeline.kubeflow.document import load
+from pipeline.kubeflow.parameters import RUN_DATE
+from pipeline.schedule.compiled import load_compiled
 
 #: Value of `--object-store` that means the one of the environment.
 REAL_STORE = "s3"
 
 
-def compiled_parameters(run_date: str | None, parameters: tuple[str, ...]) -> dict[str, Any]:
-    """Returns the parameters named on the command line.
+def compiled_parameters(
+    path: Path, run_date: str | None, parameters: tuple[str, ...]
+) -> dict[str, Any]:
+    """Returns the parameters named on the command line, each of the type that the file declares.
 
     Args:
-      run_date: short for `run_date=...`.
+      path: what `tessera compile` wrote.
+      run_date: last day of the data; None: not given.
       parameters: `name=value` texts.
 
     Raises:
-      ConfigError: one is no `name=value`.
+      ConfigError: the file can not be read, or a parameter is wrong.
     """
-    found: dict[str, Any] = {} if run_date is None else {"run_date": run_date}
-    for text in parameters:
-        name, separator, value = text.partition("=")
-        if not separator or not name.strip():
-            raise ConfigError(f"--param {text!r}: expected name=value")
-        found[name.strip()] = value
-    return found
+    return load_compiled(path).parameters({RUN_DATE: run_date}, parameters)
+
+
+def compiled_places(work_dir: Path, pipeline_root: str | None, object_store: str | None) -> Places:
+    """Returns where a run keeps what it makes.
+
+    Args:
+      work_dir: state, logs and, without an object store, artifacts.
+      pipeline_root: URI of the artifacts; None: the one that was compiled in.
+      object_store: None: a folder of `work_dir`; `s3`: that of the environment; else a folder.
+    """
+    folder = Path(object_store) if object_store else work_dir / "objects"
+    return Places(
+        work_dir=work_dir,
+        pipeline_root=pipeline_root,
+        object_store=None if object_store == REAL_STORE else folder,
+    )
 
 
 def run_file(
-    path: Path,
-    parameters: dict[str, Any],
-    work_dir: Path,
-    pipeline_root: str | None,
-    object_store: str | None,
-    use_cache: bool,
-    as_json: bool,
+    path: Path, parameters: dict[str, Any], places: Places, *, use_cache: bool, as_json: bool
 ) -> int:
     """Runs a compiled file and prints how it ended; returns the exit code.
 
     Args:
       path: what `tessera compile` wrote.
       parameters: of the run.
-      work_dir: state, logs and, without an object store, artifacts.
-      pipeline_root: URI of the artifacts; None: the one that was compiled in.
-      object_store: None: a folder of `work_dir`; `s3`: that of the environment; else a folder.
+      places: see `compiled_places`.
       use_cache: go on with a run that did not succeed.
       as_json: print the run's record on stdout, everything else on stderr.
     """
-    documents = load(path)
-    folder = Path(object_store) if object_store else work_dir / "objects"
-    places = Places(
-        work_dir=work_dir,
-        pipeline_root=pipeline_root,
-        object_store=None if object_store == REAL_STORE else folder,
-    )
     run = run_compiled(
-        documents,
+        load(path),
         parameters,
         places,
         resume=use_cache,

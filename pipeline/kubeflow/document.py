@@ -33,14 +33,18 @@ def load(path: str | Path) -> list[dict[str, Any]]:
       ConfigError: it is missing, or no compiled pipeline.
     """
     try:
-        documents = list(yaml.safe_load_all(Path(path).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        documents = list(yaml.safe_load_all(Path(path).read_bytes()))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such file; write it with tessera compile --conf FILE -o {path}"
+        ) from None
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     found = [document for document in documents if document]
     if not found or not all(isinstance(document, dict) for document in found):
-        raise ConfigError(f"{path}: no compiled pipeline; `tessera compile` writes one")
+        raise ConfigError(f"{path}: not a compiled pipeline; write it with tessera compile")
     if "pipelineInfo" not in found[0]:
-        raise ConfigError(f"{path}: the first document has no pipelineInfo; compile it again")
+        raise ConfigError(
+            f"{path}: not a compiled pipeline (no pipelineInfo); write it with tessera compile"
+        )
     return found

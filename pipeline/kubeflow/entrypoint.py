@@ -141,7 +141,8 @@ def leave(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    environment.prepare()
+    # Kubeflow shows a task the accelerators that it asks for, and no others.
+    environment.prepare(hide_accelerators=False)
     try:
         _code = main()
     except SystemExit as ended:  # of the argument parser

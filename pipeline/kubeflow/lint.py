@@ -19,11 +19,10 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb2
 from core.secrets import looks_secret
 from pipeline.kubeflow.finalize import NEVER_CACHED, container_tasks
 from pipeline.kubeflow.graph import graph_problems
-from pipeline.kubeflow.parameters import DATA_ROOT, RUN_DATE, SERVING_ROOT
+from pipeline.kubeflow.parameters import DATA_ROOT, RUN_DATE, SCHEMA_VERSION, SERVING_ROOT
 
 Documents = Sequence[Mapping[str, Any]]
 
-SCHEMA_VERSION = "2.1.0"
 #: Kubernetes stores at most 1.5 MiB per object, and a workflow holds the specification.
 MAX_BYTES = 500_000
 #: The kernel takes 128 KiB as one argument, and `{{$}}` becomes one.

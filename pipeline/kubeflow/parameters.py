@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+#: Of the specification: the only one that the open-source backend takes.
+SCHEMA_VERSION = "2.1.0"
 #: Last day of the data, `YYYY-MM-DD`; every run must say it.
 RUN_DATE = "run_date"
 DATA_ROOT = "data_root"

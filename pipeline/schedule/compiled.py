@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from core.digest import file_sha256
 from core.errors import ConfigError
-from pipeline.kubeflow.parameters import RUN_DATE
+from pipeline.kubeflow.document import load
+from pipeline.kubeflow.parameters import RUN_DATE, SCHEMA_VERSION
 
-SCHEMA_VERSION = "2.1.0"
 _DIGEST_LENGTH = 16
 
 
@@ -114,22 +112,13 @@ def load_compiled(path: str | Path) -> Compiled:
     path = Path(path)
     if path.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"{path}: the file's name must end with .yaml: Kubeflow goes by it")
-    try:
-        content = path.read_bytes()
-        documents = [tree for tree in yaml.safe_load_all(content) if tree is not None]
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file; write it with tessera compile --conf FILE -o {path}"
-        ) from None
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
-    spec = documents[0] if documents and isinstance(documents[0], dict) else {}
+    spec = load(path)[0]
     if str(spec.get("schemaVersion")) != SCHEMA_VERSION:
         raise ConfigError(
             f"{path}: not a compiled pipeline of schemaVersion {SCHEMA_VERSION} "
             f"(it says {spec.get('schemaVersion')!r}); write it with tessera compile"
         )
-    name = (spec.get("pipelineInfo") or {}).get("name")
+    name = (spec["pipelineInfo"] or {}).get("name")
     if not name:
         raise ConfigError(f"{path}: pipelineInfo.name is missing; write it with tessera compile")
     inputs = _inputs(spec)
@@ -138,7 +127,7 @@ def load_compiled(path: str | Path) -> Compiled:
             f"{path}: the pipeline takes no {RUN_DATE}, so nobody could say which day a run is of; "
             "write it with tessera compile"
         )
-    return Compiled(path, str(name), hashlib.sha256(content).hexdigest(), inputs)
+    return Compiled(path, str(name), file_sha256(path), inputs)
 
 
 def _inputs(spec: Mapping[str, Any]) -> dict[str, Input]:

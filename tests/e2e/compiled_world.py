@@ -92,7 +92,7 @@ class World:
         """Ends what a failed test left running; tasks die with their run."""
         for run in self.runs:
             run.kill()
-            run.communicate()
+            run.wait()
 
     def logs(self, task):
         return sorted(self.work_dir.glob(f"runs/*/logs/{task}-*.log"))

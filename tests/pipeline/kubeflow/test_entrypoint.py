@@ -231,6 +231,21 @@ def test_a_real_task_in_a_process_of_its_own(tmp_path):
     assert artifact["uri"] == "minio://b/run/schema"
 
 
+def test_a_task_sees_the_accelerators_that_it_was_given(tmp_path, monkeypatch):
+    script = (
+        "import os, runpy, sys\n"
+        "sys.argv = ['entrypoint']\n"
+        "try: runpy.run_module('pipeline.kubeflow.entrypoint', run_name='__main__')\n"
+        "except BaseException: pass\n"
+    )
+    ask = "import os; os._exit = lambda code: print(os.environ.get('CUDA_VISIBLE_DEVICES'))\n"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    done = subprocess.run(
+        [sys.executable, "-c", ask + script], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["None"]
+
+
 def test_wrong_configuration_is_exit_code_2_and_one_line_without_secrets(tmp_path):
     done, output_file = run_schema(tmp_path, f"no schema ghp_{'a' * 36}")
     assert done.returncode == 2

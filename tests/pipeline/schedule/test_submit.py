@@ -119,8 +119,8 @@ def test_tables_without_days_need_none(submit, stub, spec_file):
         ("spec.json", "{}", "must end with .yaml"),
         ("bad.yaml", "a: [", "cannot be read as YAML"),
         ("empty.yaml", "", "not a compiled pipeline"),
-        ("old.yaml", "schemaVersion: 2.0.0", "schemaVersion 2.1.0"),
-        ("unnamed.yaml", "schemaVersion: 2.1.0", "pipelineInfo.name"),
+        ("old.yaml", "{schemaVersion: 2.0.0, pipelineInfo: {name: x}}", "schemaVersion 2.1.0"),
+        ("unnamed.yaml", "{schemaVersion: 2.1.0, pipelineInfo: {}}", "pipelineInfo.name"),
         ("dayless.yaml", "{schemaVersion: 2.1.0, pipelineInfo: {name: x}}", "no run_date"),
     ],
 )
