@@ -14,6 +14,10 @@ _PATTERNS = (
     re.compile(r"\bAIza[0-9A-Za-z_-]{35}\b"),
     re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\b"),
     re.compile(r"://[^/\s:@]+:[^/\s:@]+@"),  # a password in a URL
+    re.compile(r"(?i)\bauthorization:\s*\S+(?:\s+[A-Za-z0-9._~+/=-]{8,})?"),
+    re.compile(r"(?i)\bbearer\s+[A-Za-z0-9._~+/=-]{16,}"),
+    re.compile(r"(?i)\b(?:aws_)?secret_access_key['\"]?\s*[=:]\s*['\"]?[A-Za-z0-9/+=]{16,}"),
+    re.compile(r"(?i)\bx-(?:amz|goog)-(?:signature|security-token|credential)=[^&\s]+"),
     re.compile(r"https://hooks\.[a-z.]+/services/\S+"),
 )
 _NAME = re.compile(r"(?i)(password|passwd|secret|token|api_?key|access_?key|credential|webhook)")

@@ -18,6 +18,7 @@ from components.bundle.lock import push_lock
 from components.bundle.manifest import Manifest, tessera_version
 from components.bundle.mirror import mirrored, pull, shown, told
 from components.bundle.model_status import wait_until_available
+from components.bundle.pins import read_pins
 from components.bundle.served import served
 from components.bundle.span import parse_span, span_date
 from components.bundle.verify import verify
@@ -167,7 +168,7 @@ def _push_locked(
     if same is not None:
         reason = f"version {same.version} already has this content: nothing to publish"
         return PushResult(True, same.version, _destination(same.path), reason)
-    refusal = _older_than_served(request, parent) or _overtaken(request, parent)
+    refusal = _older_than_served(request, parent, model_dir) or _overtaken(request, parent)
     if refusal:
         return PushResult(False, None, None, refusal)
     version = target.claim(next_version(model_dir))
@@ -199,7 +200,7 @@ def _destination(path: Path) -> Path | str:
 def _too_late(request: PushRequest, version: int, model_dir: Path) -> str:
     """Returns why a version may not appear after what others published meanwhile, else ''."""
     newest, span = latest_version(model_dir), request.fields.span
-    refusal = _older_than_served(request, newest) or _overtaken(request, newest)
+    refusal = _older_than_served(request, newest, model_dir) or _overtaken(request, newest)
     if refusal or newest is None or newest.version < version:
         return refusal
     if span is not None and newest.manifest.span is not None and newest.manifest.span < span:
@@ -291,16 +292,22 @@ def _same_content(model_dir: Path, digest: str, fields: ManifestFields) -> Bundl
     return None
 
 
-def _older_than_served(request: PushRequest, newest: BundleVersion | None) -> str:
-    """Returns why a model of an older day is not published, '' when it may be."""
+def _older_than_served(request: PushRequest, newest: BundleVersion | None, model_dir: Path) -> str:
+    """Returns why a model of an older day is not published, '' when it may be.
+
+    Where labels say what is served, a new version takes nothing away from a later day's.
+    """
     span = request.fields.span
     if newest is None or span is None or request.config.allow_older_span:
         return ""
     if newest.manifest.span is None or newest.manifest.span <= span:
         return ""
+    if read_pins(model_dir).labels:
+        return ""
     return (
         f"version {newest.version} is of a later day ({newest.manifest.run_date}) and would no "
-        "longer be served; set pusher.allow_older_span to publish this one all the same"
+        "longer be served; say what is served by a label (tessera promote), or set "
+        "pusher.allow_older_span, to publish this one all the same"
     )
 
 

@@ -13,6 +13,7 @@ import datetime as dt
 import itertools
 import json
 import logging
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ CLAIMS = "claims"
 ABANDONED = dt.timedelta(hours=24)
 #: A pusher that is still at work by then gives up, before another may clean up after it.
 LONGEST = dt.timedelta(hours=23)
+_FOLDER = re.compile(r"[0-9]+/")
 _log = logging.getLogger("tessera")
 
 
@@ -54,7 +56,8 @@ class StoreTarget:
         objects = self._store.list()
         numbers = {n for n in map(_number, objects) if n is not None}
         staged = {n for n in numbers if _staged(n) in objects}
-        hidden = {n for n in numbers if f"{n}/{SAVED_MODEL}" not in objects}
+        begun = {int(n.partition("/")[0]) for n in objects if _FOLDER.match(n)}
+        hidden = {n for n in begun if f"{n}/{SAVED_MODEL}" not in objects}
         for number in sorted(staged | hidden):
             if _claim(number) not in objects or not self._is_old(_claim(number)):
                 continue

@@ -6,11 +6,16 @@ import json
 import logging
 import os
 import urllib.request
+from pathlib import Path
 from typing import Any
 
-import fsspec
 from tfx import types
 from tfx.dsl.components.base import base_executor
+
+from core.errors import ConfigError, TesseraError
+from core.files import staged_file
+from core.storage import ObjectStore, is_remote
+from tables.run_date import parse_run_date
 
 _LOG = logging.getLogger("tessera")
 
@@ -37,10 +42,11 @@ class Executor(base_executor.BaseExecutor):
         text = json.dumps(report, sort_keys=True)
         log = _LOG.info if report["state"] in ("COMPLETE", "SUCCEEDED") else _LOG.error
         log("run ended: %s", text)
-        if exec_properties["status_dir"]:
-            _keep(exec_properties["status_dir"], report, text)
+        # Posted first: the storage may be what the run failed of.
         if os.environ.get(WEBHOOK_VARIABLE):
             _post(os.environ[WEBHOOK_VARIABLE], text)
+        if exec_properties["status_dir"]:
+            _keep(exec_properties["status_dir"], report, text)
 
 
 def status_report(final_status: str, run_date: str, model_name: str) -> dict[str, Any]:
@@ -48,7 +54,7 @@ def status_report(final_status: str, run_date: str, model_name: str) -> dict[str
 
     Args:
       final_status: a `PipelineTaskFinalStatus` as JSON, in either spelling of its keys.
-      run_date: the run's parameter.
+      run_date: the run's parameter; a schedule gives `YYYY-MM-DD-Nd`.
       model_name: the run's parameter.
     """
     status = json.loads(final_status or "{}")
@@ -63,23 +69,31 @@ def status_report(final_status: str, run_date: str, model_name: str) -> dict[str
     )
     return {
         "model": model_name,
-        "run_date": run_date,
+        "run_date": _day(run_date),
         "run": run,
         "state": status.get("state", "UNKNOWN"),
         "error": error.get("message", ""),
     }
 
 
+def _day(run_date: str) -> str:
+    """Returns the day that a run is of, what it was given where that is none."""
+    try:
+        return parse_run_date(run_date).isoformat() if run_date else ""
+    except ConfigError:
+        return run_date
+
+
 def _keep(folder: str, report: dict[str, Any], text: str) -> None:
     name = "-".join(part for part in (report["model"], report["run_date"]) if part)
-    path = f"{folder.rstrip('/')}/{name}.json"
     try:
-        filesystem, place = fsspec.core.url_to_fs(path)
-        filesystem.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
-        with filesystem.open(place, "w") as stream:
-            stream.write(text + "\n")
-    except (OSError, ValueError, ImportError) as error:
-        _LOG.warning("%s: the run's status could not be written: %s", path, error)
+        if is_remote(folder):
+            ObjectStore(folder).write(f"{name}.json", f"{text}\n".encode())
+            return
+        with staged_file(Path(folder) / f"{name}.json") as staging:
+            staging.write_text(f"{text}\n")
+    except (OSError, TesseraError) as error:
+        _LOG.warning("the run's status could not be written to %s: %s", folder, error)
 
 
 def _post(address: str, text: str) -> None:

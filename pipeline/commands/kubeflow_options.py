@@ -112,9 +112,15 @@ def launch_of(
     version: Version,
     parameters: dict[str, Any],
 ) -> Launch:
-    """Returns all that runs of a version need but their day."""
+    """Returns all that runs of a version need but their day.
+
+    Raises:
+      ConfigError: the server is too old.
+    """
+    from pipeline.schedule.backend import require_backend
     from pipeline.schedule.records import Launch
 
+    require_backend(client.connection.host, client.connection.version)
     return Launch(
         name=pipeline,
         version=version,

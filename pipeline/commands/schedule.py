@@ -207,7 +207,7 @@ def _write(
 
 def _warn_of_macro(client: KubeflowClient, compiled: Compiled) -> None:
     """Refuses a server that is known not to fill in the day; warns when that is not known."""
-    from pipeline.schedule.recurring import fills_in_day
+    from pipeline.schedule.backend import fills_in_day
 
     if not compiled.inputs[RUN_DATE].required:
         return

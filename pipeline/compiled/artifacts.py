@@ -31,10 +31,12 @@ class ArtifactStore:
           The number of files.
 
         Raises:
-          ArtifactError: it can not be read.
+          ArtifactError: it can not be read, or there is none: an artifact has a file at least.
         """
         store, key = self._place(uri)
         files = store.list(key)
+        if not files:
+            raise ArtifactError(f"{uri}: no object there; start the run anew with --no-cache")
         below = ObjectStore(store.url_of(key), ArtifactError)
         below.download_all(
             {name.removeprefix(f"{key}/"): size for name, size in files.items()}, target

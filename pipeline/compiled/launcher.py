@@ -79,6 +79,7 @@ class Launcher:
           ConfigError: the compiled file asks for what this backend does not have.
         """
         pauses = [*retry_pauses(call.retry), None]
+        deadline = time.monotonic() + retry_window(call.retry)
         for attempt, pause in enumerate(pauses, start=1):
             started = time.monotonic()
             try:
@@ -88,7 +89,7 @@ class Launcher:
             except ConfigError:  # of the file itself: no attempt can mend it
                 raise
             except TesseraError as error:
-                if pause is None:
+                if pause is None or time.monotonic() + pause > deadline:
                     known = isinstance(error, TaskError)
                     raise error if known else TaskError(f"{call.name}: {error}") from error
                 self._say(f"{error}; try {attempt + 1} of {len(pauses)} in {pause:g} s")
@@ -128,9 +129,8 @@ class Launcher:
             )
             try:
                 code = child.wait()
-            except BaseException:
+            finally:  # what a task has started ends with it, as a pod's processes do
                 _kill(child)
-                raise
         if code:
             ended = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             raise TaskError(f"{call.name}: {ended}; log {log}\n{_last_words(log)}")
@@ -162,10 +162,14 @@ class Launcher:
 def retry_pauses(policy: Mapping[str, Any]) -> list[float]:
     """Returns the pauses, in seconds, before each retry of a `RetryPolicy` as JSON."""
     pause = _seconds(policy.get("backoffDuration", "0s"))
-    factor = float(policy.get("backoffFactor", 1.0)) or 1.0
-    longest = _seconds(policy.get("backoffMaxDuration", "3600s"))
+    factor = int(policy.get("backoffFactor", 1)) or 1
     retries = int(policy.get("maxRetryCount", 0))
-    return [min(pause * factor**number, longest) for number in range(retries)]
+    return [pause * factor**number for number in range(retries)]
+
+
+def retry_window(policy: Mapping[str, Any]) -> float:
+    """Returns the seconds from the start of the first try after which Argo starts no other."""
+    return _seconds(policy.get("backoffMaxDuration", "0s"))
 
 
 def _seconds(duration: str) -> float:

@@ -97,8 +97,9 @@ def run_spec(
     make_folder(places.runs_dir, places.work_dir)
     with run_lock(places.work_dir):
         digest = spec_digest(spec)
-        found = unfinished_run(places.runs_dir, digest, values) if resume else None
-        run = found or new_run(digest, values)
+        place = f"{places.object_store or 'environment'} {places.pipeline_root or ''}".rstrip()
+        found = unfinished_run(places.runs_dir, digest, values, place) if resume else None
+        run = found or new_run(digest, values, place)
         run = run.model_copy(update={"state": "RUNNING", "error": ""})
         say(_heading(spec, run, found is not None))
         return _Runner(spec, run, places, say, sleep).run()
@@ -143,15 +144,19 @@ class _Runner:
         write_run(self._places.runs_dir, self._record)
         tasks = self._spec["root"]["dag"]["tasks"]
         handlers = {name for name, task in tasks.items() if _is_exit_handler(task)}
-        error = ""
+        error, unknown = "", None
         try:
             self._graph(self._spec["root"], self._record.parameters, without=handlers)
         except TaskError as failed:
             error = str(failed)
+        except Exception as other:
+            error, unknown = f"{type(other).__name__}: {other}", other
         for name in sorted(handlers):
             error = self._exit_handler(name, tasks[name], error)
         state = "FAILED" if error else "SUCCEEDED"
         self._update(state=state, error=error)
+        if unknown is not None:
+            raise unknown
         return self._record
 
     def _graph(self, graph: Spec, parameters: Mapping[str, Any], without: set[str]) -> None:
@@ -174,9 +179,9 @@ class _Runner:
             "state": "FAILED" if error else "COMPLETE",
             "pipelineJobResourceName": self._record.run_id,
             "pipelineTaskName": task["dependentTasks"][0],
+            # The backend leaves it empty.
+            "error": {},
         }
-        if error:
-            status["error"] = {"code": 9, "message": error.splitlines()[0]}
         try:
             self._task(name, task, component, self._record.parameters, status)
         except TaskError as failed:

@@ -40,6 +40,7 @@ class RunRecord(BaseModel):
       run_id: sortable id, also the name of its folder.
       digest: of the specification.
       parameters: complete.
+      place: where its artifacts are.
       state: RUNNING also when the process was killed.
       tasks: those that are done.
       error: why it failed.
@@ -48,6 +49,7 @@ class RunRecord(BaseModel):
     run_id: str
     digest: str
     parameters: dict[str, Any]
+    place: str
     state: RunState = "RUNNING"
     tasks: dict[str, TaskRecord] = {}
     error: str = ""
@@ -58,16 +60,19 @@ def spec_digest(spec: Mapping[str, Any]) -> str:
     return json_digest(spec)
 
 
-def new_run(digest: str, parameters: Mapping[str, Any]) -> RunRecord:
+def new_run(digest: str, parameters: Mapping[str, Any], place: str) -> RunRecord:
     """Returns a run of which nothing is done yet."""
     run_id = f"{dt.datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
-    return RunRecord(run_id=run_id, digest=digest, parameters=dict(parameters))
+    return RunRecord(run_id=run_id, digest=digest, parameters=dict(parameters), place=place)
 
 
-def unfinished_run(runs_dir: Path, digest: str, parameters: Mapping[str, Any]) -> RunRecord | None:
-    """Returns the newest run of this specification and these parameters, if it is not done."""
+def unfinished_run(
+    runs_dir: Path, digest: str, parameters: Mapping[str, Any], place: str
+) -> RunRecord | None:
+    """Returns the newest run of this file, these parameters and this place, if it is not done."""
     for record in read_runs(runs_dir):
-        if record.digest == digest and record.parameters == parameters:
+        same = record.digest == digest and record.place == place
+        if same and record.parameters == parameters:
             return None if record.state == "SUCCEEDED" else record
     return None
 

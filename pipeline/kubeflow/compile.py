@@ -20,15 +20,12 @@ from components.status_report.component import StatusReport
 from core.errors import ConfigError
 from pipeline.config import RunConfig
 from pipeline.dag import Paths, build_components
-from pipeline.kubeflow.config import ResourceConfig
+from pipeline.kubeflow.config import KubeflowConfig, ResourceConfig
 from pipeline.kubeflow.finalize import EXIT_HANDLER, finalize
-from pipeline.kubeflow.lint import lint
+from pipeline.kubeflow.lint import ENTRYPOINT, lint
 from pipeline.kubeflow.parameters import DATA_ROOT, MODEL_NAME, RUN_DATE, SERVING_ROOT
 from pipeline.kubeflow.platform import platform_spec
 from pipeline.schemas import read_schemas
-
-#: What a container runs: TFX's own entry point does not run on open-source Kubeflow.
-COMMAND = ("python", "-m", "pipeline.kubeflow.entrypoint")
 
 
 def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
@@ -45,12 +42,12 @@ def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
       ConfigError: the configuration can not run on Kubeflow; lists every reason.
     """
     _refuse(config)
-    # The work folder is one of this machine; manifests record the configuration.
-    config = config.model_copy(update={"work_dir": RunConfig.model_fields["work_dir"].default})
+    config = _recorded(config)
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(
             default_image=config.kubeflow.image,
-            default_commands=list(COMMAND),
+            # TFX's own entry point does not run on open-source Kubeflow.
+            default_commands=list(ENTRYPOINT),
             # The only version of the schema that the open-source backend takes.
             use_pipeline_spec_2_1=True,
         )
@@ -77,6 +74,21 @@ def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
             + "\n  ".join(problems)
         )
     return documents
+
+
+def _recorded(config: RunConfig) -> RunConfig:
+    """Returns what manifests record of a configuration.
+
+    Neither a folder of this machine nor where and when the file is sent belongs to it.
+    """
+    sent = ("host", "namespace", "experiment", "service_account", "schedule")
+    defaults = {name: KubeflowConfig.model_fields[name].default for name in sent}
+    return config.model_copy(
+        update={
+            "work_dir": RunConfig.model_fields["work_dir"].default,
+            "kubeflow": config.kubeflow.model_copy(update=defaults),
+        }
+    )
 
 
 def _refuse(config: RunConfig) -> None:

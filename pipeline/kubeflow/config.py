@@ -10,17 +10,27 @@ from pydantic import Field, field_validator, model_validator
 from core.config import BaseConfig
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
-_TAG = re.compile(r".+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
+_TAG = re.compile(r"[^@\s]*[^@\s:/]:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+
+def is_pinned(image: str) -> bool:
+    """Returns whether an image is named by a digest, or by a tag but `latest`."""
+    return bool(_DIGEST.fullmatch(image) or _TAG.fullmatch(image))
 
 
 class RetryConfig(BaseConfig):
     """What follows when a task fails: tries with growing pauses."""
 
-    max_retries: int = Field(2, ge=0, le=20)
+    max_retries: int = Field(2, ge=1, le=20)
     backoff_s: int = Field(30, ge=1, description="pause before the first retry")
-    backoff_factor: float = Field(2.0, ge=1.0)
-    backoff_max_s: int = Field(600, ge=1)
+    backoff_factor: int = Field(2, ge=1, description="Argo takes whole numbers alone")
+    give_up_after_s: int = Field(
+        172_800,
+        ge=21_600,
+        description="from the start of the first try; then a running try is ended and none "
+        "follows, so it must be longer than all tries of the longest task together",
+    )
 
 
 class ResourceConfig(BaseConfig):
@@ -141,10 +151,7 @@ class KubeflowConfig(BaseConfig):
     @field_validator("image")
     @classmethod
     def _pinned(cls, image: str) -> str:
-        if not image or _DIGEST.fullmatch(image):
-            return image
-        last = image.rsplit("/", 1)[-1]
-        if not _TAG.fullmatch(last) or last.endswith(":latest"):
+        if image and not is_pinned(image):
             raise ValueError(
                 "the image must be pinned: NAME@sha256:DIGEST, or NAME:TAG with a tag that is "
                 "never moved (not latest)"

@@ -68,7 +68,9 @@ def retry_policy(retry: RetryConfig) -> dict[str, Any]:
         "maxRetryCount": retry.max_retries,
         "backoffDuration": f"{retry.backoff_s}s",
         "backoffFactor": retry.backoff_factor,
-        "backoffMaxDuration": f"{retry.backoff_max_s}s",
+        # To Argo no longest pause but a deadline, counted from the start of the first try
+        # (kubeflow/pipelines#13452); without it the backend would set 0.
+        "backoffMaxDuration": f"{retry.give_up_after_s}s",
     }
 
 

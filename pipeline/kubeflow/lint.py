@@ -17,6 +17,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
 from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb2
 
 from core.secrets import looks_secret
+from pipeline.kubeflow.config import is_pinned
 from pipeline.kubeflow.finalize import NEVER_CACHED, container_tasks
 from pipeline.kubeflow.graph import graph_problems
 from pipeline.kubeflow.parameters import DATA_ROOT, RUN_DATE, SCHEMA_VERSION, SERVING_ROOT
@@ -27,14 +28,18 @@ Documents = Sequence[Mapping[str, Any]]
 MAX_BYTES = 500_000
 #: The kernel takes 128 KiB as one argument, and `{{$}}` becomes one.
 MAX_TASK_BYTES = 100_000
+#: A task that takes longer would get no retry.
+MIN_RETRY_WINDOW_S = 21_600
 ENTRYPOINT = ("python", "-m", "pipeline.kubeflow.entrypoint")
 _PIPELINE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 #: Argo's rule for names of templates and tasks.
 _TASK_NAME = re.compile(r"[a-zA-Z0-9](-?[a-zA-Z0-9]){0,62}")
-_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
-_TAG = re.compile(r"[^@\s]*[^@\s:/]:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _ABSOLUTE = re.compile(r"(?:file://)?/[^/\s]+(?:/[^/\s]+)*/?")
 _URL = re.compile(r"[a-z][a-z0-9]*://.+")
+#: Beam's options that name another machine: this one's address is the pod's own there.
+_SERVICE = re.compile(
+    r"--(job_endpoint|flink_master|dask_client_address)=.*\b(localhost|127\.0\.0\.1)\b.*"
+)
 
 
 class Rule(NamedTuple):
@@ -128,7 +133,7 @@ def _graph(documents: Documents) -> Iterator[str]:
 def _images(documents: Documents) -> Iterator[str]:
     for label, container in _containers(documents):
         image = container.get("image", "")
-        if not (_DIGEST.fullmatch(image) or _TAG.fullmatch(image)):
+        if not is_pinned(image):
             yield f"{label}: image {image!r} is not pinned by a digest or by a tag but latest"
 
 
@@ -157,6 +162,13 @@ def _places(documents: Documents) -> Iterator[str]:
         yield f"{name} is {default!r}, which no pod has: give a URL or a mounted volume's folder"
 
 
+def _services(documents: Documents) -> Iterator[str]:
+    for label, container in _containers(documents):
+        for word in container.get("args", ()):
+            if _SERVICE.fullmatch(word):
+                yield f"{label}: {word} leads to the pod itself; name the service in the cluster"
+
+
 def _secrets(documents: Documents) -> Iterator[str]:
     for where, text in _strings(documents[0]):
         if looks_secret(text):
@@ -171,7 +183,17 @@ def _retries(documents: Documents) -> Iterator[str]:
     for name, task in container_tasks(documents[0]):
         policy = task.get("retryPolicy", {})
         if not policy.get("maxRetryCount") or not policy.get("backoffDuration"):
-            yield f"{name} has no retryPolicy with a pause: one lost pod would end the run"
+            yield f"{name} has no retryPolicy with a pause: one failed try would end the run"
+            continue
+        factor = policy.get("backoffFactor", 1)
+        if factor != int(factor):
+            yield f"{name}: backoffFactor {factor}: Argo takes whole numbers alone"
+        window = float(policy.get("backoffMaxDuration", "0s").removesuffix("s"))
+        if window < MIN_RETRY_WINDOW_S:
+            yield (
+                f"{name}: backoffMaxDuration {window:g}s is counted from the start of the first "
+                f"try, which no longer one would survive; {MIN_RETRY_WINDOW_S} s at least"
+            )
 
 
 def _caching(documents: Documents) -> Iterator[str]:
@@ -226,8 +248,9 @@ RULES = (
     Rule("commands", "TFX's entry point can not read what this backend passes", _commands),
     Rule("local-paths", "a path of the compiling machine exists in no pod", _local_paths),
     Rule("places", "tables and bundles must be where pods can reach them", _places),
+    Rule("services", "a pod finds nothing at its own address", _services),
     Rule("secrets", "everybody who sees a run sees its specification", _secrets),
-    Rule("retries", "TFX compiles none", _retries),
+    Rule("retries", "TFX compiles none; Argo reads the window as a deadline", _retries),
     Rule("caching", "the cache would answer for data that has changed", _caching),
     Rule("exit-handler", "a failed run would be silent", _exit_handler),
     Rule("run-date", "the day must come from the schedule", _run_date),

@@ -16,9 +16,6 @@ from core.errors import ConfigError, TesseraError
 from pipeline.schedule.client import KubeflowClient
 from pipeline.schedule.records import Recurring, Schedule
 
-#: The first Kubeflow Pipelines that fills in the scheduled day for compiled pipelines of v2.
-_FILLS_IN_DAY = (2, 16)
-_RELEASE = re.compile(r"v?(\d+)\.(\d+)(?:\.\d+)?(?:[-+.].*)?")
 _NOTE = "made by tessera schedule"
 _REPLACES = re.compile(r"replaces (?P<ids>[^;]+); it was (?P<state>enabled|paused)")
 
@@ -58,12 +55,6 @@ def apply(client: KubeflowClient, schedule: Schedule) -> Change:
         what = "finished"
     _switch(client, same, others, active)
     return Change(same, active, what)
-
-
-def fills_in_day(version: str) -> bool | None:
-    """Tells whether a server fills the scheduled day in, None when its version is unknown."""
-    match = _RELEASE.fullmatch(version)
-    return None if match is None else (int(match[1]), int(match[2])) >= _FILLS_IN_DAY
 
 
 def was_active(found: list[Recurring]) -> bool:

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from components.status_report.executor import WEBHOOK_VARIABLE, Executor, status_report
+from tests.object_store import s3, s3_server  # noqa: F401
 
 FAILED = {
     "state": "FAILED",
@@ -86,6 +87,34 @@ def test_it_is_posted_where_a_secret_says(webhook, monkeypatch):
     monkeypatch.setenv(WEBHOOK_VARIABLE, address)
     report(FAILED)
     assert [entry["state"] for entry in posted] == ["FAILED"]
+
+
+def test_a_scheduled_run_is_reported_under_the_day_it_is_of(tmp_path):
+    report(FAILED, str(tmp_path), run_date="2026-01-03-1d")
+    assert [path.name for path in tmp_path.iterdir()] == ["tessera-2026-01-02.json"]
+    assert status_report("{}", "no day", "")["run_date"] == "no day"
+
+
+def test_without_credentials_it_is_posted_and_the_storage_only_warned_of(
+    s3,  # noqa: F811
+    webhook,
+    monkeypatch,
+    caplog,
+):
+    address, posted, _ = webhook
+    monkeypatch.setenv(WEBHOOK_VARIABLE, address)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    report(FAILED, s3.fresh())
+    assert len(posted) == 1
+    assert "could not be written" in caplog.text
+
+
+def test_it_is_kept_in_a_bucket(s3):  # noqa: F811
+    url = s3.fresh()
+    report(FAILED, url)
+    assert list(s3.keys(url)) == ["tessera-2026-01-02.json"]
 
 
 @pytest.mark.parametrize("trouble", ["refused", "no server", "no address"])

@@ -14,9 +14,15 @@ SECRETS = [
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlMTIz",
     "https://hooks.slack.com/services/T0/B0/xyz",
     "-----BEGIN RSA PRIVATE KEY-----",
+    "Authorization: Bearer abcdefgh12345678",
+    "Bearer abcdefgh12345678",
+    "aws_secret_access_key=wJalrXUtnFEMI/K7MDENG",
+    '"AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG"',
+    "X-Amz-Signature=0123456789abcdef",
 ]
 PLAIN = [
     "s3://bucket/key", "registry.example/tessera@sha256:" + "0" * 64, "{{$}}", "2026-01-02",
+    "secretKey: AWS_SECRET_ACCESS_KEY",
     "title: tfx.Model\ntype: object\n", "gs://bucket:with/colon@at", "",
 ]  # fmt: skip
 

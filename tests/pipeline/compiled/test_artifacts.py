@@ -4,7 +4,7 @@ import pytest
 
 from core.errors import ConfigError
 from pipeline.compiled.artifacts import ArtifactStore
-from pipeline.compiled.launcher import retry_pauses
+from pipeline.compiled.launcher import retry_pauses, retry_window
 from pipeline.compiled.run import Places, run_spec
 from tests.object_store import s3, s3_server  # noqa: F401
 from tests.pipeline.compiled.toy import toy_spec
@@ -90,12 +90,13 @@ def test_a_uri_without_a_key_is_refused(tmp_path):
         ArtifactStore(tmp_path).upload(tmp_path, "s3://bucket")
 
 
-def test_pauses_grow_to_a_longest_one():
+def test_pauses_grow():
     policy = {
         "maxRetryCount": 5,
         "backoffDuration": "30s",
-        "backoffFactor": 2.0,
+        "backoffFactor": 2,
         "backoffMaxDuration": "100s",
     }
-    assert retry_pauses(policy) == [30.0, 60.0, 100.0, 100.0, 100.0]
+    assert retry_pauses(policy) == [30.0, 60.0, 120.0, 240.0, 480.0]
+    assert retry_window(policy) == 100.0
     assert retry_pauses({}) == []

@@ -8,8 +8,8 @@ TYPE = {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}
 RETRY = {
     "maxRetryCount": 2,
     "backoffDuration": "2s",
-    "backoffFactor": 3.0,
-    "backoffMaxDuration": "5s",
+    "backoffFactor": 3,
+    "backoffMaxDuration": "3600s",
 }
 
 

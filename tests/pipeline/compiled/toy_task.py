@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,7 +34,10 @@ def main():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"attempt-{attempt}.txt").write_text("half")
         trouble = told / f"{task}.{attempt}"
-        if trouble.exists():
+        if trouble.exists() and trouble.read_text() == "leave a child":
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+            (told / "child").write_text(str(child.pid))
+        elif trouble.exists():
             if trouble.read_text() == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             if trouble.read_text() == "kill parent":

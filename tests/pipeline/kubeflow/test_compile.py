@@ -111,7 +111,12 @@ def test_retries_caching_resources_and_environment(documents):
     )[0]
     tasks = dict(container_tasks(spec))
     assert {task["retryPolicy"]["maxRetryCount"] for task in tasks.values()} == {4}
-    assert tasks["Trainer"]["retryPolicy"]["backoffDuration"] == "30s"
+    assert tasks["Trainer"]["retryPolicy"] == {
+        "maxRetryCount": 4,
+        "backoffDuration": "30s",
+        "backoffFactor": 2,
+        "backoffMaxDuration": "172800s",
+    }
     cached = {name for name, task in tasks.items() if task["cachingOptions"]["enableCache"]}
     assert {"Transform", "Trainer", "IndexBuilder"} <= cached
     assert not cached & {"RetrievalExampleGen", "BaselineResolver", "Pusher", "ServingValidator"}
@@ -160,7 +165,9 @@ def test_accelerators_nodes_tolerations_secrets_and_volumes():
         (["kubeflow.env={KFP_TOKEN: abc}"], "looks like a secret"),
         (["kubeflow.checkpoint_dir=/home/me/checkpoints"], "absolute path"),
         (["kubeflow.pipeline_root=/tmp/root"], "expected minio"),
-        (["kubeflow.retry.max_retries=0"], "no retryPolicy"),
+        (["kubeflow.retry.max_retries=0"], "max_retries"),
+        (["kubeflow.retry.backoff_factor=1.5"], "backoff_factor"),
+        (["kubeflow.retry.give_up_after_s=600"], "give_up_after_s"),
         (["kubeflow.resources.Trainer={cpu_request: 4, cpu_limit: 2}"], "above the limit"),
         (["kubeflow.resources.Trainr={cpu_request: 4}"], "Trainr"),
     ],
@@ -168,6 +175,14 @@ def test_accelerators_nodes_tolerations_secrets_and_volumes():
 def test_what_can_not_run_is_refused_before_a_file_is_written(overrides, message):
     with pytest.raises(ConfigError, match=message):
         compile_pipeline(kubeflow_config(*overrides))
+
+
+def test_where_it_is_sent_and_when_it_runs_do_not_change_its_bytes(documents):
+    elsewhere = kubeflow_config(
+        "kubeflow.host=http://internal.example", "kubeflow.schedule.cron='0 0 5 * * *'",
+        "kubeflow.experiment=other", "work_dir=/tmp/elsewhere",
+    )  # fmt: skip
+    assert dump(compile_pipeline(elsewhere)) == dump(documents)
 
 
 def test_its_size_is_far_below_the_limit(documents):

@@ -152,6 +152,18 @@ def no_retry(documents):
     del _task(documents)["retryPolicy"]
 
 
+def broken_factor(documents):
+    _task(documents)["retryPolicy"]["backoffFactor"] = 1.5
+
+
+def short_window(documents):
+    _task(documents)["retryPolicy"]["backoffMaxDuration"] = "600s"
+
+
+def own_address(documents):
+    _executor(documents)["container"]["args"].append("--job_endpoint=localhost:8099")
+
+
 def no_retry_of_exit_handler(documents):
     documents[0]["root"]["dag"]["tasks"]["StatusReport"]["retryPolicy"]["maxRetryCount"] = 0
 
@@ -216,6 +228,9 @@ BREAKS = [
     (password_in_url, "secrets", "run_fn"),
     (secret_variable, "secrets", "KFP_TOKEN"),
     (no_retry, "retries", "Trainer"),
+    (broken_factor, "retries", "whole numbers"),
+    (short_window, "retries", "backoffMaxDuration 600s"),
+    (own_address, "services", "--job_endpoint"),
     (no_retry_of_exit_handler, "retries", "StatusReport"),
     (cached_ingest, "caching", "RetrievalExampleGen"),
     (no_exit_handler, "exit-handler", "no task reports"),
@@ -231,7 +246,9 @@ def test_what_we_compile_breaks_no_rule(documents):
     assert lint(documents) == []
 
 
-@pytest.mark.parametrize(("broken", "rule", "words"), BREAKS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("broken", "rule", "words"), BREAKS, ids=[b.__name__ for b, _, _ in BREAKS]
+)
 def test_a_broken_rule_is_named(documents, broken, rule, words):
     broken(documents)
     found = [problem for problem in lint(documents) if problem.startswith(f"{rule}: ")]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.schedule.recurring import fills_in_day
+from pipeline.schedule.backend import fills_in_day
 
 MACRO = "[[ScheduledTime.2006-01-02]]-1d"
 
@@ -156,7 +156,7 @@ def test_tables_without_days_get_no_macro(schedule, make_stub, spec_file):
     def single(spec):
         spec["root"]["inputDefinitions"]["parameters"]["run_date"]["defaultValue"] = ""
 
-    stub = make_stub(version="2.5.0")
+    stub = make_stub(version="2.14.1")
     assert schedule(stub, file=spec_file(change=single)).code == 0
     assert only(stub)["runtime_config"].get("parameters", {}) == {}
 

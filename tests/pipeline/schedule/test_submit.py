@@ -313,3 +313,15 @@ def test_a_page_instead_of_the_api_is_named(tessera, spec_file, conf_file):
     server.shutdown()
     assert result.code == 2
     assert "the answer is a page" in result.err
+
+
+@pytest.mark.parametrize(
+    ("version", "code"), [("2.13.0", 2), ("2.14.0", 0), ("2.17.1", 0), ("dev", 0)]
+)
+def test_a_server_that_would_refuse_the_exit_handler_is_named(make_stub, submit, version, code):
+    stub = make_stub(version=version)
+    result = submit(stub)
+    assert result.code == code, result.err
+    if code:
+        assert "upgrade it to 2.14" in result.err
+        assert not stub.runs
