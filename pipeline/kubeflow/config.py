@@ -141,7 +141,11 @@ class KubeflowConfig(BaseConfig):
         default={"default": ResourceConfig()},
         description="component id -> resources; `default` for those that are not named",
     )
-    env: dict[str, str] = Field({}, description="environment variables of every container")
+    env: dict[str, str] = Field(
+        {},
+        description="environment variables of every container; TESSERA_SHARED_DIR: a folder on a "
+        "volume that Beam's workers elsewhere mount too",
+    )
     cache: bool = Field(
         False, description="let Kubeflow reuse outputs of tasks that only depend on their inputs"
     )

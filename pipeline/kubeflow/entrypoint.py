@@ -67,6 +67,7 @@ def _run(parsed: argparse.Namespace, beam_args: list[str]) -> None:
     from pipeline.kubeflow import fixes
     from pipeline.kubeflow.invocation import prepare, restored
     from pipeline.kubeflow.markers import remove_directory_markers
+    from pipeline.kubeflow.shared import SHARED_VARIABLE, on_shared_volume
     from pipeline.kubeflow.uris import launcher_root
 
     fixes.check()
@@ -79,14 +80,15 @@ def _run(parsed: argparse.Namespace, beam_args: list[str]) -> None:
         remote,
     )
     _clear(invocation.output_file, invocation.outputs.values())
-    _execute(parsed, beam_args, invocation.executor_input)
-    for place in invocation.outputs.values():
-        if place in invocation.uris:
-            _keep(Path(place))
-        elif remote:
-            remove_directory_markers(place)
-    written = Path(invocation.output_file)
-    written.write_text(restored(written.read_text(), invocation.uris))
+    with on_shared_volume(invocation, os.environ.get(SHARED_VARIABLE)) as placed:
+        _execute(parsed, beam_args, placed.executor_input)
+        for place in placed.outputs.values():
+            if place in placed.uris:
+                _keep(Path(place))
+            elif remote:
+                remove_directory_markers(place)
+        written = Path(placed.output_file)
+        written.write_text(restored(written.read_text(), placed.uris))
 
 
 def _execute(parsed: argparse.Namespace, beam_args: list[str], executor_input: object) -> None:

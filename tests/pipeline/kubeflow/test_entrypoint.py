@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
@@ -15,6 +16,7 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as 
 from pipeline.kubeflow import entrypoint, fixes
 from pipeline.kubeflow.invocation import prepare, restored
 from pipeline.kubeflow.markers import remove_directory_markers
+from pipeline.kubeflow.shared import on_shared_volume
 from pipeline.kubeflow.uris import launcher_root, local_path, replace_prefix
 from tests.object_store import s3, s3_server  # noqa: F401
 
@@ -227,6 +229,51 @@ def test_a_real_task_in_a_process_of_its_own(tmp_path):
     done, output_file = run_schema(tmp_path, 'feature { name: "a" type: INT }')
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "minio/b/run/schema/schema.pbtxt").read_text().startswith("feature")
+    artifact = json.loads(output_file.read_text())["artifacts"]["schema"]["artifacts"][0]
+    assert artifact["uri"] == "minio://b/run/schema"
+
+
+def test_artifacts_go_by_way_of_a_shared_volume_and_nothing_stays_there(tmp_path):
+    """For Beam workers on other machines: they see neither this pod's disk nor the launcher."""
+    model = tmp_path / "minio/b/model"
+    model.mkdir(parents=True)
+    (model / "weights").write_text("w")
+    given = {"uri": "minio://b/model", "metadata": {"best": "minio://b/model/best"}}
+    invocation = prepare(
+        call(inputs={"model": given}, outputs={"index": {"uri": "minio://b/index"}}),
+        spec(model=MODEL), spec(index=INDEX), str(tmp_path),
+    )  # fmt: skip
+    shared = tmp_path / "shared"
+    with on_shared_volume(invocation, str(shared)) as placed:
+        read = placed.executor_input.inputs.artifacts["model"].artifacts[0]
+        assert read.uri.startswith(f"{shared}/")
+        assert (Path(read.uri) / "weights").read_text() == "w"
+        assert read.metadata["best"] == f"{read.uri}/best"
+        place = Path(placed.outputs["index"])
+        assert place.is_relative_to(shared)
+        place.mkdir(parents=True)
+        (place / "made").write_text("i")
+        assert placed.uris[str(place)] == "minio://b/index"
+    assert (tmp_path / "minio/b/index/made").read_text() == "i"
+    assert list(shared.iterdir()) == []
+
+
+def test_a_task_that_fails_leaves_nothing_on_the_volume_and_brings_nothing_back(tmp_path):
+    outputs = {"index": {"uri": "minio://b/index"}}
+    invocation = prepare(call(outputs=outputs), "{}", spec(index=INDEX), str(tmp_path))
+    with pytest.raises(KeyError), on_shared_volume(invocation, str(tmp_path / "shared")) as placed:
+        Path(placed.outputs["index"]).mkdir(parents=True)
+        raise KeyError
+    assert list((tmp_path / "shared").iterdir()) == []
+    assert not (tmp_path / "minio").exists()
+
+
+def test_a_real_task_with_a_shared_volume(tmp_path):
+    shared = tmp_path / "shared"
+    done, output_file = run_schema(tmp_path, "feature {}", TESSERA_SHARED_DIR=str(shared))
+    assert done.returncode == 0, done.stderr
+    assert str(shared) in done.stderr  # the executor wrote there
+    assert (tmp_path / "minio/b/run/schema/schema.pbtxt").exists()
     artifact = json.loads(output_file.read_text())["artifacts"]["schema"]["artifacts"][0]
     assert artifact["uri"] == "minio://b/run/schema"
 
