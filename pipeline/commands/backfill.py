@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,11 +93,24 @@ def backfill(
         _say(f"{result.day}: {result.outcome}" + (f": {result.note}" if result.note else ""))
 
     published = registry_of(config, given, compiled)
+    _warn_of_older(days, published() or {})
     try:
         loop.backfill(backend, days, published, again=again, fail_fast=fail_fast, report=report)
     finally:  # what was done is told even when the server went away
         _print(name, days, results, as_json)
     raise click.exceptions.Exit(1 if any(result.missing for result in results) else 0)
+
+
+def _warn_of_older(days: list[dt.date], published: Mapping[dt.date, int]) -> None:
+    """Says of which days a training may come to nothing, before it is paid for."""
+    newest = max(published, default=None)
+    older = [day for day in days if newest is not None and day < newest and day not in published]
+    if older:
+        _say(
+            f"{', '.join(map(str, older))}: {newest} is published already, and an older day is "
+            "published only where labels say what is served (tessera promote), or with "
+            "pusher.allow_older_span"
+        )
 
 
 def _given(parameters: Parameters, compiled: Compiled | None) -> dict[str, Any]:

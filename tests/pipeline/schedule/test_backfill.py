@@ -112,6 +112,8 @@ def test_a_published_day_is_skipped(fill, stub, tmp_path):
     assert rows[DAYS[1]]["outcome"] == "skipped"
     assert rows[DAYS[1]]["version"] == 1
     assert started(stub) == [DAYS[0], DAYS[2]]
+    # What a training of the older day may come to is said before it is paid for.
+    assert f"{DAYS[0]}: {DAYS[1]} is published already" in result.err
     # The runs succeeded, and yet nothing of these days is there: it is said.
     assert "allow_older_span" in rows[DAYS[0]]["note"]
     again = fill(stub, *place)
