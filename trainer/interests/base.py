@@ -12,6 +12,8 @@ from trainer import randomness
 
 #: Stands for minus infinity; a true one gives NaN gradients behind a mask.
 MASKED = -1e9
+#: Weights that differ by less than about one of so many parts count as equal.
+_WEIGHT_STEPS = 2.0**16
 
 
 class History(NamedTuple):
@@ -118,11 +120,15 @@ def masked_softmax(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 def strongest_slot(weights: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     """The slot in which each item weighs most, [batch, length] int32, -1 where not valid.
 
+    Of slots that weigh the same but for rounding (all do where there is one item) it is the
+    first: how a sum is rounded depends on the processor and on who else is in the batch.
+
     Args:
-      weights: [batch, slots, length] float32.
+      weights: [batch, slots, length] float32, 0 to 1.
       valid: [batch, length] bool.
     """
-    return tf.where(valid, tf.argmax(weights, axis=1, output_type=tf.int32), -1)
+    steps = tf.round(weights * _WEIGHT_STEPS)
+    return tf.where(valid, tf.argmax(steps, axis=1, output_type=tf.int32), -1)
 
 
 def one_for_each(valid: tf.Tensor, slots: int) -> tuple[tf.Tensor, tf.Tensor]:
