@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -40,6 +41,7 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first_day(world):
     """A run in which a task is killed while it trains, one while it publishes, and the runner."""
+    world.s3.faults.reset(_slow_publishing)  # so that the Pusher is met while it publishes
     trainer = kill_when("Trainer", lambda: [p for p in world.logs("Trainer") if _started(p)])
     pusher = kill_when("Pusher", lambda: _being_published(world))
     runner = world.start(FIRST_DAY)
@@ -50,8 +52,14 @@ def first_day(world):
     out, _ = second.communicate()
     trainer.join(5)
     pusher.join(5)
+    world.s3.faults.reset()
     assert second.returncode == 0, out
     return out
+
+
+def _slow_publishing(method, path):
+    if method == "PUT" and f"/serving/{NAME}/" in path:
+        time.sleep(0.3)
 
 
 def _started(path):
