@@ -2,10 +2,10 @@
 # Build:  make image IMAGE=NAME:TAG        (docs/image.md: what is in it, digests, size)
 #
 #   docker run --rm IMAGE run --conf conf/demo.yaml     the command line
-#   python -m pipeline.kubeflow.entrypoint ...          a task: Kubeflow sets the command itself
+#   python -m kubeflow_pipelines.task.entrypoint ...    a task: Kubeflow sets the command itself
 #   python -m apache_beam.runners.worker.worker_pool_main --service_port=50000
 #                                                       a Beam worker pool beside a task manager
-#                                                       (Dockerfile.beam: where an engine starts it)
+#                                                       (deploy/image/Dockerfile.beam: where an engine starts it)
 #
 # Tags may move: releases give both bases by digest, NAME:TAG@sha256:... Both must be the same
 # Python on the same Debian, because the first stage's packages run on the second one's.
@@ -27,17 +27,20 @@ RUN sed -n '/^\(setuptools\|wheel\)==/,/[^\\]$/p' requirements.txt > build-tools
 RUN /opt/tessera/bin/pip install --require-hashes --no-deps --no-build-isolation -r requirements.txt
 COPY setup.py pyproject.toml ./
 COPY core ./core
-COPY tables ./tables
+COPY input_tables ./input_tables
 COPY trainer ./trainer
 COPY components ./components
 COPY pipeline ./pipeline
+COPY kubeflow_pipelines ./kubeflow_pipelines
+COPY research ./research
+COPY cli ./cli
 COPY schemas ./schemas
 COPY serving ./serving
 RUN /opt/tessera/bin/pip install --no-deps --no-build-isolation .
-COPY scripts/image_trim.py ./scripts/image_trim.py
+COPY deploy/image/trim.py ./deploy/image/trim.py
 # In this stage: what a later layer deletes still takes room. Nothing is installed any more.
 RUN /opt/tessera/bin/pip uninstall --yes pip \
-    && python scripts/image_trim.py /opt/tessera
+    && python deploy/image/trim.py /opt/tessera
 
 FROM ${BASE}
 ARG BASE

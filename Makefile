@@ -91,7 +91,7 @@ image:  ## Build the pipeline image: IMAGE=name:tag, BASE and BUILD_BASE=python:
 	  --build-arg REVISION=$(REVISION) -t $(IMAGE) .
 
 image-size: setup  ## The image's packages and their size beside the budget, from the lock.
-	$(BIN)/python -m scripts.image_size
+	$(BIN)/python -m deploy.image.size
 
 lock: setup-dev  ## Resolve requirements*.in anew.
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-strip-extras requirements.in -o requirements.txt

@@ -5,7 +5,18 @@ The exact versions of everything it runs on are in `requirements.txt`.
 
 from setuptools import find_packages, setup
 
-PACKAGES = ("core", "tables", "trainer", "components", "pipeline", "schemas", "serving")
+PACKAGES = (
+    "core",
+    "input_tables",
+    "trainer",
+    "components",
+    "serving",
+    "pipeline",
+    "kubeflow_pipelines",
+    "research",
+    "cli",
+    "schemas",
+)
 
 setup(
     name="tessera-retrieval",
@@ -15,10 +26,11 @@ setup(
     packages=find_packages(include=[p for name in PACKAGES for p in (name, f"{name}.*")]),
     package_data={
         "schemas": ["*.pbtxt", "*.md"],
-        "pipeline": ["report/*.j2", "report/*.css", "experiment/*.j2"],
+        "pipeline": ["report/*.j2", "report/*.css"],
+        "research": ["experiment/*.j2"],
         "serving": ["page/static/*"],
     },
-    entry_points={"console_scripts": ["tessera = pipeline.__main__:main"]},
+    entry_points={"console_scripts": ["tessera = cli.main:main"]},
     install_requires=[
         "apache-beam",
         "click",

@@ -39,7 +39,7 @@ ENGINES = {
 def step_config(data: Path, bucket_rows: int) -> Any:
     """The configuration that `benchmarks/example_gen.py` has, for tables of one file per day."""
     from components.config import ExampleGenConfig, SplitConfig
-    from tables.config import DataConfig
+    from input_tables.config import DataConfig
 
     last = max((data / "engagements").iterdir()).name.removeprefix("span=")
     return ExampleGenConfig(
@@ -135,7 +135,7 @@ def bench(size: int, workers: int, rounds: int, folder: Path) -> list[dict[str, 
       rounds: how often each engine runs.
       folder: an empty folder to work in.
     """
-    from tables.generate import GeneratorConfig, write_generated
+    from input_tables.generate import GeneratorConfig, write_generated
 
     config = GeneratorConfig(
         users=max(50, size // 18),

@@ -59,7 +59,7 @@ def run_example_gen(data: Path, out: Path) -> dict[str, float]:
     from components.config import ExampleGenConfig, SplitConfig
     from components.example_gen.ingest import do
     from components.example_gen.window import resolve
-    from tables.config import DataConfig
+    from input_tables.config import DataConfig
 
     config = ExampleGenConfig(
         data=DataConfig(root=str(data)),
@@ -202,7 +202,7 @@ def bench(size: int, folder: Path) -> list[dict[str, Any]]:
       size: engagements to generate, about.
       folder: an empty folder to work in.
     """
-    from tables.generate import GeneratorConfig, write_generated
+    from input_tables.generate import GeneratorConfig, write_generated
 
     config = GeneratorConfig(
         users=max(50, size // 18), items=max(200, size // 50), topics=200, engagements=size

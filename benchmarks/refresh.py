@@ -62,7 +62,7 @@ class Load:
 
 def write_tables(load: Load, work: Path) -> set[str]:
     """Writes `full/` and `known/`, the same without the held-out items; returns their ids."""
-    from tables.generate import GeneratorConfig, write_generated
+    from input_tables.generate import GeneratorConfig, write_generated
 
     config = GeneratorConfig(
         users=load.users,

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.errors import ConfigError
-from pipeline.commands.kubeflow_options import (
+from cli.kubeflow_options import (
     Parameters,
     Server,
     launch_of,
@@ -20,14 +19,15 @@ from pipeline.commands.kubeflow_options import (
     require_days,
     server_options,
 )
-from pipeline.kubeflow.parameters import DATA_ROOT, MODEL_NAME, SERVING_ROOT
+from core.errors import ConfigError
+from kubeflow_pipelines.parameters import DATA_ROOT, MODEL_NAME, SERVING_ROOT
 
 if TYPE_CHECKING:
+    from kubeflow_pipelines.client.api import KubeflowClient
+    from kubeflow_pipelines.client.backfill import DayResult
+    from kubeflow_pipelines.client.records import Version
+    from kubeflow_pipelines.package import Compiled
     from pipeline.config import RunConfig
-    from pipeline.schedule.backfill import DayResult
-    from pipeline.schedule.client import KubeflowClient
-    from pipeline.schedule.compiled import Compiled
-    from pipeline.schedule.records import Version
 
 
 @click.command()
@@ -69,10 +69,10 @@ def backfill(
 
     Exits with 1 when a day failed.
     """
-    from pipeline.schedule import backfill as loop
-    from pipeline.schedule.compiled import load_compiled
-    from pipeline.schedule.dates import days_between
-    from pipeline.schedule.kubeflow_backend import KubeflowBackend
+    from kubeflow_pipelines.client import backfill as loop
+    from kubeflow_pipelines.client.dates import days_between
+    from kubeflow_pipelines.client.kubeflow_backend import KubeflowBackend
+    from kubeflow_pipelines.package import load_compiled
 
     days = days_between(first, last)
     server, parameters = Server(conf, host, namespace), Parameters(**options)
@@ -178,7 +178,7 @@ def _print(name: str, days: list[dt.date], results: list[DayResult], as_json: bo
         document = {"pipeline": name, "days": rows, "missing": missing}
         click.echo(json.dumps(document, indent=2))
         return
-    from pipeline.commands.tables import print_table
+    from cli.text_table import print_table
 
     print_table(
         ("run date", "outcome", "version", "seconds", "run", "note"),

@@ -8,8 +8,8 @@ import click
 
 from core.errors import ConfigError
 from core.files import staged_file
+from kubeflow_pipelines.compile.document import dump, load
 from pipeline.config import load_config
-from pipeline.kubeflow.document import dump, load
 
 
 @click.command("compile")
@@ -39,7 +39,7 @@ def compile_command(
     the open-source backend enforces before it is written.
     """
     if rules:
-        from pipeline.kubeflow.lint import RULES
+        from kubeflow_pipelines.compile.lint import RULES
 
         click.echo("\n".join(f"{rule.name:16} {rule.reason}" for rule in RULES))
         return
@@ -50,7 +50,7 @@ def compile_command(
         raise click.UsageError("say what to compile and where to: --conf FILE -o FILE")
     config = load_config(conf, overrides)
     # TFX takes seconds to import: only once the configuration is known to be good.
-    from pipeline.kubeflow.compile import compile_pipeline
+    from kubeflow_pipelines.compile.compiler import compile_pipeline
 
     text = dump(compile_pipeline(config))
     with staged_file(output) as staging:
@@ -61,7 +61,7 @@ def compile_command(
 
 
 def _check(path: Path) -> None:
-    from pipeline.kubeflow.lint import lint
+    from kubeflow_pipelines.compile.lint import lint
 
     problems = lint(load(path))
     if problems:

@@ -67,7 +67,7 @@ def generate(
     """  # noqa: D301 - click reads the \b
     from pydantic import ValidationError
 
-    from tables.generate import GeneratorConfig, write_generated
+    from input_tables.generate import GeneratorConfig, write_generated
 
     given: dict[str, Any] = {key: value for key, value in numbers.items() if value is not None}
     if end_date is not None:
@@ -90,7 +90,7 @@ def generate(
 def _names(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
-    from tables.importers import IMPORTERS
+    from input_tables.importers import IMPORTERS
 
     for importer in IMPORTERS.values():
         click.echo(f"{importer.name:<16} {importer.title:<22} {importer.files}")
@@ -127,7 +127,7 @@ def import_(
     tessera data import --list
     tessera data import movielens ml-1m.zip --out data/ml-1m
     """  # noqa: D301 - click reads the \b
-    from tables.importers import import_tables
+    from input_tables.importers import import_tables
 
     summary = import_tables(name, source, out, file_format, derive_follows, force)  # type: ignore[arg-type]
     if as_json:
@@ -185,9 +185,9 @@ def check(
     tessera data check --root data/demo
     """  # noqa: D301 - click reads the \b
     from core.errors import DataError
-    from tables.checking import check_tables
-    from tables.config import DataConfig
-    from tables.remote import local_tables
+    from input_tables.checking import check_tables
+    from input_tables.config import DataConfig
+    from input_tables.remote import local_tables
 
     if layout == "spans" and run_date is None:
         raise click.UsageError("--layout spans needs --run-date YYYY-MM-DD")

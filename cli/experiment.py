@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import ConfigError
-from pipeline.experiment.config import ExperimentConfig, load_experiment, select
+from research.experiment.config import ExperimentConfig, load_experiment, select
 
 if TYPE_CHECKING:
-    from pipeline.experiment.run import Planned
+    from research.experiment.run import Planned
 
 _SHOWN = ("recall@10", "recall@100", "ndcg@10", "coverage@100", "user_cosine", "examples_per_s")
 
@@ -72,7 +72,7 @@ def experiment(
     if dry_run:
         _dry_run(config, as_json)
         return
-    from pipeline.experiment.run import run_experiment
+    from research.experiment.run import run_experiment
 
     results, out_dir = run_experiment(config, publish=publish, verbose=verbose)
     if as_json:
@@ -89,7 +89,7 @@ def experiment(
 def _dry_run(config: ExperimentConfig, as_json: bool) -> None:
     if config.kind == "cost":
         raise ConfigError(f"{config.name}: a cost experiment has no trainings to list")
-    from pipeline.experiment.run import dry_run
+    from research.experiment.run import dry_run
 
     planned = dry_run(config)
     if as_json:

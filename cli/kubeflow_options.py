@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.errors import ConfigError
+from kubeflow_pipelines.parameters import DATA_ROOT, MODEL_NAME, RUN_DATE, SERVING_ROOT
 from pipeline.config import RunConfig, load_config
-from pipeline.kubeflow.parameters import DATA_ROOT, MODEL_NAME, RUN_DATE, SERVING_ROOT
 
 if TYPE_CHECKING:
-    from pipeline.schedule.client import KubeflowClient
-    from pipeline.schedule.compiled import Compiled
-    from pipeline.schedule.records import Launch, Version
+    from kubeflow_pipelines.client.api import KubeflowClient
+    from kubeflow_pipelines.client.records import Launch, Version
+    from kubeflow_pipelines.package import Compiled
 
 _PATH = click.Path(path_type=Path)
 
@@ -36,14 +36,14 @@ class Server:
 
     def address(self, config: RunConfig) -> str:
         """Returns the address of the API, from the caller, the configuration or KFP_HOST."""
-        from pipeline.schedule.connection import find_host
+        from kubeflow_pipelines.client.connection import find_host
 
         return find_host(self.host, config.kubeflow.host)
 
     def connect(self, config: RunConfig) -> KubeflowClient:
         """Returns a client of the server, which has answered once."""
-        from pipeline.schedule.client import KubeflowClient
-        from pipeline.schedule.connection import connect
+        from kubeflow_pipelines.client.api import KubeflowClient
+        from kubeflow_pipelines.client.connection import connect
 
         namespace = self.namespace or config.kubeflow.namespace
         return KubeflowClient(connect(self.address(config), namespace))
@@ -117,8 +117,8 @@ def launch_of(
     Raises:
       ConfigError: the server is too old.
     """
-    from pipeline.schedule.backend import require_backend
-    from pipeline.schedule.records import Launch
+    from kubeflow_pipelines.client.backend import require_backend
+    from kubeflow_pipelines.client.records import Launch
 
     require_backend(client.connection.host, client.connection.version)
     return Launch(
@@ -135,7 +135,7 @@ def registry_of(
     config: RunConfig, parameters: dict[str, Any], compiled: Compiled | None = None
 ) -> Callable[[], dict[dt.date, int] | None]:
     """Returns a function that tells which days are published where the runs publish."""
-    from pipeline.schedule.registry import done_dates
+    from kubeflow_pipelines.client.registry import done_dates
 
     def value(name: str, configured: str) -> str:
         default = compiled.default(name) if compiled is not None else ""

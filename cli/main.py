@@ -1,4 +1,4 @@
-"""The command line: `tessera`, also `python -m pipeline`."""
+"""The command line: `tessera`, also `python -m cli` and `python -m pipeline`."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from pipeline import environment
 
 #: command -> (module, attribute, one-line help); modules load when they are called.
 _COMMANDS = {
-    "run": ("pipeline.commands.run", "run", "Run the whole pipeline on this machine."),
+    "run": ("cli.run", "run", "Run the whole pipeline on this machine."),
     "compile": (
-        "pipeline.commands.compile",
+        "cli.compile",
         "compile_command",
         "Compile the pipeline for Kubeflow.",
     ),
     "experiment": (
-        "pipeline.commands.experiment",
+        "cli.experiment",
         "experiment",
         "Train and compare many models on equal data.",
     ),
-    "paper": ("pipeline.commands.paper", "paper", "Judge the paper by published results."),
-    "recommend": ("pipeline.commands.recommend", "recommend", "Ask a pushed bundle."),
-    "serve": ("pipeline.commands.serve", "serve", "Serve a pushed model on this machine."),
-    "data": ("pipeline.commands.data", "data", "Generate, import and check input tables."),
-    "schema": ("pipeline.commands.schema", "schema", "Propose a schema from examples."),
-    "submit": ("pipeline.commands.submit", "submit", "Start a run on Kubeflow Pipelines."),
-    "schedule": ("pipeline.commands.schedule", "schedule", "Run on Kubeflow every day."),
-    "backfill": ("pipeline.commands.backfill", "backfill", "Run the past days that are missing."),
-    "runs": ("pipeline.commands.runs", "runs", "List the pipeline's runs on Kubeflow."),
-    "versions": ("pipeline.commands.versions", "versions", "List and pin pushed versions."),
-    "promote": ("pipeline.commands.promote", "promote", "Choose what is served, by labels."),
-    "rollback": ("pipeline.commands.rollback", "rollback", "Serve an earlier version."),
-    "tune": ("pipeline.commands.tune", "tune", "Search settings, the same way for each model."),
-    "doctor": ("pipeline.commands.doctor", "doctor", "Tell what is wrong with this machine."),
+    "paper": ("cli.paper", "paper", "Judge the paper by published results."),
+    "recommend": ("cli.recommend", "recommend", "Ask a pushed bundle."),
+    "serve": ("cli.serve", "serve", "Serve a pushed model on this machine."),
+    "data": ("cli.data", "data", "Generate, import and check input tables."),
+    "schema": ("cli.schema", "schema", "Propose a schema from examples."),
+    "submit": ("cli.submit", "submit", "Start a run on Kubeflow Pipelines."),
+    "schedule": ("cli.schedule", "schedule", "Run on Kubeflow every day."),
+    "backfill": ("cli.backfill", "backfill", "Run the past days that are missing."),
+    "runs": ("cli.runs", "runs", "List the pipeline's runs on Kubeflow."),
+    "versions": ("cli.versions", "versions", "List and pin pushed versions."),
+    "promote": ("cli.promote", "promote", "Choose what is served, by labels."),
+    "rollback": ("cli.rollback", "rollback", "Serve an earlier version."),
+    "tune": ("cli.tune", "tune", "Search settings, the same way for each model."),
+    "doctor": ("cli.doctor", "doctor", "Tell what is wrong with this machine."),
 }
 
 
@@ -93,7 +93,3 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exc()
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -14,7 +14,7 @@ _SHOWN_LINES = 20
 @click.option(
     "--results",
     type=click.Path(path_type=Path),
-    default=Path("docs/experiments"),
+    default=Path("research/results"),
     show_default=True,
     help="Folder of published results.",
 )
@@ -32,8 +32,8 @@ def paper(results: Path, out: Path, check: bool) -> None:
     With --check, exits with 1 when the page does not say what the results give.
     """
     from core.files import staged_file
-    from pipeline.paper.page import CLAIMS, render
-    from pipeline.paper.results import read_published
+    from research.paper.page import CLAIMS, render
+    from research.paper.results import read_published
 
     text = render(read_published(results))
     if not check:

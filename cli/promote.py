@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
+from cli.location import Place
+from cli.serving_state import change_options, print_served
 from components.bundle.labels import STABLE, change, cleared, promoted
 from components.bundle.model_status import AVAILABLE, version_status
 from components.bundle.pins import Pins
 from components.bundle.served import served
 from components.bundle.versions import BundleVersion
 from core.errors import PushError
-from pipeline.commands.place import Place
-from pipeline.commands.serving_state import change_options, print_served
 
 _ALL = "*"
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.location import FolderOrUrl
 from core.errors import ConfigError, DataError
-from pipeline.commands.place import FolderOrUrl
 
 if TYPE_CHECKING:
     from components.bundle import Bundle, Manifest
@@ -98,8 +98,8 @@ def _answer(
 def _of_user(
     manifest: Manifest, data_root: Path | str | None, user: str, follows: list[str], now: int | None
 ) -> Question:
+    from input_tables.remote import local_tables
     from serving.recommend.lookup import data_config, find_user, follows_limit, time_unit
-    from tables.remote import local_tables
 
     with local_tables(data_config(manifest, data_root)) as config:
         return find_user(config, time_unit(manifest), user, follows_limit(manifest), now, follows)
@@ -107,8 +107,8 @@ def _of_user(
 
 def _titles(manifest: Manifest, data_root: Path | str | None, items: set[str]) -> dict[str, str]:
     """Returns titles where the tables are at hand; they only decorate the answer."""
+    from input_tables.remote import local_tables
     from serving.recommend.lookup import data_config, time_unit, titles
-    from tables.remote import local_tables
 
     try:
         with local_tables(data_config(manifest, data_root), items_only=True) as config:

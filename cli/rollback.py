@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from cli.location import Place
+from cli.serving_state import change_options, print_served
 from components.bundle.rollback import roll_back
 from components.bundle.served import served
-from pipeline.commands.place import Place
-from pipeline.commands.serving_state import change_options, print_served
 
 
 @click.command()

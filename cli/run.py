@@ -15,10 +15,10 @@ from rich.table import Table
 
 from core.errors import BundleError, TesseraError
 from pipeline.config import RunConfig, load_config
-from pipeline.preflight import check_before_run
+from pipeline.local.preflight import check_before_run
 
 if TYPE_CHECKING:
-    from tables.layout import TableSet
+    from input_tables.layout import TableSet
 
 #: What fits a terminal of 80 columns; the report has all of them.
 _SHOWN_METRICS = ("recall@10", "recall@50", "recall@100", "ndcg@10", "coverage")
@@ -88,7 +88,7 @@ def run(
     if compiled is not None:
         if overrides or dry_run:
             raise click.UsageError("--set and --dry-run go with --conf; compile the file again")
-        from pipeline.commands.run_compiled import (
+        from cli.run_compiled import (
             compiled_parameters,
             compiled_places,
             run_file,
@@ -109,7 +109,7 @@ def run(
     if dry_run:
         _dry_run_refresh(config) if config.pipeline == "refresh" else _dry_run(config)
         return
-    from pipeline.local_runner import run_local
+    from pipeline.local.runner import run_local
 
     result = run_local(config, use_cache=not no_cache, verbose=verbose)
     if as_json:
@@ -122,8 +122,8 @@ def run(
 
 
 def _dry_run(config: RunConfig) -> None:
-    from tables.layout import check_headers, find_tables
-    from tables.remote import local_tables
+    from input_tables.layout import check_headers, find_tables
+    from input_tables.remote import local_tables
 
     with local_tables(config.data) as data:
         found = find_tables(data)
@@ -132,17 +132,17 @@ def _dry_run(config: RunConfig) -> None:
     _print_tables(console, config.name, found)
     console.print(f"  model        {config.model.name}, work_dir {config.work_dir}")
     from pipeline.dag import build_components
-    from pipeline.local_runner import local_paths
+    from pipeline.local.runner import local_paths
 
     nodes = build_components(config, local_paths(config, Path(config.work_dir).resolve()))
     console.print("  " + " → ".join(node.id for node in nodes))
 
 
 def _dry_run_refresh(config: RunConfig) -> None:
-    from pipeline.refresh import resolve_refresh
-    from tables.catalogue import find_items
-    from tables.layout import check_headers
-    from tables.remote import local_tables
+    from input_tables.catalogue import find_items
+    from input_tables.layout import check_headers
+    from input_tables.remote import local_tables
+    from pipeline.refresh.resolve import resolve_refresh
 
     refresh = resolve_refresh(config)
     with local_tables(config.data, items_only=True) as data:
@@ -158,8 +158,8 @@ def _dry_run_refresh(config: RunConfig) -> None:
     )
     for key in refresh.ignored:
         console.print(f"  not followed {key}", highlight=False, markup=False)
-    from pipeline.local_runner import local_paths
-    from pipeline.refresh_dag import build_refresh_components
+    from pipeline.local.runner import local_paths
+    from pipeline.refresh.dag import build_refresh_components
 
     paths = local_paths(refresh.config, Path(config.work_dir).resolve())
     console.print("  " + " → ".join(node.id for node in build_refresh_components(refresh, paths)))

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from pipeline.compiled.result import outcome
-from pipeline.compiled.run import Places, run_compiled
-from pipeline.kubeflow.document import load
-from pipeline.kubeflow.parameters import RUN_DATE
-from pipeline.schedule.compiled import load_compiled
+from kubeflow_pipelines.compile.document import load
+from kubeflow_pipelines.package import load_compiled
+from kubeflow_pipelines.parameters import RUN_DATE
+from kubeflow_pipelines.replay.result import outcome
+from kubeflow_pipelines.replay.run import Places, run_compiled
 
 #: Value of `--object-store` that means the one of the environment.
 REAL_STORE = "s3"

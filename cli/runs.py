@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands.kubeflow_options import (
+from cli.kubeflow_options import (
     Server,
     experiment_name,
     registry_of,
     server_options,
 )
-from pipeline.kubeflow.parameters import MODEL_NAME, SERVING_ROOT
+from kubeflow_pipelines.parameters import MODEL_NAME, SERVING_ROOT
 
 if TYPE_CHECKING:
-    from pipeline.schedule.client import KubeflowClient
-    from pipeline.schedule.records import Run
+    from kubeflow_pipelines.client.api import KubeflowClient
+    from kubeflow_pipelines.client.records import Run
 
 
 @click.command()
@@ -51,7 +51,7 @@ def runs(
     The version is empty where nothing of that day is published, `?` where the serving
     folder can not be read from here.
     """
-    from pipeline.schedule.dates import parse_day
+    from kubeflow_pipelines.client.dates import parse_day
 
     day = None if run_date is None else parse_day(run_date, "--run-date")
     server = Server(conf, host, namespace)
@@ -110,7 +110,7 @@ def _row(run: Run, published: dict[dt.date, int] | None) -> dict[str, Any]:
 
 
 def _print(found: list[Run], published: dict[dt.date, int] | None) -> None:
-    from pipeline.commands.tables import print_table
+    from cli.text_table import print_table
 
     rows = []
     for run in found:

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.errors import ConfigError
-from pipeline.commands.kubeflow_options import (
+from cli.kubeflow_options import (
     Parameters,
     Server,
     launch_of,
     parameter_options,
     server_options,
 )
-from pipeline.kubeflow.parameters import RUN_DATE
+from core.errors import ConfigError
+from kubeflow_pipelines.parameters import RUN_DATE
 
 if TYPE_CHECKING:
+    from kubeflow_pipelines.client.api import KubeflowClient
+    from kubeflow_pipelines.client.records import Recurring
+    from kubeflow_pipelines.package import Compiled
     from pipeline.config import RunConfig
-    from pipeline.schedule.client import KubeflowClient
-    from pipeline.schedule.compiled import Compiled
-    from pipeline.schedule.records import Recurring
 
 _ACTIONS = ("pause", "resume", "delete", "show")
 
@@ -86,8 +86,8 @@ def schedule(
     Without FILE, the options --pause, --resume, --delete and --show are about the pipeline
     that the configuration names.
     """
-    from pipeline.schedule.compiled import load_compiled
-    from pipeline.schedule.cron import check_cron
+    from kubeflow_pipelines.client.cron import check_cron
+    from kubeflow_pipelines.package import load_compiled
 
     chosen = [name for name in _ACTIONS if options.pop(name)]
     if len(chosen) + (gitops is not None) > 1:
@@ -119,9 +119,9 @@ def _apply(
     given: dict[str, Any],
     as_json: bool,
 ) -> None:
-    from pipeline.schedule.dates import scheduled_run_date
-    from pipeline.schedule.records import Schedule
-    from pipeline.schedule.recurring import apply
+    from kubeflow_pipelines.client.dates import scheduled_run_date
+    from kubeflow_pipelines.client.records import Schedule
+    from kubeflow_pipelines.client.recurring import apply
 
     version, _ = client.upload(compiled)
     launch = launch_of(client, config, compiled.name, version, given)
@@ -140,7 +140,7 @@ def _apply(
 
 
 def _act(action: str, client: KubeflowClient, name: str, as_json: bool) -> None:
-    from pipeline.schedule import recurring
+    from kubeflow_pipelines.client import recurring
 
     if action == "show":
         _show(client, name, as_json)
@@ -156,7 +156,7 @@ def _act(action: str, client: KubeflowClient, name: str, as_json: bool) -> None:
 
 
 def _show(client: KubeflowClient, name: str, as_json: bool) -> None:
-    from pipeline.schedule.recurring import interrupted
+    from kubeflow_pipelines.client.recurring import interrupted
 
     found = client.recurring_runs(name)
     if as_json:
@@ -185,8 +185,8 @@ def _write(
     given: dict[str, Any],
     token_secret: str,
 ) -> None:
-    from pipeline.commands.kubeflow_options import require_days
-    from pipeline.schedule.gitops import write_manifests
+    from cli.kubeflow_options import require_days
+    from kubeflow_pipelines.client.gitops import write_manifests
 
     require_days(compiled)
     if server.namespace:
@@ -207,7 +207,7 @@ def _write(
 
 def _warn_of_macro(client: KubeflowClient, compiled: Compiled) -> None:
     """Refuses a server that is known not to fill in the day; warns when that is not known."""
-    from pipeline.schedule.backend import fills_in_day
+    from kubeflow_pipelines.client.backend import fills_in_day
 
     if not compiled.inputs[RUN_DATE].required:
         return

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
+from cli.location import place_options
 from components.bundle.mirror import shown
 from components.bundle.model_config import MODELS_CONFIG
 from components.bundle.served import Served, blocked_moves
-from pipeline.commands.place import place_options
 
 
 def change_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.errors import ConfigError
-from pipeline.commands.kubeflow_options import (
+from cli.kubeflow_options import (
     Parameters,
     Server,
     launch_of,
     parameter_options,
     server_options,
 )
-from pipeline.kubeflow.parameters import RUN_DATE
+from core.errors import ConfigError
+from kubeflow_pipelines.parameters import RUN_DATE
 
 if TYPE_CHECKING:
-    from pipeline.schedule.compiled import Compiled
-    from pipeline.schedule.records import Run
+    from kubeflow_pipelines.client.records import Run
+    from kubeflow_pipelines.package import Compiled
 
 
 @click.command()
@@ -62,8 +62,8 @@ def submit(
     Exits with 1 when the server is away or, with --wait, when the run fails; with 2 when the
     server refuses what it is asked.
     """
-    from pipeline.schedule.compiled import load_compiled
-    from pipeline.schedule.records import State
+    from kubeflow_pipelines.client.records import State
+    from kubeflow_pipelines.package import load_compiled
 
     server = Server(conf, host, namespace)
     config = server.config()
@@ -89,7 +89,7 @@ def submit(
 
 
 def _day(compiled: Compiled, run_date: str | None) -> dt.date | None:
-    from pipeline.schedule.dates import parse_day
+    from kubeflow_pipelines.client.dates import parse_day
 
     if run_date:
         return parse_day(run_date, "--run-date")

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from core.errors import ConfigError, StoppedError
 from pipeline.config import RunConfig, load_config
-from pipeline.tuning.config import TuningConfig, checked_space, load_tuning, with_settings
+from research.tuning.config import TuningConfig, checked_space, load_tuning, with_settings
 
 if TYPE_CHECKING:
-    from pipeline.tuning.search import SearchResult
+    from research.tuning.search import SearchResult
 
 
 @click.command()
@@ -75,9 +75,9 @@ def tune(
     if dry_run:
         _dry_run(config, tuning, names, trials, as_json)
         return
-    from pipeline.tuning.output import write_overlays
-    from pipeline.tuning.run import run_tuning
-    from pipeline.tuning.search import budget_in_words, result_json
+    from research.tuning.output import write_overlays
+    from research.tuning.run import run_tuning
+    from research.tuning.search import budget_in_words, result_json
 
     seconds = None if timeout is None else 60.0 * timeout
     try:
@@ -98,7 +98,7 @@ def tune(
 
 
 def _show(result: SearchResult, metric: str, files: list[Path]) -> None:
-    from pipeline.tuning.output import result_table, set_options
+    from research.tuning.output import result_table, set_options
 
     shown = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 110)
     shown.print(result_table(result, metric))
@@ -142,7 +142,7 @@ def _model_names(config: RunConfig, models: str) -> tuple[str, ...]:
 def _dry_run(
     config: RunConfig, tuning: TuningConfig, names: tuple[str, ...], trials: int, as_json: bool
 ) -> None:
-    from tables.layout import check_headers, find_tables
+    from input_tables.layout import check_headers, find_tables
 
     check_headers(find_tables(config.data))
     space = checked_space(config, tuning)

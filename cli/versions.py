@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cli.location import Place, place_options
 from components.bundle.labels import change, require_published
 from components.bundle.mirror import shown, told
 from components.bundle.pins import Pins, read_pins
@@ -15,7 +16,6 @@ from components.bundle.served import served_of
 from components.bundle.verify import verify
 from components.bundle.versions import BundleVersion, scan
 from core.errors import BundleError
-from pipeline.commands.place import Place, place_options
 
 
 @click.group(invoke_without_command=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from core.config import BaseConfig
-from tables.config import DataConfig
+from input_tables.config import DataConfig
 
 
 class SplitConfig(BaseConfig):

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from core.errors import DataError
-from tables.config import DataConfig
-from tables.contract import ITEMS
-from tables.layout import TableSet, table_files, table_root
-from tables.spans import FORMATS, Found, _file, _listed, _mode, _span_files
+from input_tables.config import DataConfig
+from input_tables.contract import ITEMS
+from input_tables.layout import TableSet, table_files, table_root
+from input_tables.spans import FORMATS, Found, _file, _listed, _mode, _span_files
 
 
 def find_items(config: DataConfig) -> TableSet:
-    """Finds the files of the items table as `tables.layout.find_tables` does.
+    """Finds the files of the items table as `input_tables.layout.find_tables` does.
 
     Scheduled tables give the items of `run_date`, and of no other day.
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.progress import track
-from tables.config import DataConfig
-from tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, TABLES, DeadLetter, Table
-from tables.layout import check_headers, find_tables, fingerprint, read_settings
-from tables.reading import read_table
+from input_tables.config import DataConfig
+from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, TABLES, DeadLetter, Table
+from input_tables.layout import check_headers, find_tables, fingerprint, read_settings
+from input_tables.reading import read_table
 
 
 class _Seen:

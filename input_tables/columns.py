@@ -1,4 +1,4 @@
-"""Checks and conversions of single columns, for `tables.rows`."""
+"""Checks and conversions of single columns, for `input_tables.rows`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tables.contract import MAX_ID_BYTES, MAX_TITLE_BYTES, TOPIC_SEPARATOR, Column
-from tables.utf8 import SENTINEL
+from input_tables.contract import MAX_ID_BYTES, MAX_TITLE_BYTES, TOPIC_SEPARATOR, Column
+from input_tables.utf8 import SENTINEL
 
 if TYPE_CHECKING:
-    from tables.rows import Faults
+    from input_tables.rows import Faults
 
 _INT64_MAX = np.iinfo(np.int64).max
 #: A whole number, as some programs write it: spaces around, `.0` behind.

@@ -11,9 +11,9 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tables.contract import COLUMNS, Column, Table
-from tables.sources import clear_errors, decompressed, is_parquet, opened
-from tables.utf8 import Utf8Guard
+from input_tables.contract import COLUMNS, Column, Table
+from input_tables.sources import clear_errors, decompressed, is_parquet, opened
+from input_tables.utf8 import Utf8Guard
 
 _HEAD_BYTES = 1 << 20
 

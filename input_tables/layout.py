@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from core.errors import DataError
-from tables.config import CopiedData, DataConfig
-from tables.contract import ReadSettings, Table, last_second_of
-from tables.headers import header_problems
-from tables.sources import clear_errors, is_parquet
-from tables.spans import Found, find_single, find_spans, has_single, has_spans
-from tables.verify import damaged_parquet
+from input_tables.config import CopiedData, DataConfig
+from input_tables.contract import ReadSettings, Table, last_second_of
+from input_tables.headers import header_problems
+from input_tables.sources import clear_errors, is_parquet
+from input_tables.spans import Found, find_single, find_spans, has_single, has_spans
+from input_tables.verify import damaged_parquet
 
 _LOG = logging.getLogger("tessera")
 _CHUNK_BYTES = 1 << 20

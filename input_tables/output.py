@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from core.errors import ConfigError, DataError
 from core.files import staged_directory
-from tables.contract import TABLES, TOPIC_SEPARATOR
+from input_tables.contract import TABLES, TOPIC_SEPARATOR
 
 FileFormat = Literal["parquet", "csv", "csv.gz"]
 FILE_FORMATS: tuple[FileFormat, ...] = ("parquet", "csv", "csv.gz")

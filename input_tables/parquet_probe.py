@@ -1,6 +1,6 @@
 """Reads Parquet files to see whether they can be read; run as a process of its own.
 
-Arrow can crash the whole process on damaged Parquet files, so `tables.verify`
+Arrow can crash the whole process on damaged Parquet files, so `input_tables.verify`
 lets this script meet them first. It imports nothing of the project.
 
 Protocol: one JSON line `{"path": ..., "columns": [...]}` per file on stdin; per

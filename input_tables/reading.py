@@ -15,11 +15,11 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from core.errors import DataError
-from tables.contract import COLUMNS, DeadLetter, ReadSettings, Table
-from tables.headers import csv_header, csv_problems, parquet_problems
-from tables.rows import check_rows, short_text
-from tables.sources import clear_errors, decompressed, is_parquet, opened
-from tables.utf8 import Utf8Guard
+from input_tables.contract import COLUMNS, DeadLetter, ReadSettings, Table
+from input_tables.headers import csv_header, csv_problems, parquet_problems
+from input_tables.rows import check_rows, short_text
+from input_tables.sources import clear_errors, decompressed, is_parquet, opened
+from input_tables.utf8 import Utf8Guard
 
 _LOG = logging.getLogger("tessera")
 _WRONG_WIDTH = "wrong number of columns"
@@ -47,7 +47,7 @@ def read_table(
 
     Raises:
       DataError: missing column, wrong type, corrupt or unreadable file. (Arrow may
-        crash on damaged Parquet; `tables.layout.check_headers` finds such files.)
+        crash on damaged Parquet; `input_tables.layout.check_headers` finds such files.)
     """
     if name is None:
         name = str(source) if isinstance(source, (str, Path)) else getattr(source, "name", "")

@@ -16,11 +16,11 @@ from pathlib import Path
 from core.errors import TesseraError
 from core.progress import track
 from core.storage import ObjectStore, is_remote
-from tables.catalogue import find_items
-from tables.config import CopiedData, DataConfig
-from tables.contract import ENGAGEMENTS, ITEMS, TABLES, Table
-from tables.layout import find_tables
-from tables.spans import FORMATS
+from input_tables.catalogue import find_items
+from input_tables.config import CopiedData, DataConfig
+from input_tables.contract import ENGAGEMENTS, ITEMS, TABLES, Table
+from input_tables.layout import find_tables
+from input_tables.spans import FORMATS
 
 _LOG = logging.getLogger("tessera")
 _SPAN = "span="

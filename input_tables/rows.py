@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tables.columns import clean_text, clean_topics, parse_time
-from tables.contract import (
+from input_tables.columns import clean_text, clean_topics, parse_time
+from input_tables.contract import (
     COLUMNS,
     DEAD_LETTER_TEXT_CHARS,
     FOLLOWS,
@@ -19,7 +19,7 @@ from tables.contract import (
     ReadSettings,
     Table,
 )
-from tables.utf8 import SENTINEL
+from input_tables.utf8 import SENTINEL
 
 #: Columns whose values may not lie after `ReadSettings.max_timestamp`.
 _BOUNDED = ("timestamp",)

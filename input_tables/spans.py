@@ -1,4 +1,4 @@
-"""Finds the files of the one-shot and of the span layout, for `tables.layout`."""
+"""Finds the files of the one-shot and of the span layout, for `input_tables.layout`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 
 from core.errors import DataError
-from tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, TABLES, Table
-from tables.sources import clear_errors
+from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, TABLES, Table
+from input_tables.sources import clear_errors
 
 FORMATS = (".csv", ".csv.gz", ".parquet")
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from tables.contract import COLUMNS, Table
+from input_tables.contract import COLUMNS, Table
 
 _PROBE = Path(__file__).with_name("parquet_probe.py")
 #: Without a sign of life for so long a file counts as unreadable.

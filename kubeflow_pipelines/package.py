@@ -11,8 +11,8 @@ from typing import Any
 
 from core.digest import file_sha256
 from core.errors import ConfigError
-from pipeline.kubeflow.document import load
-from pipeline.kubeflow.parameters import RUN_DATE, SCHEMA_VERSION
+from kubeflow_pipelines.compile.document import load
+from kubeflow_pipelines.parameters import RUN_DATE, SCHEMA_VERSION
 
 _DIGEST_LENGTH = 16
 

@@ -1,6 +1,6 @@
 """The pipeline, once: a pure function from configuration to TFX components.
 
-Runners add root, metadata, image and schedule (`pipeline.local_runner`).
+Runners add root, metadata, image and schedule (`pipeline.local.runner`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from trainer import features
 #: anew, a change elsewhere (of the pusher, say) leaves examples and model in the cache.
 EXAMPLES_CODE = (
     "core",
-    "tables",
+    "input_tables",
     "components/artifacts.py",
     "components/config.py",
     "components/example_gen",
@@ -45,7 +45,7 @@ TRANSFORM_CODE = (
     "trainer/features.py",
     "trainer/preprocessing.py",
 )
-_DATA_CODE = ("core", "tables", "components")
+_DATA_CODE = ("core", "input_tables", "components")
 _MODEL_CODE = ("core", "trainer")
 _SERVING_CODE = ("core", "trainer", "components")
 

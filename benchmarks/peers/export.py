@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from benchmarks.peers.split import SPLITS, Part, Split
 from components.examples_io import padded, read_split
-from pipeline.experiment.config import ExperimentConfig
-from pipeline.experiment.prepare import Prepared, prepare
+from research.experiment.config import ExperimentConfig
+from research.experiment.prepare import Prepared, prepare
 from trainer import features
 
 _COLUMNS = [features.USER_ID, features.HISTORY_ITEM_ID, features.ITEM_ID]

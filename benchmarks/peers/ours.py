@@ -20,11 +20,11 @@ from benchmarks.peers import export
 from benchmarks.peers.ranking import accuracy, target_ranks
 from benchmarks.peers.split import Part, load_split
 from benchmarks.peers.stopwatch import Stopwatch
-from components.evaluator.requests import USER_COLUMNS, user_request
 from components.examples_io import read_split
+from components.requests import USER_COLUMNS, user_request
 from pipeline import environment
 from pipeline.config import RunConfig
-from pipeline.experiment.prepare import Prepared
+from research.experiment.prepare import Prepared
 from trainer import features
 from trainer.config import ModelConfig
 

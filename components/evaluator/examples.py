@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from components.evaluator.items import Items
-from components.evaluator.requests import USER_COLUMNS
 from components.examples_io import count_rows, padded, read_split
+from components.requests import USER_COLUMNS
 from trainer import features
 
 

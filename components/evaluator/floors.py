@@ -10,8 +10,8 @@ from scipy import sparse
 from components.config import FLOORS
 from components.evaluator.examples import EvalExamples
 from components.evaluator.items import Items
-from components.evaluator.requests import user_request
 from components.evaluator.training_log import TrainingLog
+from components.requests import user_request
 from core.progress import track
 from trainer import features
 

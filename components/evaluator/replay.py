@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from components.evaluator.examples import EvalExamples
 from components.evaluator.items import Items
-from components.evaluator.requests import user_request
+from components.requests import user_request
 from core.errors import BundleError
 from core.progress import track
 from trainer.retrieval import signature

@@ -24,7 +24,7 @@ from components.example_gen.columns import (
     ITEM_SCHEMA,
     TOPIC_SCHEMA,
 )
-from tables.contract import DeadLetter
+from input_tables.contract import DeadLetter
 from trainer import features
 
 DUPLICATE_ITEM = "duplicate item_id"

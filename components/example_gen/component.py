@@ -41,7 +41,7 @@ class RetrievalExampleGen(base_beam_component.BaseBeamComponent):
           run_date="",
           config_json=ExampleGenConfig(data=DataConfig(root="data/demo")).canonical_json(),
           dead_letter_dir="runs/dead_letters",
-          code_digest=code_digest(("core", "tables", "components")),
+          code_digest=code_digest(("core", "input_tables", "components")),
       )
       ```
     """

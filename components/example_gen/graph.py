@@ -38,8 +38,8 @@ from components.example_gen.partition import (
 from components.example_gen.reading import letter_json, read
 from components.example_gen.writing import SplitWriters
 from core.errors import DataError
-from tables.contract import FOLLOWS, ITEMS, DeadLetter, ReadSettings
-from tables.layout import TableFile
+from input_tables.contract import FOLLOWS, ITEMS, DeadLetter, ReadSettings
+from input_tables.layout import TableFile
 from trainer import features
 
 _BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _LATEST, _FAILED = (

@@ -26,8 +26,8 @@ from components.example_gen.writing import write_empty
 from core.errors import ConfigError
 from core.files import write_json
 from core.progress import track
-from tables.contract import last_second_of
-from tables.layout import check_headers, read_settings
+from input_tables.contract import last_second_of
+from input_tables.layout import check_headers, read_settings
 from trainer import features
 
 _LOG = logging.getLogger("tessera")

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from components.example_gen.columns import EVENT_SCHEMA, FOLLOW_SCHEMA, ITEM_SCHEMA, conform
 from components.example_gen.partition import EVENT, FOLLOW, ITEM, encode, partition
-from tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, DeadLetter, ReadSettings
-from tables.layout import TableFile, TableSet
-from tables.reading import read_table
+from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, DeadLetter, ReadSettings
+from input_tables.layout import TableFile, TableSet
+from input_tables.reading import read_table
 
 #: First row number by format, as dead letters count (a CSV header is record 1).
 _FIRST_CSV_ROW, _FIRST_PARQUET_ROW = 2, 1

@@ -14,8 +14,8 @@ import numpy as np
 
 from core.errors import DataError
 from core.storage import ObjectStore, is_remote
-from tables.contract import TABLES
-from tables.layout import TableSet
+from input_tables.contract import TABLES
+from input_tables.layout import TableSet
 from trainer import features
 
 REPORT_FILE = "data_report.json"

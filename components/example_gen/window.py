@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from components.config import ExampleGenConfig
-from tables.config import DataConfig
-from tables.layout import TableSet, find_tables, fingerprint
-from tables.remote import local_tables
-from tables.run_date import parse_run_date
+from input_tables.config import DataConfig
+from input_tables.layout import TableSet, find_tables, fingerprint
+from input_tables.remote import local_tables
+from input_tables.run_date import parse_run_date
 
 FINGERPRINT_PROPERTY = "input_fingerprint"
 SPAN_PROPERTY = "span"
@@ -48,7 +48,7 @@ def data_config(data: DataConfig, exec_properties: Mapping[str, Any]) -> DataCon
       exec_properties: `data_root` and `run_date` replace it when they are given.
 
     Raises:
-      ConfigError: `run_date` is no day; see `tables.run_date`.
+      ConfigError: `run_date` is no day; see `input_tables.run_date`.
     """
     update: dict[str, Any] = {}
     if exec_properties.get("data_root"):

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from components.evaluator.requests import longest_list
 from components.examples_io import padded, read_split
+from components.requests import longest_list
 from core.errors import IndexQualityError
 from core.progress import track
 from trainer import features

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from components.evaluator.requests import USER_COLUMNS, user_request
 from components.examples_io import read_split, split_files
+from components.requests import USER_COLUMNS, user_request
 from core.errors import DataError
 from trainer import features
 from trainer.retrieval.budgets import IMPLICIT

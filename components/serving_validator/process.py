@@ -20,13 +20,16 @@ from core.errors import BundleError
 #: What must not be importable where a bundle is served: this project, and ScaNN's Python.
 FORBIDDEN = (
     "benchmarks",
+    "cli",
     "components",
     "core",
+    "input_tables",
+    "kubeflow_pipelines",
     "pipeline",
+    "research",
     "scann",
     "schemas",
     "serving",
-    "tables",
     "tests",
     "trainer",
 )

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.evaluator.requests import USER_COLUMNS, user_request
 from components.examples_io import count_rows, padded, read_split, split_files
+from components.requests import USER_COLUMNS, user_request
 from core.errors import DataError
 from core.files import staged_file
 from trainer import features
@@ -51,7 +51,7 @@ def request_of(table: pa.Table, rows: np.ndarray) -> dict[str, np.ndarray]:
       rows: places in it, at least one.
 
     Returns:
-      Arrays by name; see `components.evaluator.requests.user_request`.
+      Arrays by name; see `components.requests.user_request`.
     """
     batch = table.take(pa.array(rows)).combine_chunks().to_batches()[0]
     user_id = padded(batch, features.USER_ID, 1, b"")[:, 0]

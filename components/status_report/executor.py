@@ -15,7 +15,7 @@ from tfx.dsl.components.base import base_executor
 from core.errors import ConfigError, TesseraError
 from core.files import staged_file
 from core.storage import ObjectStore, is_remote
-from tables.run_date import parse_run_date
+from input_tables.run_date import parse_run_date
 
 _LOG = logging.getLogger("tessera")
 

@@ -1,7 +1,7 @@
 """What the image's packages bring that no run needs: the rules, and a command that removes it.
 
-`python scripts/image_trim.py PREFIX` runs in the build stage of the Dockerfile, so it needs
-nothing but the standard library. `scripts.image_size` counts with the same rules.
+`python deploy/image/trim.py PREFIX` runs in the build stage of the Dockerfile, so it needs
+nothing but the standard library. `deploy.image.size` counts with the same rules.
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tables.generate.config import GeneratorConfig
-from tables.generate.events import ACTIONS, DRIVERS, SOURCES, Events
-from tables.generate.users import FOREVER, Users
-from tables.generate.world import World
+from input_tables.generate.config import GeneratorConfig
+from input_tables.generate.events import ACTIONS, DRIVERS, SOURCES, Events
+from input_tables.generate.users import FOREVER, Users
+from input_tables.generate.world import World
 
 
 class Chunk(NamedTuple):

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tables.generate.config import GeneratorConfig
-from tables.generate.users import Users
-from tables.generate.world import World
+from input_tables.generate.config import GeneratorConfig
+from input_tables.generate.users import Users
+from input_tables.generate.world import World
 
 _DAY = 86_400
 _SESSION_EVENTS = 5.0

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tables.generate.arrow import Chunk, Names, chunk_tables, item_tables
-from tables.generate.config import GeneratorConfig
-from tables.generate.events import make_events
-from tables.generate.streams import add_streams
-from tables.generate.users import make_users
-from tables.generate.world import make_world
+from input_tables.generate.arrow import Chunk, Names, chunk_tables, item_tables
+from input_tables.generate.config import GeneratorConfig
+from input_tables.generate.events import make_events
+from input_tables.generate.streams import add_streams
+from input_tables.generate.users import make_users
+from input_tables.generate.world import make_world
 
 #: Bounds of one chunk, which bound memory: rows, and users times sub-topics.
 _CHUNK_ROWS = 1_000_000

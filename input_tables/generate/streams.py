@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tables.generate.config import GeneratorConfig
-from tables.generate.events import HIDE, HOME, NOISE, SEARCH, SEARCHED, VIEW, Events
-from tables.generate.pools import Pools
-from tables.generate.users import Users
-from tables.generate.world import World
+from input_tables.generate.config import GeneratorConfig
+from input_tables.generate.events import HIDE, HOME, NOISE, SEARCH, SEARCHED, VIEW, Events
+from input_tables.generate.pools import Pools
+from input_tables.generate.users import Users
+from input_tables.generate.world import World
 
 _GAP_SECONDS = 300.0
 _REDRAWS = 3

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tables.generate.config import GeneratorConfig
-from tables.generate.world import World
+from input_tables.generate.config import GeneratorConfig
+from input_tables.generate.world import World
 
 _DAY = 86_400
 _MAX_EXTRA = 4

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tables.generate.config import GeneratorConfig
-from tables.generate.names import topic_names
-from tables.generate.pools import Pools
+from input_tables.generate.config import GeneratorConfig
+from input_tables.generate.names import topic_names
+from input_tables.generate.pools import Pools
 
 _DAY = 86_400
 #: Chances that an item carries ...

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 
 from core.files import write_json
 from core.progress import track
-from tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS
-from tables.generate.config import GeneratorConfig
-from tables.generate.simulate import simulate
-from tables.output import FileFormat, TableWriter, whole_folder
+from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS
+from input_tables.generate.config import GeneratorConfig
+from input_tables.generate.simulate import simulate
+from input_tables.output import FileFormat, TableWriter, whole_folder
 
 _DAY = 86_400
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from core.errors import ConfigError
 from core.files import write_json
-from tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS
-from tables.importers import amazon_sequence, goodbooks, movielens, movietweetings, zhihurec
-from tables.importers.base import Imported, Importer, Source
-from tables.importers.lifting import derive_follows
-from tables.output import FileFormat, TableWriter, whole_folder
+from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS
+from input_tables.importers import amazon_sequence, goodbooks, movielens, movietweetings, zhihurec
+from input_tables.importers.base import Imported, Importer, Source
+from input_tables.importers.lifting import derive_follows
+from input_tables.output import FileFormat, TableWriter, whole_folder
 
 __all__ = ["IMPORTERS", "Imported", "Importer", "Source", "import_tables"]
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from core.errors import DataError
-from tables.importers.base import Imported, Importer, Source
+from input_tables.importers.base import Imported, Importer, Source
 
 _ACTION = "review"
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from core.errors import DataError
-from tables.sources import clear_errors
+from input_tables.sources import clear_errors
 
 
 class Imported(NamedTuple):

@@ -19,8 +19,8 @@ import pandas as pd
 import pyarrow as pa
 
 from core.errors import DataError
-from tables.importers.base import Imported, Importer, Source, rate_action, read_columns
-from tables.importers.lifting import lift_to_topics
+from input_tables.importers.base import Imported, Importer, Source, rate_action, read_columns
+from input_tables.importers.lifting import lift_to_topics
 
 _TAGS_PER_BOOK = 10
 _MIN_BOOKS_PER_TAG = 5

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from tables.importers.base import Imported, Importer, Source, double_colon, ratings, read_columns
+from input_tables.importers.base import (
+    Imported,
+    Importer,
+    Source,
+    double_colon,
+    ratings,
+    read_columns,
+)
 
 _RATING = ("user_id", "item_id", "rating", "timestamp")
 _NO_GENRE = "(no genres listed)"

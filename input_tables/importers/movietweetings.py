@@ -5,8 +5,8 @@ IMDb ids keep their leading zeros. Topics are genres; the set holds no follows.
 
 from __future__ import annotations
 
-from tables.importers.base import Imported, Importer, Source, double_colon, ratings
-from tables.importers.movielens import movies_dat
+from input_tables.importers.base import Imported, Importer, Source, double_colon, ratings
+from input_tables.importers.movielens import movies_dat
 
 
 def read(source: Source) -> Imported:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tables.importers.base import Imported, Importer, Source, read_columns, whole_numbers
+from input_tables.importers.base import Imported, Importer, Source, read_columns, whole_numbers
 
 _IMPRESSION = ("user_id", "item_id", "impression", "click")
 _USER_COLUMNS, _ANSWER_COLUMNS, _QUESTION_COLUMNS = 27, 18, 8

@@ -10,11 +10,11 @@ from typing import Any
 
 import kfp_server_api as api
 
-from pipeline.schedule.compiled import Compiled
-from pipeline.schedule.connection import ONCE, Connection
-from pipeline.schedule.dates import day_of_run
-from pipeline.schedule.errors import RequestError, TransientError
-from pipeline.schedule.records import Launch, Recurring, Run, Schedule, State, Version
+from kubeflow_pipelines.client.connection import ONCE, Connection
+from kubeflow_pipelines.client.dates import day_of_run
+from kubeflow_pipelines.client.errors import RequestError, TransientError
+from kubeflow_pipelines.client.records import Launch, Recurring, Run, Schedule, State, Version
+from kubeflow_pipelines.package import Compiled
 
 _PAGE = 100
 

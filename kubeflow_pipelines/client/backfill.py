@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pipeline.schedule.errors import DayError
-from pipeline.schedule.records import State
+from kubeflow_pipelines.client.errors import DayError
+from kubeflow_pipelines.client.records import State
 
 #: Day -> newest published version; None where nobody can know.
 Published = Callable[[], Mapping[dt.date, int] | None]

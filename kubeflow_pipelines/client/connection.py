@@ -20,7 +20,7 @@ import urllib3
 from kfp_server_api import ApiException
 
 from core.errors import ConfigError
-from pipeline.schedule.errors import KubeflowError, RequestError, TransientError
+from kubeflow_pipelines.client.errors import KubeflowError, RequestError, TransientError
 
 HOST_VARIABLE = "KFP_HOST"
 TOKEN_VARIABLE = "KFP_TOKEN"

@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Any
 
 from core.errors import ConfigError
-from tables.run_date import parse_run_date
+from input_tables.run_date import parse_run_date
 
 #: Kubeflow puts the scheduled day here, as Go formats it.
 SCHEDULED_DAY = "[[ScheduledTime.2006-01-02]]"

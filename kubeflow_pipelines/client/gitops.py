@@ -14,11 +14,11 @@ from typing import Any
 import yaml
 
 from core.errors import ConfigError
+from kubeflow_pipelines.client.connection import TOKEN_VARIABLE
+from kubeflow_pipelines.client.cron import Cron, check_cron
+from kubeflow_pipelines.package import Compiled
 from pipeline.config import RunConfig
-from pipeline.kubeflow.config import KubeflowConfig
-from pipeline.schedule.compiled import Compiled
-from pipeline.schedule.connection import TOKEN_VARIABLE
-from pipeline.schedule.cron import Cron, check_cron
+from pipeline.config.kubeflow import KubeflowConfig
 
 #: What Kubernetes takes for a ConfigMap, all its keys together.
 CONFIG_MAP_LIMIT = 1024 * 1024

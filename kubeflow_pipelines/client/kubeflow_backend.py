@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.kubeflow.parameters import RUN_DATE
-from pipeline.schedule.backfill import Attempt
-from pipeline.schedule.client import KubeflowClient
-from pipeline.schedule.errors import DayError, RequestError, TransientError
-from pipeline.schedule.records import Launch, Run, State
+from kubeflow_pipelines.client.api import KubeflowClient
+from kubeflow_pipelines.client.backfill import Attempt
+from kubeflow_pipelines.client.errors import DayError, RequestError, TransientError
+from kubeflow_pipelines.client.records import Launch, Run, State
+from kubeflow_pipelines.parameters import RUN_DATE
 
 
 @dataclass(frozen=True)

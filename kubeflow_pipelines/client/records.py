@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.kubeflow.parameters import RUN_DATE
+from kubeflow_pipelines.parameters import RUN_DATE
 
 _SUCCEEDED = frozenset({"SUCCEEDED", "SKIPPED"})
 _FAILED = frozenset({"FAILED", "CANCELED", "ERROR"})

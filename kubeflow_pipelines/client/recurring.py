@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass
 
 from core.errors import ConfigError, TesseraError
-from pipeline.schedule.client import KubeflowClient
-from pipeline.schedule.records import Recurring, Schedule
+from kubeflow_pipelines.client.api import KubeflowClient
+from kubeflow_pipelines.client.records import Recurring, Schedule
 
 _NOTE = "made by tessera schedule"
 _REPLACES = re.compile(r"replaces (?P<ids>[^;]+); it was (?P<state>enabled|paused)")

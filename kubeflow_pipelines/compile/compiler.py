@@ -1,7 +1,7 @@
 """Compiles the pipeline for Kubeflow Pipelines v2, without a network.
 
-TFX's own compiler makes the specification; `pipeline.kubeflow.finalize` mends and
-completes it, `pipeline.kubeflow.lint` checks it.
+TFX's own compiler makes the specification; `kubeflow_pipelines.compile.finalize` mends and
+completes it, `kubeflow_pipelines.compile.lint` checks it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tfx.orchestration.pipeline import Pipeline
 
 from components.status_report.component import StatusReport
 from core.errors import ConfigError
+from kubeflow_pipelines.compile.finalize import EXIT_HANDLER, finalize
+from kubeflow_pipelines.compile.lint import ENTRYPOINT, lint
+from kubeflow_pipelines.compile.platform import platform_spec
+from kubeflow_pipelines.parameters import DATA_ROOT, MODEL_NAME, RUN_DATE, SERVING_ROOT
 from pipeline.config import RunConfig
+from pipeline.config.kubeflow import KubeflowConfig, ResourceConfig
 from pipeline.dag import Paths, build_components
-from pipeline.kubeflow.config import KubeflowConfig, ResourceConfig
-from pipeline.kubeflow.finalize import EXIT_HANDLER, finalize
-from pipeline.kubeflow.lint import ENTRYPOINT, lint
-from pipeline.kubeflow.parameters import DATA_ROOT, MODEL_NAME, RUN_DATE, SERVING_ROOT
-from pipeline.kubeflow.platform import platform_spec
-from pipeline.schemas import read_schemas
+from pipeline.schema_files import read_schemas
 
 
 def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:

@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kubeflow_pipelines.parameters import MODEL_NAME, RUN_DATE
 from pipeline.config import RunConfig
-from pipeline.kubeflow.config import KubeflowConfig, ResourceConfig, RetryConfig
-from pipeline.kubeflow.parameters import MODEL_NAME, RUN_DATE
+from pipeline.config.kubeflow import KubeflowConfig, ResourceConfig, RetryConfig
 
 #: TFX's name of the graph below the exit handler.
 TFX_DAG = "tfx-dag"

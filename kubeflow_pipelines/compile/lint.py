@@ -17,10 +17,10 @@ from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
 from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb2
 
 from core.secrets import looks_secret
-from pipeline.kubeflow.config import is_pinned
-from pipeline.kubeflow.finalize import NEVER_CACHED, container_tasks
-from pipeline.kubeflow.graph import graph_problems
-from pipeline.kubeflow.parameters import DATA_ROOT, RUN_DATE, SCHEMA_VERSION, SERVING_ROOT
+from kubeflow_pipelines.compile.finalize import NEVER_CACHED, container_tasks
+from kubeflow_pipelines.compile.graph import graph_problems
+from kubeflow_pipelines.parameters import DATA_ROOT, RUN_DATE, SCHEMA_VERSION, SERVING_ROOT
+from pipeline.config.kubeflow import is_pinned
 
 Documents = Sequence[Mapping[str, Any]]
 
@@ -30,7 +30,9 @@ MAX_BYTES = 500_000
 MAX_TASK_BYTES = 100_000
 #: A task that takes longer would get no retry.
 MIN_RETRY_WINDOW_S = 21_600
-ENTRYPOINT = ("python", "-m", "pipeline.kubeflow.entrypoint")
+ENTRYPOINT = ("python", "-m", "kubeflow_pipelines.task.entrypoint")
+#: What files call that were compiled before the entry point had its present name.
+EARLIER_ENTRYPOINT = ("python", "-m", "kubeflow_pipelines.task.entrypoint")
 _PIPELINE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 #: Argo's rule for names of templates and tasks.
 _TASK_NAME = re.compile(r"[a-zA-Z0-9](-?[a-zA-Z0-9]){0,62}")
@@ -139,7 +141,7 @@ def _images(documents: Documents) -> Iterator[str]:
 
 def _commands(documents: Documents) -> Iterator[str]:
     for label, container in _containers(documents):
-        if tuple(container.get("command", ())) != ENTRYPOINT:
+        if tuple(container.get("command", ())) not in (ENTRYPOINT, EARLIER_ENTRYPOINT):
             yield (
                 f"{label}: runs {' '.join(container.get('command', ())) or 'nothing'}, not "
                 f"{' '.join(ENTRYPOINT)}; TFX's own entry point fails on this backend"

@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
 
-from pipeline.kubeflow.config import KubeflowConfig, PodConfig, TolerationConfig
+from pipeline.config.kubeflow import KubeflowConfig, PodConfig, TolerationConfig
 
 
 def platform_spec(spec: Mapping[str, Any], kubeflow: KubeflowConfig) -> list[dict[str, Any]]:

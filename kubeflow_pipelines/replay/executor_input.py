@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import ConfigError
-from pipeline.compiled.state import RunRecord
+from kubeflow_pipelines.replay.state import RunRecord
 
 _PLACEHOLDER = re.compile(r"\{\{\$[^}]*\}\}")
 _WHOLE = "{{$}}"

@@ -18,10 +18,10 @@ from typing import Any
 
 from core.errors import ConfigError, TesseraError
 from core.secrets import redacted
-from pipeline.compiled.artifacts import ArtifactStore
-from pipeline.compiled.invocation import command_line, output_artifacts
-from pipeline.compiled.state import TaskRecord
-from pipeline.kubeflow.uris import ROOT_VARIABLE, local_path
+from kubeflow_pipelines.replay.artifacts import ArtifactStore
+from kubeflow_pipelines.replay.executor_input import command_line, output_artifacts
+from kubeflow_pipelines.replay.state import TaskRecord
+from kubeflow_pipelines.task.uris import ROOT_VARIABLE, local_path
 
 _PR_SET_PDEATHSIG = 1
 _SHOWN_LINES = 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.compiled.state import RunRecord
+from kubeflow_pipelines.replay.state import RunRecord
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError
-from pipeline.compiled.artifacts import ArtifactStore
-from pipeline.compiled.invocation import executor_input, task_parameters
-from pipeline.compiled.launcher import Launcher, TaskCall, TaskError
-from pipeline.compiled.parameters import resolve_parameters
-from pipeline.compiled.state import (
+from core.lock import make_folder, run_lock
+from kubeflow_pipelines.compile.graph import task_order
+from kubeflow_pipelines.compile.lint import lint
+from kubeflow_pipelines.replay.artifacts import ArtifactStore
+from kubeflow_pipelines.replay.executor_input import executor_input, task_parameters
+from kubeflow_pipelines.replay.launcher import Launcher, TaskCall, TaskError
+from kubeflow_pipelines.replay.parameters import resolve_parameters
+from kubeflow_pipelines.replay.state import (
     RunRecord,
     new_run,
     read_runs,
@@ -21,9 +24,6 @@ from pipeline.compiled.state import (
     unfinished_run,
     write_run,
 )
-from pipeline.kubeflow.graph import task_order
-from pipeline.kubeflow.lint import lint
-from pipeline.run_lock import make_folder, run_lock
 
 Spec = Mapping[str, Any]
 

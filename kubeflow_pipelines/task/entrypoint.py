@@ -1,8 +1,10 @@
-"""What every container of the compiled pipeline runs: `python -m pipeline.kubeflow.entrypoint`.
+"""What every container of the compiled pipeline runs.
+
+`python -m kubeflow_pipelines.task.entrypoint`.
 
 TFX's own entry point does not run on open-source Kubeflow Pipelines v2. This one mends what
-the backend passes (`pipeline.kubeflow.invocation`), calls TFX's, and mends what that wrote.
-`pipeline.kubeflow.fixes` makes sure that TFX is the one that this was written for.
+the backend passes (`kubeflow_pipelines.task.invocation`), calls TFX's, and mends what that wrote.
+`kubeflow_pipelines.task.fixes` makes sure that TFX is the one that this was written for.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.kubeflow.entrypoint", allow_abbrev=False
+        prog="python -m kubeflow_pipelines.task.entrypoint", allow_abbrev=False
     )
     parser.add_argument("--executor_class_path", required=True)
     parser.add_argument("--json_serialized_invocation_args", required=True)
@@ -64,11 +66,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(parsed: argparse.Namespace, beam_args: list[str]) -> None:
     # TFX takes seconds to import: only once the arguments are known to be good.
-    from pipeline.kubeflow import fixes
-    from pipeline.kubeflow.invocation import prepare, restored
-    from pipeline.kubeflow.markers import remove_directory_markers
-    from pipeline.kubeflow.shared import SHARED_VARIABLE, on_shared_volume
-    from pipeline.kubeflow.uris import launcher_root
+    from kubeflow_pipelines.task import fixes
+    from kubeflow_pipelines.task.invocation import prepare, restored
+    from kubeflow_pipelines.task.markers import remove_directory_markers
+    from kubeflow_pipelines.task.shared import SHARED_VARIABLE, on_shared_volume
+    from kubeflow_pipelines.task.uris import launcher_root
 
     fixes.check()
     remote = os.environ.get(ARTIFACTS_VARIABLE) == "remote"

@@ -1,8 +1,8 @@
 """What TFX 1.16 gets wrong on open-source Kubeflow Pipelines v2, as checks of the installed TFX.
 
-`pipeline.kubeflow.invocation` and `pipeline.kubeflow.entrypoint` work around each defect. A
-TFX that no longer has one, or in which it sits elsewhere, must not be worked around
-unseen: `check` then stops every task (and a test), naming what to look at.
+`invocation` and `entrypoint` of this package work around each defect. A TFX that no longer
+has one, or in which it sits elsewhere, must not be worked around unseen: `check` then stops
+every task (and a test), naming what to look at.
 
 Reported upstream: tensorflow/tfx#7768, kubeflow/pipelines#13476.
 """

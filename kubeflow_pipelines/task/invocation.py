@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf import json_format, struct_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb2
 
-from pipeline.kubeflow.uris import local_path, replace_prefix
+from kubeflow_pipelines.task.uris import local_path, replace_prefix
 
 ExecutorInput = Any
 

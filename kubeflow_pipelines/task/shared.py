@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from core.digest import json_digest
-from pipeline.kubeflow.invocation import Invocation
-from pipeline.kubeflow.uris import replace_prefix
+from kubeflow_pipelines.task.invocation import Invocation
+from kubeflow_pipelines.task.uris import replace_prefix
 
 #: A folder of that volume; unset: artifacts stay in the pod.
 SHARED_VARIABLE = "TESSERA_SHARED_DIR"

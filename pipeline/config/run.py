@@ -27,8 +27,8 @@ from components.config import (
 )
 from core.config import BaseConfig, ConfigT
 from core.errors import ConfigError
-from pipeline.kubeflow.config import KubeflowConfig
-from tables.config import DataConfig
+from input_tables.config import DataConfig
+from pipeline.config.kubeflow import KubeflowConfig
 from trainer.config import ModelConfig, RetrievalConfig, TrainerConfig, TransformConfig
 
 #: What PyYAML raises: its own errors, and Python's for impossible dates and numbers,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pyarrow.parquet as pq
 
 from core.errors import ConfigError, DataError
+from input_tables.catalogue import find_items
+from input_tables.contract import ITEMS
+from input_tables.layout import TableFile, find_tables
+from input_tables.remote import local_tables
+from input_tables.sources import clear_errors, decompressed, is_parquet, opened
+from input_tables.verify import damaged_parquet
 from pipeline.config import RunConfig
-from tables.catalogue import find_items
-from tables.contract import ITEMS
-from tables.layout import TableFile, find_tables
-from tables.remote import local_tables
-from tables.sources import clear_errors, decompressed, is_parquet, opened
-from tables.verify import damaged_parquet
 
 _CHUNK_BYTES = 1 << 20
 

@@ -18,13 +18,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from core.errors import StoppedError, TesseraError
+from core.lock import make_folder, run_lock
 from core.storage import absolute
 from pipeline.config import RunConfig
-from pipeline.console import RunLog, run_output
-from pipeline.metadata_file import require_usable
-from pipeline.refresh import Refresh, resolve_refresh
-from pipeline.run_lock import make_folder, run_lock
-from pipeline.schemas import read_schemas
+from pipeline.local.console import RunLog, run_output
+from pipeline.local.metadata_file import require_usable
+from pipeline.refresh.resolve import Refresh, resolve_refresh
+from pipeline.schema_files import read_schemas
 
 if TYPE_CHECKING:
     from pipeline.lineage import NodeState
@@ -198,7 +198,7 @@ def _run_pipeline(
 
     paths = local_paths(config, work_dir)
     if refresh is not None:
-        from pipeline.refresh_dag import build_refresh_components
+        from pipeline.refresh.dag import build_refresh_components
 
         components = build_refresh_components(refresh, paths)
     else:
@@ -270,7 +270,7 @@ def _write_report(
     error: Exception | None,
 ) -> dict[str, Any]:
     from pipeline.lineage import read_run
-    from pipeline.refresh_report import refresh_inputs
+    from pipeline.refresh.report import refresh_inputs
     from pipeline.report.collect import collect_report
     from pipeline.report.inputs import report_inputs
     from pipeline.report.render import write_report

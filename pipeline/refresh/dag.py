@@ -9,31 +9,31 @@ from __future__ import annotations
 
 from tfx.dsl.components.base.base_node import BaseNode
 
-from components.bundle_source.component import BundleSource
-from components.catalogue_gen.component import CatalogueGen
-from components.catalogue_gen.config import CatalogueGenConfig
 from components.config import PusherConfig
-from components.index_refresh.component import IndexRefresh
 from components.pusher.component import Pusher
 from components.pusher.push import ManifestFields
+from components.refresh.bundle_source.component import BundleSource
+from components.refresh.catalogue_gen.component import CatalogueGen
+from components.refresh.catalogue_gen.config import CatalogueGenConfig
+from components.refresh.index_refresh.component import IndexRefresh
 from components.serving_validator.component import ServingValidator
 from core.digest import code_digest, json_digest
 from core.secrets import without_secrets
 from pipeline.config import RunConfig
 from pipeline.dag import Paths
-from pipeline.refresh import Refresh
+from pipeline.refresh.resolve import Refresh
 
-_CATALOGUE_CODE = ("core", "tables", "components", "trainer/features.py")
+_CATALOGUE_CODE = ("core", "input_tables", "components", "trainer/features.py")
 _SERVING_CODE = ("core", "trainer", "components")
 #: Code that a manifest names, as the whole pipeline's manifests do.
-_PUBLISHED_CODE = ("core", "tables", "components", "trainer")
+_PUBLISHED_CODE = ("core", "input_tables", "components", "trainer")
 
 
 def build_refresh_components(refresh: Refresh, paths: Paths) -> list[BaseNode]:
     """Builds the chain from the published bundle and the items table to a new version.
 
     Args:
-      refresh: what `pipeline.refresh.resolve_refresh` returned.
+      refresh: what `pipeline.refresh.resolve.resolve_refresh` returned.
       paths: places that the runner chose.
 
     Returns:

@@ -15,9 +15,9 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from core.config import BaseConfig
 from core.errors import ConfigError
+from input_tables.generate.config import GeneratorConfig
 from pipeline.config import RunConfig, load_tree, merge_trees, validate_tree
-from pipeline.experiment import names
-from tables.generate.config import GeneratorConfig
+from research.experiment import names
 from trainer.config import RetrievalConfig
 
 #: The variant that every model has: its own retrieval settings.

@@ -14,10 +14,10 @@ from core.errors import TrainingError
 from core.files import read_json, write_json
 from core.progress import track
 from pipeline.config import validate_tree
-from pipeline.experiment.cost_config import CostConfig, CostPoint
+from research.experiment.cost_config import CostConfig, CostPoint
 
 if TYPE_CHECKING:
-    from pipeline.experiment.config import ExperimentConfig
+    from research.experiment.config import ExperimentConfig
 
 #: Columns of a row after `model`, `axis` and `value`.
 FIGURES = (
@@ -29,7 +29,7 @@ FIGURES = (
     "retrieve_p50_ms",
 )
 #: Code that decides what is measured.
-_CODE = ("core", "trainer", "pipeline/experiment/cost_worker.py")
+_CODE = ("core", "trainer", "research/experiment/cost_worker.py")
 _ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -105,7 +105,7 @@ def _figures(path: Path, model: str, point: CostPoint, cost: CostConfig) -> dict
     with tempfile.TemporaryDirectory(prefix="tessera-cost-") as scratch:
         asked = Path(scratch) / "point.json"
         write_json(asked, _job(model, point, cost))
-        command = [sys.executable, "-m", "pipeline.experiment.cost_worker", str(asked), str(path)]
+        command = [sys.executable, "-m", "research.experiment.cost_worker", str(asked), str(path)]
         done = subprocess.run(
             command,
             env={**os.environ, **_ENVIRONMENT},

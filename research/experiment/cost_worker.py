@@ -1,6 +1,6 @@
 """Measures one point of the cost experiment, in a process of its own.
 
-    python -m pipeline.experiment.cost_worker POINT.json OUT.json
+    python -m research.experiment.cost_worker POINT.json OUT.json
 
 The examples are synthetic and already transformed: what is measured is the model and
 the retriever, not the reading of files or the transform graph.
@@ -20,7 +20,7 @@ import tensorflow as tf
 import tf_keras
 
 from core.files import read_json, write_json
-from pipeline.experiment.cost_config import CostConfig, CostPoint
+from research.experiment.cost_config import CostConfig, CostPoint
 from trainer import features
 from trainer.config import ModelConfig, RetrievalConfig, TrainerConfig, TransformConfig
 from trainer.export import EmbeddingModule

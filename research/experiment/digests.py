@@ -19,9 +19,9 @@ _ASKING = (
     "components/evaluator/examples.py",
     "components/evaluator/items.py",
     "components/evaluator/replay.py",
-    "components/evaluator/requests.py",
+    "components/requests.py",
     "components/index_builder/catalogue.py",
-    "pipeline/experiment/evaluate.py",
+    "research/experiment/evaluate.py",
 )
 
 

@@ -13,11 +13,11 @@ import tensorflow as tf
 from components.evaluator.examples import EvalExamples
 from components.evaluator.items import Items
 from components.evaluator.replay import Results, replay_signature
-from components.evaluator.requests import user_request
 from components.index_builder.catalogue import Catalogue, embed_catalogue
+from components.requests import user_request
 from core.files import staged_file
-from pipeline.experiment.asking import asked_examples, read_examples
-from pipeline.experiment.jobs import ITEMS_FILE, SLOT_EXAMPLES, SLOTS_FILE, Job, VariantJob
+from research.experiment.asking import asked_examples, read_examples
+from research.experiment.jobs import ITEMS_FILE, SLOT_EXAMPLES, SLOTS_FILE, Job, VariantJob
 from trainer import features
 from trainer.export import EmbeddingModule
 from trainer.fit import Trained

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.experiment import glossary
-from pipeline.experiment.report_tables import comparable, mean_of
 from pipeline.report.svg import INK, LINE, MUTED, SERIES, chart
+from research.experiment import glossary
+from research.experiment.report_tables import comparable, mean_of
 
 _LINES_MAX = len(SERIES)
 _BARS_MAX = 30

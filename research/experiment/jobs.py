@@ -12,9 +12,9 @@ from components.evaluator.items import Items
 from core.config import BaseConfig
 from core.digest import json_digest
 from pipeline.config import RunConfig, model_config
-from pipeline.experiment.config import DatasetConfig, ExperimentConfig
-from pipeline.experiment.digests import asking_code, training_code
-from pipeline.experiment.prepare import Prepared
+from research.experiment.config import DatasetConfig, ExperimentConfig
+from research.experiment.digests import asking_code, training_code
+from research.experiment.prepare import Prepared
 from trainer.config import ModelConfig, RetrievalConfig, TrainerConfig, TransformConfig
 
 #: Files of a finished run.

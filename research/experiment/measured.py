@@ -12,12 +12,12 @@ import numpy as np
 from components.evaluator import metrics
 from components.evaluator.slices import SliceMasks
 from core.files import read_json
-from pipeline.experiment import measures
-from pipeline.experiment.config import DEFAULT
-from pipeline.experiment.jobs import ITEMS_FILE, RUN_FILE, SLOTS_FILE
-from pipeline.experiment.population import Population
-from pipeline.experiment.reference import Reference
-from pipeline.experiment.unions import part_overlap, union
+from research.experiment import measures
+from research.experiment.config import DEFAULT
+from research.experiment.jobs import ITEMS_FILE, RUN_FILE, SLOTS_FILE
+from research.experiment.population import Population
+from research.experiment.reference import Reference
+from research.experiment.unions import part_overlap, union
 from trainer.retrieval.budgets import EXPLICIT, IMPLICIT
 
 #: Figures of slots, which a training writes down as well.

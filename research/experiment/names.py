@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.experiment.config import ExperimentConfig
+    from research.experiment.config import ExperimentConfig
 
 #: What a model of an experiment may set; data and features are those of the data set.
 MODEL_SECTIONS = ("model", "trainer", "retrieval")

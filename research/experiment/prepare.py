@@ -10,16 +10,16 @@ from pathlib import Path
 from core.digest import code_digest, file_sha256, json_digest
 from core.errors import ConfigError
 from core.files import read_json, write_json
+from input_tables.generate.config import GeneratorConfig
+from input_tables.layout import find_tables
 from pipeline.config import RunConfig
-from pipeline.experiment.config import ExperimentConfig
-from tables.generate.config import GeneratorConfig
-from tables.layout import find_tables
+from research.experiment.config import ExperimentConfig
 
 _GENERATOR_FILE = "generator.json"
 #: Sections of a run configuration that decide its examples and transform graph.
 _DATA_SECTIONS = ("name", "work_dir", "data", "examples", "gate", "transform", "schema_dir")
 #: Code that decides them.
-_DATA_CODE = ("core", "tables", "components/example_gen", "trainer/preprocessing.py")
+_DATA_CODE = ("core", "input_tables", "components/example_gen", "trainer/preprocessing.py")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def prepare(config: ExperimentConfig, dataset: str, *, verbose: bool = False) ->
     found = find_prepared(config, dataset)
     if found is not None:
         return found
-    from pipeline.local_runner import run_data_local
+    from pipeline.local.runner import run_data_local
 
     nodes = run_data_local(run, verbose=verbose)
     examples = nodes["RetrievalExampleGen"].outputs["examples"]
@@ -102,7 +102,7 @@ def make_tables(config: GeneratorConfig, root: Path) -> None:
             f"data.root {root}: holds files that were not generated (no {_GENERATOR_FILE}); "
             "give `generate` another data.root"
         )
-    from tables.generate import write_generated
+    from input_tables.generate import write_generated
 
     write_generated(config, root, force=True)
 

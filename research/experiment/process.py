@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from core.errors import StoppedError, TesseraError
 from core.progress import track
-from pipeline.experiment.jobs import JOB_FILE, LOG_FILE, Job
+from research.experiment.jobs import JOB_FILE, LOG_FILE, Job
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LAST_LINES = 12
@@ -78,7 +78,7 @@ def run_worker(job: Job) -> None:
     python_path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     with open(folder / LOG_FILE, "ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.experiment.worker", str(path)],
+            [sys.executable, "-m", "research.experiment.worker", str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -19,10 +19,10 @@ from components.evaluator.training_log import read_training_log
 from components.examples_io import padded, read_split, split_files
 from core.errors import DataError
 from core.files import read_json, write_json
-from pipeline.experiment.asking import asked_examples
-from pipeline.experiment.jobs import DatasetRuns
-from pipeline.experiment.measures import KS
-from pipeline.experiment.population import Population, make_population
+from research.experiment.asking import asked_examples
+from research.experiment.jobs import DatasetRuns
+from research.experiment.measures import KS
+from research.experiment.population import Population, make_population
 from trainer import features
 
 #: Raise it when the content of the file changes.

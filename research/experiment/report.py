@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from core.files import staged_file
-from pipeline.experiment import figures, glossary
-from pipeline.experiment.report_tables import (
+from pipeline.report.render import environment
+from research.experiment import figures, glossary
+from research.experiment.report_tables import (
     SLICE_METRIC,
     Cell,
     Line,
@@ -18,7 +19,6 @@ from pipeline.experiment.report_tables import (
     dataset_tables,
     number,
 )
-from pipeline.report.render import environment
 
 MARKDOWN_NAME = "report.md"
 HTML_NAME = "report.html"

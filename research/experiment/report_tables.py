@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.experiment import glossary
+from research.experiment import glossary
 
 _NONE = "–"  # noqa: RUF001
 #: Metric of the slice tables.

@@ -13,13 +13,13 @@ import numpy as np
 
 from components.evaluator.evaluate import finite_json
 from components.evaluator.slices import SliceMasks
-from pipeline.experiment import measures
-from pipeline.experiment.bootstrap import UserResamples
-from pipeline.experiment.config import DEFAULT, ExperimentConfig, row_name, row_parts
-from pipeline.experiment.jobs import DatasetRuns
-from pipeline.experiment.measured import Measured, measure_run, measure_union
-from pipeline.experiment.reference import Reference, read_reference
-from pipeline.experiment.slices import population_slices
+from research.experiment import measures
+from research.experiment.bootstrap import UserResamples
+from research.experiment.config import DEFAULT, ExperimentConfig, row_name, row_parts
+from research.experiment.jobs import DatasetRuns
+from research.experiment.measured import Measured, measure_run, measure_union
+from research.experiment.reference import Reference, read_reference
+from research.experiment.slices import population_slices
 
 _LOG = logging.getLogger("tessera")
 SCHEMA = 1

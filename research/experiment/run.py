@@ -13,15 +13,15 @@ from rich.console import Console
 
 from core.digest import json_digest
 from core.files import read_json, staged_file, write_json
+from core.lock import make_folder, run_lock
 from core.progress import set_reporter
-from pipeline.console import RichReporter
-from pipeline.experiment.asking import read_examples, read_items
-from pipeline.experiment.config import ExperimentConfig
-from pipeline.experiment.digests import asking_code, training_code
-from pipeline.experiment.jobs import RUN_FILE, DatasetRuns, Job, plan
-from pipeline.experiment.prepare import Prepared, find_prepared, prepare
-from pipeline.experiment.process import run_worker, stop_on_sigterm
-from pipeline.run_lock import make_folder, run_lock
+from pipeline.local.console import RichReporter
+from research.experiment.asking import read_examples, read_items
+from research.experiment.config import ExperimentConfig
+from research.experiment.digests import asking_code, training_code
+from research.experiment.jobs import RUN_FILE, DatasetRuns, Job, plan
+from research.experiment.prepare import Prepared, find_prepared, prepare
+from research.experiment.process import run_worker, stop_on_sigterm
 
 RESULTS_FILE = "results.json"
 
@@ -130,7 +130,7 @@ def _run_models(
     cached_seconds = _run_jobs(jobs, console)
     console.print("measuring", style="dim")
     # NumPy and pandas alone until here: the rest is imported when there is something to measure.
-    from pipeline.experiment.rows import build_results
+    from research.experiment.rows import build_results
 
     runs = [_dataset_runs(config, name, data[name], jobs) for name in config.datasets]
     return build_results(
@@ -192,8 +192,8 @@ def _dataset_runs(
 
 
 def _run_cost(config: ExperimentConfig, out_dir: Path, console: Console) -> dict[str, Any]:
-    from pipeline.experiment.cost import run_cost
-    from pipeline.experiment.rows import build_results
+    from research.experiment.cost import run_cost
+    from research.experiment.rows import build_results
 
     reporter = RichReporter(console)
     set_reporter(reporter)
@@ -213,7 +213,7 @@ def _run_cost(config: ExperimentConfig, out_dir: Path, console: Console) -> dict
 
 
 def _write(results: dict[str, Any], out_dir: Path) -> None:
-    from pipeline.experiment.report import write_report
+    from research.experiment.report import write_report
 
     write_json(out_dir / RESULTS_FILE, results)
     write_report(results, out_dir)

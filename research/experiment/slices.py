@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.evaluator.slices import SliceMasks, make_slices
-from pipeline.experiment.population import Population
+from research.experiment.population import Population
 
 _LENGTHS = ((0, 0), (1, 2), (3, 5), (6, 10), (11, 20), (21, 50), (51, 100))
 #: Places among a user's topics: 1 is the head, up to this the torso, the rest the tail.

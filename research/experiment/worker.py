@@ -1,4 +1,4 @@
-"""Trains and asks one model in a process of its own: `python -m pipeline.experiment.worker`.
+"""Trains and asks one model in a process of its own: `python -m research.experiment.worker`.
 
 A process per run gives each its own peak of memory and survives whatever happens to
 the one before. Progress goes to stdout as JSON lines, everything else to stderr.
@@ -72,13 +72,13 @@ def run_job(path: Path) -> None:
     """Does one job; `run.json` appears in its folder when all of it is done.
 
     Args:
-      path: JSON of a `pipeline.experiment.jobs.Job`.
+      path: JSON of a `research.experiment.jobs.Job`.
 
     Raises:
       TesseraError: training or evaluation cannot go on, or another process does this job.
     """
-    from pipeline.experiment.jobs import RUN_FILE, Job
-    from pipeline.run_lock import run_lock
+    from core.lock import run_lock
+    from research.experiment.jobs import RUN_FILE, Job
 
     job = Job.from_json(path.read_text())
     training_dir = Path(job.training_dir)
@@ -88,7 +88,7 @@ def run_job(path: Path) -> None:
         if job.finished:
             return
         trained, record = _train(job)
-        from pipeline.experiment.evaluate import evaluate
+        from research.experiment.evaluate import evaluate
 
         latencies, variants = evaluate(job, trained)
         figures = {**_training_figures(trained, record), **latencies}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.paper import verdicts
-from pipeline.paper.extractors import METRIC, differences_text
-from pipeline.paper.results import Published, ResultSet
-from pipeline.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, WORTH, Claim, Table, Verdict
+from research.paper import verdicts
+from research.paper.extractors import METRIC, differences_text
+from research.paper.results import Published, ResultSet
+from research.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, WORTH, Claim, Table, Verdict
 
 _EXPERIMENT = "paper-association"
 _MODELS = ("dcm", "self_attention", "interest_token")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.paper import verdicts
-from pipeline.paper.extractors import MAJORITY_RULE, METRIC, differences_text, majority
-from pipeline.paper.results import Interval, Published, ResultSet
-from pipeline.paper.verdicts import FAILS, HOLDS, OPEN, Claim, Status, Table, Verdict
+from research.paper import verdicts
+from research.paper.extractors import MAJORITY_RULE, METRIC, differences_text, majority
+from research.paper.results import Interval, Published, ResultSet
+from research.paper.verdicts import FAILS, HOLDS, OPEN, Claim, Status, Table, Verdict
 
 ABLATION = "paper-ablation"
 NEITHER, SAR, VA_FPI, BOTH = "k7_neither", "k7_sar", "k7_va_fpi", "k7_both"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-from pipeline.paper import verdicts
-from pipeline.paper.extractors import METRIC, differences_text
-from pipeline.paper.results import Interval, Published, ResultSet, independent
-from pipeline.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Status, Table, Verdict
+from research.paper import verdicts
+from research.paper.extractors import METRIC, differences_text
+from research.paper.results import Interval, Published, ResultSet, independent
+from research.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Status, Table, Verdict
 
 EXPERIMENT = "paper-explicit"
 SOURCE, ITEM, ONE = "cr_source", "cr_item", "two_tower"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.paper import verdicts
-from pipeline.paper.results import Interval, MissingResultError, Published
-from pipeline.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Status, Table, Verdict
+from research.paper import verdicts
+from research.paper.results import Interval, MissingResultError, Published
+from research.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Status, Table, Verdict
 
 METRIC = "recall@100"
 _ONE, _DCM, _CONTROL = "two_tower", "dcm", "last_k"

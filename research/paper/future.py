@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.paper import verdicts
-from pipeline.paper.extractors import METRIC
-from pipeline.paper.results import Interval, MissingResultError, Published
-from pipeline.paper.verdicts import WORTH, Table
+from research.paper import verdicts
+from research.paper.extractors import METRIC
+from research.paper.results import Interval, MissingResultError, Published
+from research.paper.verdicts import WORTH, Table
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.paper.results import MissingResultError, Published
-from pipeline.paper.verdicts import FAILS, HOLDS, OPEN, Claim, Status, Table, Verdict
+from research.paper.results import MissingResultError, Published
+from research.paper.verdicts import FAILS, HOLDS, OPEN, Claim, Status, Table, Verdict
 
 EXPERIMENT = "cost"
 _ONE, _DCM, _AXIS = "two_tower", "dcm", "history_length"

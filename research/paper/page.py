@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.paper import (
+from research.paper import (
     association,
     clusters,
     explicit,
@@ -15,9 +15,9 @@ from pipeline.paper import (
     serving,
     union,
 )
-from pipeline.paper.results import Published
-from pipeline.paper.tables import TABLES, beside_ours, details
-from pipeline.paper.verdicts import (
+from research.paper.results import Published
+from research.paper.tables import TABLES, beside_ours, details
+from research.paper.verdicts import (
     FAILS,
     HOLDS,
     OPEN,
@@ -61,7 +61,7 @@ of the work it builds on are restated as 23 hypotheses, and each is tested here 
 public data. Every system of the paper is a model of this repository ([model.md](model.md)) with the
 same towers, features, loss, negatives and number of training steps; what differs within a table is
 what the table names. Every figure and verdict below is computed from the published results in
-`docs/experiments/` by a rule that stands beside it.
+`research/results/` by a rule that stands beside it.
 
 What can be decided here is limited. Nobody outside has the paper's 6 billion engagements, its
 online tests have no counterpart, and one held-out engagement per question cannot see what a user
@@ -133,8 +133,8 @@ def _experiments(published: Published) -> str:
         [
             "## The experiments\n",
             "```sh",
-            f"{command} --publish docs/experiments",
-            "tessera paper --results docs/experiments --out docs/paper.md",
+            f"{command} --publish research/results",
+            "tessera paper --results research/results --out docs/paper.md",
             "```\n",
             "The same command resumes after a kill, and trainings are shared: minutes taken count "
             "what an experiment uses, also where an earlier one trained it. "

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.paper import verdicts
-from pipeline.paper.extractors import MAJORITY_RULE, METRIC, differences_text, majority
-from pipeline.paper.results import Interval, Published, ResultSet
-from pipeline.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Status, Table, Verdict
+from research.paper import verdicts
+from research.paper.extractors import MAJORITY_RULE, METRIC, differences_text, majority
+from research.paper.results import Interval, Published, ResultSet
+from research.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Status, Table, Verdict
 
 _EXPERIMENT = "paper-serving-merge"
 _SCORE, _ROBIN, _EQUAL = "dcm", "dcm/round_robin", "dcm/equal_budgets"

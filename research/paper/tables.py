@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.paper import verdicts
-from pipeline.paper.clusters import ABLATION
-from pipeline.paper.extractors import METRIC
-from pipeline.paper.results import MissingResultError, Published, ResultSet
-from pipeline.paper.verdicts import Table
+from research.paper import verdicts
+from research.paper.clusters import ABLATION
+from research.paper.extractors import METRIC
+from research.paper.results import MissingResultError, Published, ResultSet
+from research.paper.verdicts import Table
 
 
 @dataclass(frozen=True)

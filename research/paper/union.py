@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.paper import verdicts
-from pipeline.paper.extractors import METRIC, differences_text
-from pipeline.paper.results import Interval, Published, ResultSet
-from pipeline.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Table, Verdict
+from research.paper import verdicts
+from research.paper.extractors import METRIC, differences_text
+from research.paper.results import Interval, Published, ResultSet
+from research.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Table, Verdict
 
 EXPERIMENT, SEGMENTS = "paper-union", "paper-segments"
 UNION, IMPLICIT, EXPLICIT, ONE = "dcm+cr_80_20", "dcm", "cr", "two_tower"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.paper.results import Interval, MissingResultError, Published, Stat
+from research.paper.results import Interval, MissingResultError, Published, Stat
 
 Status = Literal["holds", "does not hold", "not decidable here"]
 HOLDS: Status = "holds"

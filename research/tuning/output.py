@@ -13,8 +13,8 @@ from rich import box
 from rich.table import Table
 
 from core.files import staged_file
-from pipeline.tuning.config import settings_tree
-from pipeline.tuning.search import ModelResult, SearchResult
+from research.tuning.config import settings_tree
+from research.tuning.search import ModelResult, SearchResult
 
 
 def write_overlays(

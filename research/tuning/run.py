@@ -9,14 +9,14 @@ from typing import Any
 import optuna
 
 from core.digest import code_digest
+from core.lock import run_lock
 from pipeline.config import RunConfig, model_config
-from pipeline.experiment.config import DatasetConfig, ExperimentConfig
-from pipeline.experiment.prepare import Prepared, prepare
-from pipeline.run_lock import run_lock
-from pipeline.tuning.config import TuningConfig, checked_space, current_settings, with_settings
-from pipeline.tuning.search import SearchResult, run_search
-from pipeline.tuning.study import ModelStudy, Outcome, study_name
-from pipeline.tuning.worker import TrialRunner
+from research.experiment.config import DatasetConfig, ExperimentConfig
+from research.experiment.prepare import Prepared, prepare
+from research.tuning.config import TuningConfig, checked_space, current_settings, with_settings
+from research.tuning.search import SearchResult, run_search
+from research.tuning.study import ModelStudy, Outcome, study_name
+from research.tuning.worker import TrialRunner
 from trainer import features
 
 _CODE = ("core", "trainer")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.tuning.study import ModelStudy, Outcome, TrainTrial
+from research.tuning.study import ModelStudy, Outcome, TrainTrial
 
 
 @dataclass(frozen=True)

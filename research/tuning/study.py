@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from core.digest import json_digest
 from core.errors import TrainingError
-from pipeline.tuning.config import Parameter, TuningConfig
+from research.tuning.config import Parameter, TuningConfig
 
 #: Trains a model with some settings: yields the validation recall of every epoch, and may be
 #: closed before the last one.

@@ -1,6 +1,6 @@
 """The training of one trial, in a process of its own.
 
-    python -m pipeline.tuning.trial FOLDER
+    python -m research.tuning.trial FOLDER
 
 Reads FOLDER/job.json, writes FOLDER/epochs.json after each epoch and FOLDER/result.json at
 the end. Memory of one training is never that of the next, and a crash is one failed trial.
@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from core.errors import TesseraError
 from core.files import read_json, write_json
-from pipeline.tuning.worker import EPOCHS_FILE, JOB_FILE, RESULT_FILE
+from research.tuning.worker import EPOCHS_FILE, JOB_FILE, RESULT_FILE
 from trainer.config import ModelConfig, TrainerConfig, TransformConfig
 from trainer.fit import TrainingJob, fit
 

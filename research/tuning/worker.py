@@ -34,7 +34,7 @@ class TrialRunner:
 
     root: Path
     job: Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
-    command: tuple[str, ...] = (sys.executable, "-m", "pipeline.tuning.trial")
+    command: tuple[str, ...] = (sys.executable, "-m", "research.tuning.trial")
 
     def __call__(self, model: str, settings: Mapping[str, Any]) -> Generator[float, None, None]:
         """Trains and yields the validation recall of each epoch; close it to prune.

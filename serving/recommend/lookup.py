@@ -14,12 +14,12 @@ from components.bundle.manifest import Manifest
 from components.example_gen.columns import FOLLOW_SCHEMA
 from components.example_gen.follows import in_force, prepare
 from core.errors import ConfigError, DataError
+from input_tables.catalogue import find_items
+from input_tables.config import DataConfig
+from input_tables.contract import Table
+from input_tables.layout import TableSet, find_tables, read_settings
+from input_tables.reading import read_table
 from serving.recommend.question import Event, Question
-from tables.catalogue import find_items
-from tables.config import DataConfig
-from tables.contract import Table
-from tables.layout import TableSet, find_tables, read_settings
-from tables.reading import read_table
 
 #: Events of a user that are sent; the model cuts them further, the rest only counts as seen.
 HISTORY_MAX_ITEMS = 1000

@@ -1,7 +1,7 @@
 """The HTTP side: TensorFlow Serving's REST API, metrics, and routes of other packages.
 
 Extension point: whoever wants pages beside the REST API hands `routes` to
-`create_app` (`pipeline.commands.serve` does). A route is a path and a function
+`create_app` (`cli.serve` does). A route is a path and a function
 from `werkzeug.Request` to `werkzeug.Response`:
 
     def hello(request: Request) -> Response:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from cli.data import data
 from core.errors import ConfigError, DataError
-from pipeline.commands.data import data
-from tests.tables.tiny import put, write_single, write_spans
+from tests.input_tables.tiny import put, write_single, write_spans
 
 
 def call(*arguments):

@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tensorflow_serving.config import model_server_config_pb2
 
+from cli.promote import promote
+from cli.rollback import rollback
 from components.bundle import Pins, list_versions, read_pins, write_pins
 from components.bundle.labels import cleared, promoted, rolled_back
 from components.bundle.lock import push_lock
 from components.bundle.served import Served, served, served_of
 from components.pusher.push import push
 from core.errors import BundleError, ConfigError, PushError
-from pipeline.commands.promote import promote
-from pipeline.commands.rollback import rollback
 from tests.components.bundle_fixtures import make_request, snapshot
 
 

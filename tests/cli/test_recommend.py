@@ -6,12 +6,12 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
+from cli.recommend import recommend
 from core.errors import BundleError, ConfigError, DataError
-from pipeline.commands.recommend import recommend
+from input_tables.config import DataConfig
 from serving.recommend.lookup import find_user
 from serving.recommend.question import Event, typed_history
-from tables.config import DataConfig
-from tests.pipeline.published import ITEMS, publish, write_tables
+from tests.research.published import ITEMS, publish, write_tables
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@
 
 import pytest
 
+from cli.run import _print_result
 from components.bundle import Pins, write_pins
 from components.pusher.push import push
-from pipeline.commands.run import _print_result
 from tests.components.bundle_fixtures import make_request
 
 METRICS = {"recall@10": 0.1, "recall@50": 0.2, "recall@100": 0.3, "ndcg@10": 0.1, "coverage": 1.0}

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from cli.schema import schema
 from components.example_gen.writing import write_empty
 from core.errors import DataError
-from pipeline.commands.schema import schema
 from tests.components.example_gen_oracle import Event, Rules
 from tests.components.example_gen_tables import config_for, ingest, write_tables
 from trainer import features

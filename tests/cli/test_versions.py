@@ -5,10 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from cli.versions import versions
 from components.bundle import Pins, read_pins, write_pins
 from components.pusher.push import push
 from core.errors import BundleError
-from pipeline.commands.versions import versions
 from tests.components.bundle_fixtures import make_request
 
 

@@ -14,7 +14,7 @@ from components.config import ExampleGenConfig, SplitConfig
 from components.example_gen.ingest import do
 from components.example_gen.window import resolve
 from components.examples_io import read_split
-from tables.config import DataConfig
+from input_tables.config import DataConfig
 from tests.components.example_gen_oracle import Event, Follow, Rules
 
 HEADERS = {

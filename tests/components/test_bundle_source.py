@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from components.bundle.manifest import read_manifest
 from components.bundle.verify import verify
-from components.bundle_source.source import do
 from components.index_builder.build import IndexPaths
 from components.index_builder.build import do as build_index
 from components.pusher.executor import is_blessed
+from components.refresh.bundle_source.source import do
 from core.errors import BundleError
 from tests.components.refresh_world import INDEX, RETRIEVAL, publish_world, taken
 from tests.trainer.retrieval.fake_model import request

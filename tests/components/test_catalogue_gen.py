@@ -13,20 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.bundle.manifest import read_manifest
-from components.bundle_source.layout import KEPT_FILES
-from components.catalogue_gen.changes import changes
-from components.catalogue_gen.config import CatalogueGenConfig
-from components.catalogue_gen.generate import CataloguePaths, do
-from components.catalogue_gen.requests import request_examples
-from components.catalogue_gen.window import resolve
 from components.config import IndexConfig
 from components.examples_io import read_split
-from components.index_refresh.keep import index_files, keep, same_index
 from components.pusher.content import collect_content
+from components.refresh.bundle_source.layout import KEPT_FILES
+from components.refresh.catalogue_gen.changes import changes
+from components.refresh.catalogue_gen.config import CatalogueGenConfig
+from components.refresh.catalogue_gen.generate import CataloguePaths, do
+from components.refresh.catalogue_gen.sample_requests import request_examples
+from components.refresh.catalogue_gen.window import resolve
+from components.refresh.index_refresh.keep import index_files, keep, same_index
 from components.serving_validator.sample import request_of, sample_requests, write_requests
 from core.errors import BundleError, DataError
 from core.files import write_json
-from tables.config import DataConfig
+from input_tables.config import DataConfig
 from tests.components.bundle_fixtures import write_tree
 from tests.components.raw_examples import write_split
 from tests.components.refresh_world import CODE, INDEX, REQUESTS, RETRIEVAL, items_of, publish_world

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from components.config import ExampleGenConfig, SplitConfig
 from components.example_gen.columns import EVENT_SCHEMA, FOLLOW_SCHEMA, TOPIC_SCHEMA
 from components.example_gen.examples import build
-from tables.config import DataConfig
+from input_tables.config import DataConfig
 from tests.components.example_gen_oracle import DAY, Event, Follow, Rules, examples
 
 ODD_IDS = ["007", "7", "a,b", 'quo"te', "new\nline", "😀", " ", "x" * 300]

@@ -6,12 +6,12 @@ from components.bundle import mirrored, opened_bundle, verify
 from components.bundle.labels import change, promoted
 from core.errors import BundleError, DataError
 from core.storage import ObjectStore
-from tables.config import DataConfig
-from tables.layout import find_tables
-from tables.remote import local_tables
+from input_tables.config import DataConfig
+from input_tables.layout import find_tables
+from input_tables.remote import local_tables
 from tests.components.store_fixtures import publish, visible
 from tests.gcs_server import running_gcs
-from tests.tables.tiny import write_spans
+from tests.input_tables.tiny import write_spans
 
 
 @pytest.fixture

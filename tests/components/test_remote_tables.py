@@ -9,18 +9,18 @@ from tfx.types import standard_artifacts
 
 from components.artifacts import Blessing, Bundle, DataReport, Evaluation
 from components.bundle.manifest import read_manifest
-from components.bundle_source.executor import Executor as SourceExecutor
-from components.catalogue_gen.config import CatalogueGenConfig
-from components.catalogue_gen.window import resolve as resolve_items
 from components.config import ExampleGenConfig
 from components.example_gen.driver import Driver
 from components.example_gen.executor import Executor
 from components.example_gen.window import resolve
-from components.index_refresh.keep import index_files, keep
 from components.pusher.executor import manifest_fields
+from components.refresh.bundle_source.executor import Executor as SourceExecutor
+from components.refresh.catalogue_gen.config import CatalogueGenConfig
+from components.refresh.catalogue_gen.window import resolve as resolve_items
+from components.refresh.index_refresh.keep import index_files, keep
 from core.errors import BundleError, ConfigError, DataError
 from core.storage import ObjectStore
-from tables.config import DataConfig
+from input_tables.config import DataConfig
 from tests.components.bundle_fixtures import snapshot
 from tests.components.example_gen_oracle import DAY, Event, Rules
 from tests.components.example_gen_tables import config_for, write_csv

@@ -26,7 +26,7 @@ from pipeline.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ast.literal_eval(
-    re.search(r"^PACKAGES = (.*)$", (ROOT / "setup.py").read_text(), re.MULTILINE)[1]
+    re.search(r"^PACKAGES = (\(.*?\))$", (ROOT / "setup.py").read_text(), re.M | re.S)[1]
 )
 PRESETS = {path.stem: path for path in sorted((ROOT / "conf" / "beam").glob("*.yaml"))}
 ENVIRONMENT = {
@@ -124,7 +124,7 @@ def test_what_only_the_user_knows_is_asked_for(variable, tmp_path, monkeypatch):
 
 
 def test_the_worker_image_has_the_boot_program_of_this_beam():
-    text = (ROOT / "Dockerfile.beam").read_text()
+    text = (ROOT / "deploy/image/Dockerfile.beam").read_text()
     locked = re.search(
         r"^apache-beam\[?.*==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.M
     )

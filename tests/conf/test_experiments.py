@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.experiment.config import load_experiment
-from pipeline.experiment.cost import cost_config
-from pipeline.paper.future import QUESTIONS
-from pipeline.paper.page import CLAIMS, EXPERIMENTS
-from pipeline.paper.results import Published
-from pipeline.paper.tables import TABLES
-from pipeline.paper.verdicts import decide
-from tests.pipeline.paper.sample import experiment, stat
+from research.experiment.config import load_experiment
+from research.experiment.cost import cost_config
+from research.paper.future import QUESTIONS
+from research.paper.page import CLAIMS, EXPERIMENTS
+from research.paper.results import Published
+from research.paper.tables import TABLES
+from research.paper.verdicts import decide
+from tests.research.paper.sample import experiment, stat
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "experiments"
 FILES = sorted(FOLDER.glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""The files in `serving/` that deploy a bundle, read for the tests about them."""
+"""The files in `deploy/` that deploy a bundle, read for the tests about them."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVING = ROOT / "serving"
+SERVING = ROOT / "deploy"
 DOCKER = SERVING / "docker"
 TF_SERVING = SERVING / "tf_serving"
 BASE = SERVING / "kubernetes/base"

@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from tests.serving.deployment_files import (
+from tests.deploy.deployment_files import (
     DOCKER,
     OVERLAYS,
     ROOT,

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
-from tests.serving.deployment_files import DOCKER, SCHEMAS, documents
+from tests.deploy.deployment_files import DOCKER, SCHEMAS, documents
 
 VARIABLE = re.compile(r"\$\{(\w+)(?::[?-][^}]*)?\}")
 

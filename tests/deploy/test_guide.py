@@ -10,8 +10,8 @@ import urllib.request
 import pytest
 
 from components.bundle.pins import Pins, write_pins
+from tests.deploy.deployment_files import DOCKER, OVERLAYS, ROOT, documents, server_container
 from tests.serving import bundles
-from tests.serving.deployment_files import DOCKER, OVERLAYS, ROOT, documents, server_container
 
 GUIDE = (ROOT / "docs/serving.md").read_text()
 

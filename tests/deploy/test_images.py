@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.serving.deployment_files import DOCKER, SERVING, dockerfile, images
+from tests.deploy.deployment_files import DOCKER, SERVING, dockerfile, images
 
 OWN = re.compile(r"tessera-tf-serving(-scann)?:\d+\.\d+\.\d+")
 PINNED = re.compile(r"[\w./-]+:[\w.-]+@(sha256:[0-9a-f]{64}|\$\{\w+(:\?[^}]*)?\})")

@@ -12,7 +12,7 @@ from importlib_resources import files
 from jsonschema import Draft202012Validator, ValidationError
 from referencing import Registry, Resource
 
-from tests.serving.deployment_files import (
+from tests.deploy.deployment_files import (
     BASE,
     KSERVE,
     OVERLAYS,

@@ -10,7 +10,7 @@ from google.protobuf import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
-from tests.serving.deployment_files import SCHEMAS, TF_SERVING, command_lines, documents, kserve
+from tests.deploy.deployment_files import SCHEMAS, TF_SERVING, command_lines, documents, kserve
 
 KNOWN_FLAGS = set((SCHEMAS / "tf_serving_flags.txt").read_text().splitlines()[1:])
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.e2e.conftest import REPOSITORY, tessera, write_config
-from tests.pipeline.schedule.kfp_stub import FINAL, KfpStub
+from tests.kubeflow_pipelines.client.kfp_stub import FINAL, KfpStub
 
 LAST_DAY = dt.date(2024, 3, 31)
 FIRST_DAY = LAST_DAY - dt.timedelta(days=2)
@@ -129,7 +129,7 @@ def entrypoint_of(task):
             folder = os.readlink(f"/proc/{entry}/cwd")
         except OSError:
             continue
-        if "pipeline.kubeflow.entrypoint" in words and f"/pods/{task}-" in folder:
+        if "kubeflow_pipelines.task.entrypoint" in words and f"/pods/{task}-" in folder:
             return int(entry)
     return None
 

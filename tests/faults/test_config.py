@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 from components.config import FLOORS
 from core.errors import ConfigError
 from pipeline.config import RunConfig, load_config
-from tests.tables.tiny import csv_bytes
+from tests.input_tables.tiny import csv_bytes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: `${...}` in a text is an environment variable, surrogates are no text.
@@ -35,7 +35,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_s
 def run(*arguments: Any) -> subprocess.CompletedProcess:
     """The command in a fresh process, which says at its end whether TensorFlow was imported."""
     code = (
-        "import sys\nfrom pipeline.__main__ import main\n"
+        "import sys\nfrom cli.main import main\n"
         "try:\n    main(sys.argv[1:])\n"
         "finally:\n    print('tensorflow', 'tensorflow' in sys.modules)\n"
     )
@@ -79,7 +79,7 @@ def test_2_more_results_than_the_catalogue_holds_are_refused_before_tensorflow(t
 
 
 def test_2_as_many_results_as_items_are_fine(tables):
-    from pipeline.preflight import refuse_more_results_than_items
+    from pipeline.local.preflight import refuse_more_results_than_items
 
     def measured_at(k):
         judged = ["evaluator.primary_metric=mrr", "evaluator.thresholds={mrr: {min: 0.1}}"]

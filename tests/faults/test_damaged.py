@@ -209,8 +209,8 @@ def test_23_other_formats_are_refused_by_name(tmp_path):
 _ENDS = """
 import gzip, io
 from core.errors import DataError
-from tables.contract import ReadSettings
-from tables.reading import read_table
+from input_tables.contract import ReadSettings
+from input_tables.reading import read_table
 head = b"user_id,item_id,timestamp,action\\n" + b"u1,i1,1,like\\n" * 600_000
 bomb = gzip.compress(head + b'u,"' + b"a" * (24 << 20), 1)
 whole = gzip.compress(head, 1)

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from core.errors import TesseraError
-from pipeline import local_runner
+from core.lock import run_lock
 from pipeline.config import RunConfig
-from pipeline.run_lock import run_lock
+from pipeline.local import runner as local_runner
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_74_locked_metadata_are_named_and_used_once_they_are_free(run, tmp_path)
 
 def test_74_a_second_run_at_the_same_time_is_refused_and_the_first_goes_on(run, tmp_path):
     holder = (
-        "import sys, pathlib; from pipeline.run_lock import run_lock\n"
+        "import sys, pathlib; from core.lock import run_lock\n"
         "with run_lock(pathlib.Path(sys.argv[1])):\n"
         "    print('held', flush=True); sys.stdin.read()\n"
     )

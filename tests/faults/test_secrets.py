@@ -7,10 +7,10 @@ import pytest
 
 from core.errors import ConfigError
 from core.secrets import RedactingFormatter
+from kubeflow_pipelines.compile.compiler import compile_pipeline
 from pipeline.config import RunConfig
-from pipeline.console import run_output
 from pipeline.dag import Paths, build_components
-from pipeline.kubeflow.compile import compile_pipeline
+from pipeline.local.console import run_output
 from pipeline.report.inputs import report_inputs
 
 KEY = "AKIA" + "S" * 16

@@ -24,7 +24,7 @@ from pipeline.dag import Paths, build_components
 from tests.components.example_gen_oracle import Event, Rules
 from tests.components.example_gen_tables import config_for, ingest, write_tables
 from tests.components.raw_examples import corpus_item, write_split
-from tests.tables.tiny import table_bytes, write_single
+from tests.input_tables.tiny import table_bytes, write_single
 from trainer.retrieval.search import ExactSearch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ def tessera(*arguments: object) -> subprocess.CompletedProcess:
 #: The interpreter may lie where only root can read: everything is loaded before the change.
 _AS_NOBODY = """
 import os, sys
-from pipeline.__main__ import main
+from cli.main import main
 def call(words):
     try:
         main(words)

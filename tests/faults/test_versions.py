@@ -11,12 +11,12 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from cli.promote import promote
 from components.bundle import Pins, list_versions, read_pins, write_pins
 from components.bundle.labels import change, promoted, rolled_back
 from components.bundle.rollback import STANDBY, roll_back
 from components.bundle.served import served
 from core.errors import BundleError, PushError
-from pipeline.commands.promote import promote
 from tests.components.bundle_fixtures import (
     served_versions,
     snapshot,
@@ -228,7 +228,7 @@ def loads_answers_reloads_and_rolls_back(root, port, command):
     """Publishes beside a running server, which must follow and never see half a version."""
     from components.bundle.model_status import version_status, wait_until_available
     from serving.client import Client, UserRequest
-    from tests.pipeline.published import publish
+    from tests.research.published import publish
 
     server = f"127.0.0.1:{port}"
     model_dir = publish(root, content="one").parent

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from tables.config import DataConfig
-from tables.generate import GeneratorConfig, generate, write_generated
-from tables.generate.pools import Pools
-from tables.layout import check_headers, find_tables, fingerprint, read_settings
-from tables.reading import read_table
+from input_tables.config import DataConfig
+from input_tables.generate import GeneratorConfig, generate, write_generated
+from input_tables.generate.pools import Pools
+from input_tables.layout import check_headers, find_tables, fingerprint, read_settings
+from input_tables.reading import read_table
 
 SMALL = GeneratorConfig(users=400, items=1000, topics=18, days=10, engagements=10_000, seed=3)
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from tables.generate import GeneratorConfig, generate
+from input_tables.generate import GeneratorConfig, generate
 
 BASE = GeneratorConfig(users=300, items=1500, topics=20, days=12, engagements=9_000, seed=5)
 STREAMS = BASE.model_copy(update={"view_share": 1.0, "search_share": 0.3})

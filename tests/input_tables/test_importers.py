@@ -5,11 +5,11 @@ import zipfile
 import pytest
 
 from core.errors import ConfigError, DataError
-from tables.config import DataConfig
-from tables.importers import IMPORTERS, import_tables
-from tables.layout import check_headers, find_tables, read_settings
-from tables.reading import read_table
-from tests.tables.tiny import put
+from input_tables.config import DataConfig
+from input_tables.importers import IMPORTERS, import_tables
+from input_tables.layout import check_headers, find_tables, read_settings
+from input_tables.reading import read_table
+from tests.input_tables.tiny import put
 
 
 def write(root, files):

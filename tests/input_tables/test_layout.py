@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import DataError
-from tables.config import DataConfig
-from tables.layout import check_headers, find_tables, fingerprint, read_settings
-from tests.tables.tiny import put, table_bytes, write_single, write_spans
+from input_tables.config import DataConfig
+from input_tables.layout import check_headers, find_tables, fingerprint, read_settings
+from tests.input_tables.tiny import put, table_bytes, write_single, write_spans
 
 DAY = dt.date(2024, 5, 3)
 DAYS = ["2024-05-01", "2024-05-02", "2024-05-03"]

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import ConfigError, DataError
-from tables.output import TableWriter, whole_folder
+from input_tables.output import TableWriter, whole_folder
 
 
 def items(*topics):

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import DataError
-from tables.contract import SCHEMAS, ReadSettings
-from tables.reading import read_table
-from tests.tables.tiny import HEADERS, csv_bytes, table_bytes
+from input_tables.contract import SCHEMAS, ReadSettings
+from input_tables.reading import read_table
+from tests.input_tables.tiny import HEADERS, csv_bytes, table_bytes
 
 NOW = 1_700_000_000
 CHECKS = ReadSettings(max_timestamp=NOW)
@@ -312,7 +312,7 @@ def mutate(data, rng):
 
 
 def test_mutated_parquet_gives_rows_or_data_errors_once_probed():
-    from tables.verify import damaged_parquet
+    from input_tables.verify import damaged_parquet
 
     base = parquet(
         item_id=[f"i{n}" for n in range(40)],

@@ -4,8 +4,8 @@ import gc
 import io
 import sys
 
-from tables import reading
-from tables.contract import ReadSettings
+from input_tables import reading
+from input_tables.contract import ReadSettings
 
 
 def test_no_thread_holds_a_python_object_after_reading(monkeypatch):

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from core.errors import DataError
 from core.storage import ObjectStore
-from tables.catalogue import find_items
-from tables.checking import check_tables
-from tables.config import DataConfig
-from tables.layout import find_tables, fingerprint
-from tables.remote import local_tables
+from input_tables.catalogue import find_items
+from input_tables.checking import check_tables
+from input_tables.config import DataConfig
+from input_tables.layout import find_tables, fingerprint
+from input_tables.remote import local_tables
+from tests.input_tables.tiny import HEADERS, csv_bytes, table_bytes, write_single, write_spans
 from tests.object_store import s3, s3_server  # noqa: F401 - fixtures
-from tests.tables.tiny import HEADERS, csv_bytes, table_bytes, write_single, write_spans
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 DAYS = [f"2024-06-{day:02d}" for day in range(25, 31)]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from tables.run_date import parse_run_date
+from input_tables.run_date import parse_run_date
 
 DATES = st.dates(dt.date(1970, 1, 1), dt.date(2200, 1, 1))
 

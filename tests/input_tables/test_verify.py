@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tables import verify
+from input_tables import verify
 
 
 def test_good_files_are_left_out_and_damaged_ones_told(tmp_path):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.__main__ import tessera
-from tests.pipeline.published import publish
+from cli.main import tessera
+from tests.research.published import publish
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "bundle.md"
 BLOCKS = re.findall(r"```sh\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)

@@ -130,7 +130,7 @@ def test_malformed_overrides_are_refused(conf, text):
 def test_refused_before_tensorflow_is_imported(conf):
     path = conf(MINIMAL + "model: {embedding_dim: -1}\n")
     code = (
-        "import sys\nfrom pipeline.__main__ import main\n"
+        "import sys\nfrom cli.main import main\n"
         "try:\n    main(['run', '--conf', sys.argv[1]])\n"
         "except SystemExit as stop:\n    print(stop.code, 'tensorflow' in sys.modules)\n"
     )

@@ -6,7 +6,7 @@ import sys
 SCRIPT = """
 import logging, os, sys, warnings
 from pathlib import Path
-from pipeline.console import run_output
+from pipeline.local.console import run_output
 from core.progress import track
 
 tfx = logging.getLogger("absl")

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from pipeline.commands.doctor import doctor
+from cli.doctor import doctor
 from pipeline.doctor import machine, packages
 
 CPU = "processor\t: 0\nflags\t\t: fpu sse4_2 avx avx2 fma\n"

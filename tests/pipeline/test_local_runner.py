@@ -5,11 +5,11 @@ import os
 
 import pytest
 
+from cli.main import main
 from core.errors import BundleError, ConfigError, StoppedError, TesseraError
-from pipeline import local_runner
-from pipeline.__main__ import main
+from core.lock import run_lock
 from pipeline.config import RunConfig
-from pipeline.run_lock import run_lock
+from pipeline.local import runner as local_runner
 
 
 def config(tmp_path, **more):

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.__main__ import tessera
+from cli.main import tessera
 from pipeline.config import load_config
-from pipeline.local_runner import local_paths
+from pipeline.local.runner import local_paths
 from tests.components.bundle_fixtures import make_request
 from tests.components.store_fixtures import memory_keys, memory_url, publish
+from tests.input_tables.tiny import write_single, write_spans
 from tests.object_store import s3, s3_server  # noqa: F401 - fixtures
-from tests.pipeline.published import publish as publish_that_answers
-from tests.tables.tiny import write_single, write_spans
+from tests.research.published import publish as publish_that_answers
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 

@@ -14,9 +14,9 @@ from components.pusher.push import push
 from core.errors import BundleError, ConfigError, DataError
 from pipeline.config import RunConfig
 from pipeline.dag import Paths, build_components
-from pipeline.preflight import check_before_run
-from pipeline.refresh import resolve_refresh
-from pipeline.refresh_dag import build_refresh_components, manifest_fields, pusher_config
+from pipeline.local.preflight import check_before_run
+from pipeline.refresh.dag import build_refresh_components, manifest_fields, pusher_config
+from pipeline.refresh.resolve import resolve_refresh
 from tests.components.bundle_fixtures import make_request
 
 PATHS = Paths("/tables", "/serving", "/schema.pbtxt", "", "/checkpoints", "/dead_letters")

@@ -24,7 +24,7 @@ def test_curated_schema_has_every_raw_feature_with_its_type(name: str) -> None:
 
 
 def test_the_contract_in_words_names_every_column_of_every_table() -> None:
-    from tables.contract import COLUMNS
+    from input_tables.contract import COLUMNS
 
     words = (FOLDER / "README.md").read_text()
     for name in [*features.RAW_FEATURES, *(c.name for t in COLUMNS.values() for c in t)]:

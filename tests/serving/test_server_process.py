@@ -144,8 +144,8 @@ def test_one_version_is_served_from_wherever_it_lies_until_ctrl_c(store, tmp_pat
 def test_what_can_not_be_served_is_refused(tmp_path, arguments, code, text):
     from click.testing import CliRunner
 
+    from cli.serve import serve
     from core.errors import TesseraError
-    from pipeline.commands.serve import serve
 
     arguments = [each.format(root=tmp_path) for each in arguments]
     result = CliRunner().invoke(serve, arguments)
@@ -156,7 +156,7 @@ def test_what_can_not_be_served_is_refused(tmp_path, arguments, code, text):
 
 
 def test_a_configuration_says_where_the_model_is(store, tmp_path):
-    from pipeline.commands.serve import model_source
+    from cli.serve import model_source
 
     demo = Path(__file__).resolve().parents[2] / "conf" / "demo.yaml"
     conf = tmp_path / "run.yaml"

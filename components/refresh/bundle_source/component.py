@@ -8,7 +8,7 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.artifacts import Blessing, Bundle, Evaluation
-from components.bundle_source.executor import Executor
+from components.refresh.bundle_source.executor import Executor
 
 
 class BundleSourceSpec(ComponentSpec):

@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from components.bundle.mirror import mirrored
-from components.bundle_source.source import SourcePaths, do
+from components.refresh.bundle_source.source import SourcePaths, do
 
 
 class Executor(base_executor.BaseExecutor):

@@ -15,8 +15,8 @@ import tensorflow as tf
 from components.bundle.manifest import Manifest
 from components.bundle.mirror import shown
 from components.bundle.verify import verify
-from components.bundle_source.layout import KEPT_FILES, SOURCE_FILE
 from components.index_builder.layout import ITEMS_FILE
+from components.refresh.bundle_source.layout import KEPT_FILES, SOURCE_FILE
 from components.serving_validator.layout import REQUESTS_FILE
 from core.errors import BundleError
 from core.files import staged_directory, write_json

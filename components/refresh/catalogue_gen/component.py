@@ -8,8 +8,8 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.artifacts import Bundle, DataReport
-from components.catalogue_gen.driver import Driver
-from components.catalogue_gen.executor import Executor
+from components.refresh.catalogue_gen.driver import Driver
+from components.refresh.catalogue_gen.executor import Executor
 
 
 class CatalogueGenSpec(ComponentSpec):
@@ -56,7 +56,7 @@ class CatalogueGen(base_component.BaseComponent):
           bundle: what a BundleSource took from the published bundle.
           data_root: folder of the items table.
           run_date: day of the items (`YYYY-MM-DD`); empty for one-shot tables.
-          config_json: a `components.catalogue_gen.config.CatalogueGenConfig`.
+          config_json: a `components.refresh.catalogue_gen.config.CatalogueGenConfig`.
           dead_letter_dir: where dead letters are kept when they stop the run.
           code_digest: digest of the code, part of the cache key.
         """

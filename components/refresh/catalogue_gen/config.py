@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from core.config import BaseConfig
-from tables.config import DataConfig
+from input_tables.config import DataConfig
 
 
 class CatalogueGenConfig(BaseConfig):

@@ -8,9 +8,9 @@ from tfx.orchestration.portable import base_driver as portable_base_driver
 from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import driver_output_pb2
 
-from components.catalogue_gen.config import CatalogueGenConfig
-from components.catalogue_gen.window import resolve
 from components.example_gen.window import FINGERPRINT_PROPERTY
+from components.refresh.catalogue_gen.config import CatalogueGenConfig
+from components.refresh.catalogue_gen.window import resolve
 
 
 class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):

@@ -11,9 +11,9 @@ from tfx.dsl.components.base import base_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.catalogue_gen.config import CatalogueGenConfig
-from components.catalogue_gen.generate import CataloguePaths, do
-from components.catalogue_gen.window import opened_window
+from components.refresh.catalogue_gen.config import CatalogueGenConfig
+from components.refresh.catalogue_gen.generate import CataloguePaths, do
+from components.refresh.catalogue_gen.window import opened_window
 from core.storage import local_or_url
 from trainer import features
 

@@ -15,10 +15,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.bundle_source.layout import SOURCE_FILE
-from components.catalogue_gen.changes import changes, refuse_lost_items
-from components.catalogue_gen.config import CatalogueGenConfig
-from components.catalogue_gen.requests import request_examples
 from components.example_gen.catalogue import corpus, distinct_items
 from components.example_gen.partition import ITEM, rows_of
 from components.example_gen.reading import letter_json, read
@@ -31,12 +27,16 @@ from components.example_gen.report import (
 from components.example_gen.window import Window
 from components.example_gen.writing import SplitWriters, write_empty
 from components.index_builder.layout import ITEMS_FILE
+from components.refresh.bundle_source.layout import SOURCE_FILE
+from components.refresh.catalogue_gen.changes import changes, refuse_lost_items
+from components.refresh.catalogue_gen.config import CatalogueGenConfig
+from components.refresh.catalogue_gen.sample_requests import request_examples
 from components.serving_validator.layout import REQUESTS_FILE
 from core.errors import DataError
 from core.files import read_json, staged_file, write_json
 from core.progress import track
-from tables.contract import ITEMS, DeadLetter
-from tables.layout import TableSet, check_headers, read_settings
+from input_tables.contract import ITEMS, DeadLetter
+from input_tables.layout import TableSet, check_headers, read_settings
 from trainer import features
 
 _LOG = logging.getLogger("tessera")

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from components.catalogue_gen.config import CatalogueGenConfig
 from components.example_gen.window import FINGERPRINT_PROPERTY, Window, data_config
-from tables.catalogue import find_items
-from tables.layout import fingerprint
-from tables.remote import local_tables
+from components.refresh.catalogue_gen.config import CatalogueGenConfig
+from input_tables.catalogue import find_items
+from input_tables.layout import fingerprint
+from input_tables.remote import local_tables
 
 
 @contextmanager

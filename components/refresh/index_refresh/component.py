@@ -8,7 +8,7 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.artifacts import Bundle, DataReport, RetrievalIndex
-from components.index_refresh.executor import Executor
+from components.refresh.index_refresh.executor import Executor
 
 
 class IndexRefreshSpec(ComponentSpec):

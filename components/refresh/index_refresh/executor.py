@@ -11,7 +11,7 @@ from tfx.types import artifact_utils
 from components.config import IndexConfig
 from components.example_gen.report import REPORT_FILE
 from components.index_builder.executor import Executor as IndexBuilderExecutor
-from components.index_refresh.keep import keep, same_index
+from components.refresh.index_refresh.keep import keep, same_index
 from core.files import read_json
 from trainer.config import RetrievalConfig
 

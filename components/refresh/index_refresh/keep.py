@@ -10,9 +10,9 @@ from typing import Any
 from components.bundle.manifest import Manifest, read_manifest
 from components.bundle.opened import version_folder
 from components.bundle.verify import check_file
-from components.bundle_source.layout import SOURCE_FILE
 from components.config import IndexConfig
 from components.index_builder.layout import INDEX_FILE, RETRIEVER
+from components.refresh.bundle_source.layout import SOURCE_FILE
 from core.errors import BundleError
 from core.files import read_json
 from trainer.config import RetrievalConfig

@@ -14,9 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from deploy.image.size import installed_files
 from pipeline.doctor.packages import read_lock
-from scripts.image_size import installed_files
-from tests.image.recipe import ROOT, context, read
+from tests.deploy.image.recipe import ROOT, context, read
 
 #: Top folders that the Dockerfile names.
 _ABSOLUTE = re.compile(r"(?<![\w.])(?=/(?:opt|src|home|gcs|minio|oci|s3)\b)")

@@ -11,7 +11,10 @@ import sys
 
 import yaml
 
-PACKAGES = ("core", "tables", "trainer", "components", "pipeline", "schemas", "serving")
+PACKAGES = (
+    *("core", "input_tables", "trainer", "components", "serving", "pipeline"),
+    *("kubeflow_pipelines", "research", "cli", "schemas"),
+)
 
 
 def strings(tree, key=""):

@@ -5,12 +5,12 @@ import subprocess
 
 import pytest
 
-from scripts.image_size import BUDGET_MB
-from tests.image.recipe import ROOT
+from deploy.image.size import BUDGET_MB
+from tests.deploy.image.recipe import ROOT
 
 #: Of the base image, uncompressed: about 130 MB, with room for its updates.
 BASE_MB = 200
-ENTRY = "pipeline.kubeflow.entrypoint"
+ENTRY = "kubeflow_pipelines.task.entrypoint"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

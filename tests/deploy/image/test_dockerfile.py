@@ -6,12 +6,12 @@ import shlex
 import pytest
 import yaml
 
+from deploy.image import size as image_size
+from kubeflow_pipelines.compile.lint import ENTRYPOINT
+from kubeflow_pipelines.task.uris import FOLDERS
+from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.doctor.packages import read_lock
-from pipeline.kubeflow.config import KubeflowConfig
-from pipeline.kubeflow.lint import ENTRYPOINT
-from pipeline.kubeflow.uris import FOLDERS
-from scripts import image_size
-from tests.image.recipe import ROOT, context, copied, read, shell, stages
+from tests.deploy.image.recipe import ROOT, context, copied, read, shell, stages
 
 TEXT = (ROOT / "Dockerfile").read_text()
 PINNED = re.compile(r"python:3\.10\.\d+-(slim-)?bookworm")
@@ -89,7 +89,7 @@ def test_a_worse_image_is_found(old, new, problem):
 
 
 def test_the_environment_is_what_tasks_get_on_kubeflow_too():
-    from pipeline.kubeflow import finalize
+    from kubeflow_pipelines.compile import finalize
 
     environment = read()[1][1].environment()
     assert finalize._ENVIRONMENT.items() <= environment.items()
@@ -100,7 +100,7 @@ def test_the_environment_is_what_tasks_get_on_kubeflow_too():
 def test_the_command_line_is_the_entry_point_and_kubeflow_replaces_it():
     final = read()[1][1]
     assert yaml.safe_load(final.rests("ENTRYPOINT")[-1]) == ["tessera"]
-    assert "tessera = pipeline.__main__:main" in SETUP
+    assert "tessera = cli.main:main" in SETUP
     # `python` is looked up on PATH, where the packages' own comes first.
     assert ENTRYPOINT[0] == "python"
 
@@ -131,7 +131,7 @@ def test_labels_say_version_revision_and_base():
 def test_every_package_of_the_project_and_what_it_reads_is_copied():
     build, final = read()[1]
     sources = {path for paths, _ in copied(build) for path in paths}
-    packages = set(re.findall(r'"(\w+)"', re.search(r"PACKAGES = \((.*)\)", SETUP)[1]))
+    packages = set(re.findall(r'"(\w+)"', re.search(r"PACKAGES = \((.*?)\)", SETUP, re.DOTALL)[1]))
     assert packages | {"setup.py", "pyproject.toml", "requirements.txt"} <= sources
     kept = {path for paths, _ in copied(final) for path in paths}
     assert kept == {"conf", "requirements.txt"}
@@ -176,4 +176,4 @@ def test_make_builds_it_with_the_bases_and_the_revision():
     for argument in ("BASE", "BUILD_BASE", "REVISION"):
         assert f"--build-arg {argument}=" in recipe
     assert "-t $(IMAGE)" in recipe
-    assert "scripts.image_size" in re.search(r"^image-size:.*\n((?:\t.*\n)+)", makefile, re.M)[1]
+    assert "deploy.image.size" in re.search(r"^image-size:.*\n((?:\t.*\n)+)", makefile, re.M)[1]

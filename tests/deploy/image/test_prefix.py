@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.image.size import BUDGET_MB, measure
+from deploy.image.trim import trimmed_by
 from pipeline.doctor.packages import read_lock
-from scripts.image_size import BUDGET_MB, measure
-from scripts.image_trim import trimmed_by
-from tests.image.prefix import image
-from tests.image.recipe import ROOT
-from tests.image.test_size import NEEDS_MORE
+from tests.deploy.image.prefix import image
+from tests.deploy.image.recipe import ROOT
+from tests.deploy.image.test_size import NEEDS_MORE
 
 pytestmark = pytest.mark.slow
 
@@ -42,8 +42,8 @@ def compiling(tmp_path_factory):
     code = (
         "import sys; from pipeline import environment; environment.prepare();"
         "from pipeline.config import load_config;"
-        "from pipeline.kubeflow.compile import compile_pipeline;"
-        "from pipeline.kubeflow.document import dump;"
+        "from kubeflow_pipelines.compile.compiler import compile_pipeline;"
+        "from kubeflow_pipelines.compile.document import dump;"
         "spec = compile_pipeline(load_config('conf/kubeflow.yaml'));"
         "open(sys.argv[1], 'w').write(dump(spec))"
     )
@@ -85,7 +85,7 @@ def probed(container, compiled, files):
 def test_every_path_that_a_compiled_pipeline_names_is_in_the_image(probed, compiled):
     assert probed["failed"] == []
     named = probed["named"]
-    assert named["module"] == ["pipeline.kubeflow.entrypoint"]
+    assert named["module"] == ["kubeflow_pipelines.task.entrypoint"]
     assert {"trainer.run_fn.run_fn", "trainer.preprocessing.preprocessing_fn"} == set(
         named["function"]
     )
@@ -125,9 +125,9 @@ def test_the_size_is_what_the_lock_says(files):
 def test_the_command_line_and_the_entry_point_start(container, files):
     done = container.run("tessera", "--help")
     assert done.returncode == 0 and "run" in done.stdout, done.stderr
-    done = container.run("python", "-m", "pipeline.kubeflow.entrypoint")
+    done = container.run("python", "-m", "kubeflow_pipelines.task.entrypoint")
     assert done.returncode == 2, done.stderr
-    assert "usage: python -m pipeline.kubeflow.entrypoint" in done.stderr
+    assert "usage: python -m kubeflow_pipelines.task.entrypoint" in done.stderr
     worker_pool = "apache_beam.runners.worker.worker_pool_main"
     done = container.run("python", "-m", worker_pool, "--help")
     assert done.returncode == 0 and "--service_port" in done.stdout, done.stderr

@@ -7,14 +7,17 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from deploy.image import size as image_size
+from deploy.image.trim import main as trim_main
+from deploy.image.trim import trimmed_by
 from pipeline.doctor.packages import read_lock
-from scripts import image_size
-from scripts.image_trim import main as trim_main
-from scripts.image_trim import trimmed_by
-from tests.image.recipe import ROOT
+from tests.deploy.image.recipe import ROOT
 
 LOCK = ROOT / "requirements.txt"
-PACKAGES = ("core", "tables", "trainer", "components", "pipeline", "serving")
+PACKAGES = (
+    *("core", "input_tables", "trainer", "components", "serving", "pipeline"),
+    *("kubeflow_pipelines", "research", "cli"),
+)
 #: Modules that need more than the image has, and say so to who uses them (conf/beam/dask.yaml).
 NEEDS_MORE = {
     "pipeline.beam.dask_runner": {"dask"},

@@ -6,7 +6,7 @@ import re
 
 from jsonschema import Draft4Validator, FormatChecker
 
-from tests.pipeline.schedule.api_subset import SUBSET
+from tests.kubeflow_pipelines.client.api_subset import SUBSET
 
 DESCRIPTION = json.loads(SUBSET.read_text())
 #: What a server tells beyond the description of its health (backend/src/apiserver/main.go).

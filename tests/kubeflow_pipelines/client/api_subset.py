@@ -4,7 +4,7 @@ Written from the description of tag sdk-2.5.0,
 backend/api/v2beta1/swagger/kfp_api_single_file.swagger.json of
 github.com/kubeflow/pipelines (Apache License 2.0):
 
-    python -m tests.pipeline.schedule.api_subset ORIGINAL
+    python -m tests.kubeflow_pipelines.client.api_subset ORIGINAL
 """
 
 import json

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from pipeline.__main__ import main
-from tests.pipeline.schedule.kfp_stub import KfpStub
+from cli.main import main
+from tests.kubeflow_pipelines.client.kfp_stub import KfpStub
 
 #: What the tests need of a compiled pipeline: its inputs.
 SPEC = {

@@ -14,7 +14,7 @@ import yaml
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from tests.pipeline.schedule import api_rules
+from tests.kubeflow_pipelines.client import api_rules
 
 START = dt.datetime(2024, 7, 1, tzinfo=dt.timezone.utc)
 FINAL = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")

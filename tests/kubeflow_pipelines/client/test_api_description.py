@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.pipeline.schedule import api_rules
-from tests.pipeline.schedule.api_subset import OPERATIONS, ORIGINAL, SUBSET, subset
+from tests.kubeflow_pipelines.client import api_rules
+from tests.kubeflow_pipelines.client.api_subset import OPERATIONS, ORIGINAL, SUBSET, subset
 
 
 def test_the_subset_is_what_the_original_says():

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from components.pusher.push import push
-from pipeline.schedule.backfill import Attempt, backfill
-from pipeline.schedule.errors import DayError
-from pipeline.schedule.records import State
+from kubeflow_pipelines.client.backfill import Attempt, backfill
+from kubeflow_pipelines.client.errors import DayError
+from kubeflow_pipelines.client.records import State
 from tests.components.bundle_fixtures import make_request
 
 DAYS = ["2024-06-01", "2024-06-02", "2024-06-03"]

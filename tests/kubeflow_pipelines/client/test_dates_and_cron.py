@@ -5,8 +5,8 @@ import datetime as dt
 import pytest
 
 from core.errors import ConfigError
-from pipeline.schedule.cron import check_cron
-from pipeline.schedule.dates import day_of_run, days_between, parse_day, scheduled_run_date
+from kubeflow_pipelines.client.cron import check_cron
+from kubeflow_pipelines.client.dates import day_of_run, days_between, parse_day, scheduled_run_date
 
 TODAY = dt.date(2024, 7, 10)
 

@@ -8,8 +8,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from kubeflow_pipelines.package import load_compiled
 from pipeline.config import load_config
-from pipeline.schedule.compiled import load_compiled
 
 IMAGE = "example.org/tessera@sha256:" + "0" * 64
 HOST = "http://ml-pipeline.kubeflow.svc:8888"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.schedule.backend import fills_in_day
+from kubeflow_pipelines.client.backend import fills_in_day
 
 MACRO = "[[ScheduledTime.2006-01-02]]-1d"
 

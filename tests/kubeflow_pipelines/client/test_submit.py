@@ -304,7 +304,7 @@ def test_a_page_instead_of_the_api_is_named(tessera, spec_file, conf_file):
     from werkzeug.serving import make_server
     from werkzeug.wrappers import Response
 
-    from tests.pipeline.schedule.kfp_stub import _Handler
+    from tests.kubeflow_pipelines.client.kfp_stub import _Handler
 
     server = make_server("127.0.0.1", 0, Response("<html>log in</html>"), request_handler=_Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

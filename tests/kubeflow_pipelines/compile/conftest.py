@@ -20,7 +20,7 @@ def kubeflow_config(*overrides):
 
 @pytest.fixture(scope="session")
 def _compiled():
-    from pipeline.kubeflow.compile import compile_pipeline
+    from kubeflow_pipelines.compile.compiler import compile_pipeline
 
     with pytest.MonkeyPatch.context() as patch:
         for name in (*VARIABLES, "KFP_HOST"):

@@ -11,10 +11,10 @@ import yaml
 from kfp.components import load_component_from_text
 
 from core.errors import ConfigError
-from pipeline.kubeflow.compile import compile_pipeline
-from pipeline.kubeflow.document import dump, load
-from pipeline.kubeflow.finalize import container_tasks
-from tests.pipeline.kubeflow.conftest import IMAGE, REPOSITORY, kubeflow_config
+from kubeflow_pipelines.compile.compiler import compile_pipeline
+from kubeflow_pipelines.compile.document import dump, load
+from kubeflow_pipelines.compile.finalize import container_tasks
+from tests.kubeflow_pipelines.compile.conftest import IMAGE, REPOSITORY, kubeflow_config
 
 GOLDEN = Path(__file__).with_name("golden.yaml")
 TASKS = {
@@ -64,7 +64,7 @@ def test_the_same_bytes_in_another_process_whatever_its_hash_seed(documents, tmp
         "import socket, sys\n"
         "def refuse(*a, **k): raise OSError('no network')\n"
         "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
-        "from pipeline.__main__ import main\n"
+        "from cli.main import main\n"
         "main(sys.argv[1:])\n"
     )
     done = subprocess.run(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.kubeflow.lint import MAX_BYTES, MAX_TASK_BYTES, RULES, lint
+from kubeflow_pipelines.compile.lint import MAX_BYTES, MAX_TASK_BYTES, RULES, lint
 
 PLATFORM = ("platforms", "kubernetes", "deploymentSpec", "executors")
 

@@ -3,11 +3,11 @@
 import pytest
 
 from core.errors import ConfigError
-from pipeline.compiled.artifacts import ArtifactStore
-from pipeline.compiled.launcher import retry_pauses, retry_window
-from pipeline.compiled.run import Places, run_spec
+from kubeflow_pipelines.replay.artifacts import ArtifactStore
+from kubeflow_pipelines.replay.launcher import retry_pauses, retry_window
+from kubeflow_pipelines.replay.run import Places, run_spec
+from tests.kubeflow_pipelines.replay.toy import toy_spec
 from tests.object_store import s3, s3_server  # noqa: F401
-from tests.pipeline.compiled.toy import toy_spec
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -8,9 +8,9 @@ import shutil
 import pytest
 
 from core.errors import ConfigError, TesseraError
-from pipeline.compiled.run import Places, run_compiled, run_spec, succeeded_runs
-from pipeline.run_lock import run_lock
-from tests.pipeline.compiled.toy import toy_spec
+from core.lock import run_lock
+from kubeflow_pipelines.replay.run import Places, run_compiled, run_spec, succeeded_runs
+from tests.kubeflow_pipelines.replay.toy import toy_spec
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb2
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as utils
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as run_executor
 
-from pipeline.kubeflow import entrypoint, fixes
-from pipeline.kubeflow.invocation import prepare, restored
-from pipeline.kubeflow.markers import remove_directory_markers
-from pipeline.kubeflow.shared import on_shared_volume
-from pipeline.kubeflow.uris import launcher_root, local_path, replace_prefix
+from kubeflow_pipelines.task import entrypoint, fixes
+from kubeflow_pipelines.task.invocation import prepare, restored
+from kubeflow_pipelines.task.markers import remove_directory_markers
+from kubeflow_pipelines.task.shared import on_shared_volume
+from kubeflow_pipelines.task.uris import launcher_root, local_path, replace_prefix
 from tests.object_store import s3, s3_server  # noqa: F401
 
 MODEL = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
@@ -203,7 +203,7 @@ def run_schema(tmp_path, text="", **env):
     schema = {"instanceSchema": "title: tfx.Schema\ntype: object\n"}
     done = subprocess.run(
         [
-            sys.executable, "-m", "pipeline.kubeflow.entrypoint",
+            sys.executable, "-m", "kubeflow_pipelines.task.entrypoint",
             "--executor_class_path", "components.curated_schema.executor.Executor",
             "--json_serialized_invocation_args",
             call(
@@ -282,7 +282,7 @@ def test_a_task_sees_the_accelerators_that_it_was_given(tmp_path, monkeypatch):
     script = (
         "import os, runpy, sys\n"
         "sys.argv = ['entrypoint']\n"
-        "try: runpy.run_module('pipeline.kubeflow.entrypoint', run_name='__main__')\n"
+        "try: runpy.run_module('kubeflow_pipelines.task.entrypoint', run_name='__main__')\n"
         "except BaseException: pass\n"
     )
     ask = "import os; os._exit = lambda code: print(os.environ.get('CUDA_VISIBLE_DEVICES'))\n"
@@ -304,7 +304,7 @@ def test_wrong_configuration_is_exit_code_2_and_one_line_without_secrets(tmp_pat
 
 def test_without_arguments_it_says_what_it_wants():
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.kubeflow.entrypoint"],
+        [sys.executable, "-m", "kubeflow_pipelines.task.entrypoint"],
         capture_output=True,
         text=True,
         check=False,
@@ -318,7 +318,7 @@ def test_an_abort_in_a_destructor_does_not_turn_success_into_failure():
     script = (
         "import atexit, os, sys\n"
         "atexit.register(os.abort)\n"
-        "from pipeline.kubeflow.entrypoint import leave\n"
+        "from kubeflow_pipelines.task.entrypoint import leave\n"
         "sys.stdout.write('done')\n"
         "{}\n"
     )

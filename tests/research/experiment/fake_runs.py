@@ -10,8 +10,8 @@ from components.evaluator.examples import read_eval_examples
 from components.evaluator.items import Items
 from core.files import write_json
 from pipeline.config import RunConfig
-from pipeline.experiment.config import DatasetConfig, ExperimentConfig
-from pipeline.experiment.jobs import DatasetRuns
+from research.experiment.config import DatasetConfig, ExperimentConfig
+from research.experiment.jobs import DatasetRuns
 from tests.components.raw_examples import example, write_split
 from trainer import features
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.experiment.bootstrap import UserResamples
+from research.experiment.bootstrap import UserResamples
 
 ALL = "all"
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from core.errors import ConfigError
-from pipeline.experiment.config import load_experiment, row_parts, select
-from tests.pipeline.experiment.experiment_yaml import write_experiment
+from research.experiment.config import load_experiment, row_parts, select
+from tests.research.experiment.experiment_yaml import write_experiment
 
 
 def load(folder, run=None, overrides=(), **changes):
@@ -135,7 +135,7 @@ def test_a_union_exists_only_where_all_its_parts_do(tmp_path):
 def test_a_wrong_configuration_is_refused_without_tensorflow(tmp_path):
     path = write_experiment(tmp_path, baseline="nobody")
     script = (
-        "import sys\nfrom pipeline.__main__ import main\n"
+        "import sys\nfrom cli.main import main\n"
         "try: main(['experiment', '--conf', sys.argv[1]])\n"
         "except SystemExit as ended: print(ended.code, 'tensorflow' in sys.modules)"
     )

@@ -6,11 +6,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from cli.experiment import experiment as command
 from core.errors import ConfigError, TesseraError
-from pipeline.commands.experiment import experiment as command
-from pipeline.experiment import cost
-from pipeline.experiment.config import load_experiment
-from pipeline.experiment.cost_config import CostConfig, CostPoint
+from research.experiment import cost
+from research.experiment.config import load_experiment
+from research.experiment.cost_config import CostConfig, CostPoint
 
 TINY = {
     "models": ["two_tower", "dcm"],

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.experiment import cost_worker
-from pipeline.experiment.cost import FIGURES
-from pipeline.experiment.cost_config import CostConfig, CostPoint
+from research.experiment import cost_worker
+from research.experiment.cost import FIGURES
+from research.experiment.cost_config import CostConfig, CostPoint
 
 POINT = CostPoint(
     history_length=6, num_interests=2, items=300, batch_size=8, embedding_dim=8, negatives=16

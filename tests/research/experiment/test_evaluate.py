@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from pipeline.experiment.evaluate import percentiles_ms
+from research.experiment.evaluate import percentiles_ms
 
 
 def test_only_calls_after_the_warm_up_are_timed_and_every_request_is_used():

@@ -2,11 +2,11 @@
 
 import pytest
 
-from pipeline.experiment.config import load_experiment
-from pipeline.experiment.digests import source_digest
-from pipeline.experiment.jobs import Job, plan
-from pipeline.experiment.prepare import Prepared
-from tests.pipeline.experiment.experiment_yaml import write_experiment
+from research.experiment.config import load_experiment
+from research.experiment.digests import source_digest
+from research.experiment.jobs import Job, plan
+from research.experiment.prepare import Prepared
+from tests.research.experiment.experiment_yaml import write_experiment
 
 PREPARED = Prepared("/e", "/t", "/g", "content")
 

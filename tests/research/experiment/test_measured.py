@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.experiment.measured import history_topics, measure_run, measure_union, slot_figures
-from pipeline.experiment.population import make_population
-from pipeline.experiment.reference import Reference
-from pipeline.experiment.slices import population_slices
-from tests.pipeline.experiment.fake_runs import fake_config, fake_dataset
+from research.experiment.measured import history_topics, measure_run, measure_union, slot_figures
+from research.experiment.population import make_population
+from research.experiment.reference import Reference
+from research.experiment.slices import population_slices
+from tests.research.experiment.fake_runs import fake_config, fake_dataset
 
 
 @pytest.fixture

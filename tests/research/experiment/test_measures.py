@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.metrics import normalized_mutual_info_score
 
-from pipeline.experiment import measures
-from pipeline.experiment.measures import Lists
+from research.experiment import measures
+from research.experiment.measures import Lists
 
 ITEMS, TOPICS = 12, 5
 CARRIED = [{n % TOPICS, (n // 2) % TOPICS} if n % 5 else set() for n in range(ITEMS)]

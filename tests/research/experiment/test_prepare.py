@@ -5,10 +5,10 @@ import os
 import pytest
 
 from core.errors import ConfigError
-from pipeline.experiment.config import load_experiment
-from pipeline.experiment.prepare import find_prepared, fingerprint, make_tables, prepare
-from tables.generate.config import GeneratorConfig
-from tests.pipeline.experiment.experiment_yaml import write_experiment
+from input_tables.generate.config import GeneratorConfig
+from research.experiment.config import load_experiment
+from research.experiment.prepare import find_prepared, fingerprint, make_tables, prepare
+from tests.research.experiment.experiment_yaml import write_experiment
 
 SMALL = {"users": 5, "items": 12, "topics": 4, "days": 3, "engagements": 20}
 
@@ -62,7 +62,7 @@ class Nodes:
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    from pipeline import local_runner
+    from pipeline.local import runner as local_runner
 
     nodes = Nodes(tmp_path)
     monkeypatch.setattr(local_runner, "run_data_local", nodes)

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from pipeline.experiment import glossary
-from pipeline.experiment.report import markdown, page, used_columns, write_report
-from pipeline.experiment.report_tables import cost_tables, dataset_tables
-from pipeline.experiment.rows import build_results
-from tests.pipeline.experiment.fake_runs import fake_config, fake_dataset
+from research.experiment import glossary
+from research.experiment.report import markdown, page, used_columns, write_report
+from research.experiment.report_tables import cost_tables, dataset_tables
+from research.experiment.rows import build_results
 from tests.pipeline.test_report import Page
+from tests.research.experiment.fake_runs import fake_config, fake_dataset
 
 POINTS = [
     {"model": model, "axis": axis, "value": value, "step_ms": cost * value, "retrieve_p50_ms": 2.0}

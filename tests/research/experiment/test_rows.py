@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline.experiment.rows import build_results, stat
-from tests.pipeline.experiment.fake_runs import EXAMPLES, ITEMS, fake_config, fake_dataset
+from research.experiment.rows import build_results, stat
+from tests.research.experiment.fake_runs import EXAMPLES, ITEMS, fake_config, fake_dataset
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_slot_and_cost_figures_belong_to_the_models_own_row(world):
 def test_floors_are_kept_and_read_again(world, monkeypatch):
     config, runs, results = world
     monkeypatch.setattr(
-        "pipeline.experiment.reference.read_training_log", lambda *_: pytest.fail("computed again")
+        "research.experiment.reference.read_training_log", lambda *_: pytest.fail("computed again")
     )
     again = build_results(config, [runs])
     assert again["datasets"] == results["datasets"]

@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.experiment.run import config_digest, machine
+from research.experiment.run import config_digest, machine
 from tests.e2e.conftest import REPOSITORY, tessera
-from tests.pipeline.experiment.experiment_yaml import write_experiment
+from tests.research.experiment.experiment_yaml import write_experiment
 
 GENERATE = {"users": 120, "items": 150, "topics": 8, "days": 20, "engagements": 3000, "seed": 3}
 CHANGES = {
@@ -139,7 +139,7 @@ def test_a_new_variant_asks_the_trained_models_without_training_them(world):
 
 
 def test_the_digest_of_an_experiment_is_the_same_wherever_its_files_are(tmp_path):
-    from pipeline.experiment.config import load_experiment
+    from research.experiment.config import load_experiment
 
     digests = []
     for name in "ab":

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from pipeline.experiment.population import Population, make_population, primary_topics
-from pipeline.experiment.slices import (
+from research.experiment.population import Population, make_population, primary_topics
+from research.experiment.slices import (
     history_ranges,
     history_terciles,
     interest_masks,
     interest_rank,
     population_slices,
 )
-from tests.pipeline.experiment.fake_runs import fake_config, fake_dataset
+from tests.research.experiment.fake_runs import fake_config, fake_dataset
 
 TOPICS = 4
 

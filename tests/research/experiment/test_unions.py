@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.experiment.unions import part_overlap, union
+from research.experiment.unions import part_overlap, union
 
 N = 8
 

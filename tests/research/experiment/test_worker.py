@@ -14,13 +14,13 @@ import pytest
 from components.evaluator.examples import EvalExamples
 from core.errors import TesseraError
 from core.progress import set_reporter
-from pipeline.experiment.asking import asked_examples
-from pipeline.experiment.config import load_experiment
-from pipeline.experiment.jobs import plan
-from pipeline.experiment.prepare import Prepared
-from pipeline.experiment.process import run_worker
-from pipeline.experiment.worker import PipeReporter, peak_mb
-from tests.pipeline.experiment.experiment_yaml import write_experiment
+from research.experiment.asking import asked_examples
+from research.experiment.config import load_experiment
+from research.experiment.jobs import plan
+from research.experiment.prepare import Prepared
+from research.experiment.process import run_worker
+from research.experiment.worker import PipeReporter, peak_mb
+from tests.research.experiment.experiment_yaml import write_experiment
 
 
 def lines(*texts):
@@ -72,7 +72,7 @@ def test_nobody_listening_does_not_stop_the_work():
 
 def test_peak_memory_is_that_of_this_process_not_of_its_parent():
     ballast = np.ones(40_000_000)
-    script = "from pipeline.experiment.worker import peak_mb; print(peak_mb())"
+    script = "from research.experiment.worker import peak_mb; print(peak_mb())"
     child = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert peak_mb() > ballast.nbytes / 2**20
     assert 1 < float(child.stdout) < 200
@@ -80,7 +80,7 @@ def test_peak_memory_is_that_of_this_process_not_of_its_parent():
 
 def test_a_worker_ends_when_its_parent_is_gone():
     script = (
-        "import time\nfrom pipeline.experiment.worker import _stop_with_the_parent\n"
+        "import time\nfrom research.experiment.worker import _stop_with_the_parent\n"
         "_stop_with_the_parent()\nprint('ready', flush=True)\ntime.sleep(60)"
     )
     worker = subprocess.Popen(

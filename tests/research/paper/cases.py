@@ -1,6 +1,6 @@
 """Results for every claim under which it holds, and under which it does not."""
 
-from tests.pipeline.paper.sample import dataset, experiment, row, stat
+from tests.research.paper.sample import dataset, experiment, row, stat
 
 UP, DOWN = (0.01, 0.03), (-0.03, -0.01)
 HEAD, TORSO, TAIL = (("interest", rank) for rank in ("head", "torso", "tail"))

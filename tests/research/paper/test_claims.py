@@ -1,9 +1,9 @@
 import pytest
 
-from pipeline.paper.page import CLAIMS
-from pipeline.paper.results import Published
-from pipeline.paper.verdicts import FAILS, HOLDS, OPEN, decide
-from tests.pipeline.paper import cases
+from research.paper.page import CLAIMS
+from research.paper.results import Published
+from research.paper.verdicts import FAILS, HOLDS, OPEN, decide
+from tests.research.paper import cases
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 IDS = [f"H{number}" for number in range(1, 24)]

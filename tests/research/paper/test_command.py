@@ -3,9 +3,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from pipeline.commands.paper import paper
-from pipeline.paper.results import DataError
-from tests.pipeline.paper import cases
+from cli.paper import paper
+from research.paper.results import DataError
+from tests.research.paper import cases
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from pipeline.experiment.rows import build_results
-from pipeline.paper.page import CLAIMS, render
-from pipeline.paper.results import read_published
-from pipeline.paper.verdicts import decide
-from tests.pipeline.experiment.fake_runs import fake_config, fake_dataset
+from research.experiment.rows import build_results
+from research.paper.page import CLAIMS, render
+from research.paper.results import read_published
+from research.paper.verdicts import decide
+from tests.research.experiment.fake_runs import fake_config, fake_dataset
 
 UNIONS = {
     "dcm+cr_80_20": {"parts": ["dcm", "cr"], "shares": [0.8, 0.2]},

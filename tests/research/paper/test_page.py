@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.paper.future import QUESTIONS, answers
-from pipeline.paper.page import CLAIMS, EXPERIMENTS, render
-from pipeline.paper.results import Published, read_published
-from pipeline.paper.tables import TABLES, beside_ours
-from tests.pipeline.paper import cases
-from tests.pipeline.paper.sample import dataset, experiment, row
+from research.paper.future import QUESTIONS, answers
+from research.paper.page import CLAIMS, EXPERIMENTS, render
+from research.paper.results import Published, read_published
+from research.paper.tables import TABLES, beside_ours
+from tests.research.paper import cases
+from tests.research.paper.sample import dataset, experiment, row
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 

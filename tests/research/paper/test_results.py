@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import DataError
-from pipeline.paper.results import Interval, MissingResultError, independent, read_published
-from tests.pipeline.paper.sample import dataset, experiment, row
+from research.paper.results import Interval, MissingResultError, independent, read_published
+from tests.research.paper.sample import dataset, experiment, row
 
 
 def publish(folder, **experiments):

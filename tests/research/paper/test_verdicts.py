@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.paper.extractors import majority
-from pipeline.paper.results import Interval, Stat
-from pipeline.paper.verdicts import (
+from research.paper.extractors import majority
+from research.paper.results import Interval, Stat
+from research.paper.verdicts import (
     FAILS,
     HOLDS,
     OPEN,

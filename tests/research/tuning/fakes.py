@@ -4,8 +4,8 @@ import math
 
 import optuna
 
-from pipeline.tuning.config import Parameter, TuningConfig
-from pipeline.tuning.study import ModelStudy
+from research.tuning.config import Parameter, TuningConfig
+from research.tuning.study import ModelStudy
 
 CURRENT = {"trainer.learning_rate": 0.003, "model.history_dropout": 0.3}
 SPACE = {

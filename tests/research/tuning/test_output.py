@@ -2,10 +2,10 @@ import yaml
 from rich.console import Console
 
 from pipeline.config import load_config
-from pipeline.experiment.config import ExperimentConfig, ModelEntry
-from pipeline.tuning.output import result_table, set_options, write_overlays
-from pipeline.tuning.search import run_search
-from tests.pipeline.tuning.fakes import FakeTraining, study_in
+from research.experiment.config import ExperimentConfig, ModelEntry
+from research.tuning.output import result_table, set_options, write_overlays
+from research.tuning.search import run_search
+from tests.research.tuning.fakes import FakeTraining, study_in
 
 
 def found(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.tuning.search import budget_in_words, result_json, run_search
-from tests.pipeline.tuning.fakes import FakeTraining, Killed, study_in
+from research.tuning.search import budget_in_words, result_json, run_search
+from tests.research.tuning.fakes import FakeTraining, Killed, study_in
 
 MODELS = ("two_tower", "dcm", "mind")
 

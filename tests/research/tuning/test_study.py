@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 
 from core.errors import TrainingError
-from pipeline.tuning.config import Parameter
-from pipeline.tuning.study import study_name
-from tests.pipeline.tuning.fakes import (
+from research.tuning.config import Parameter
+from research.tuning.study import study_name
+from tests.research.tuning.fakes import (
     CURRENT,
     SPACE,
     TUNING,

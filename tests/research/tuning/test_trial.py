@@ -11,7 +11,7 @@ from trainer.callbacks import TensorBoardLog
 
 
 def test_epochs_are_read_while_the_training_writes_them(tmp_path):
-    from pipeline.tuning.trial import EpochWatcher
+    from research.tuning.trial import EpochWatcher
 
     log_dir, out = tmp_path / "log", tmp_path / "epochs.json"
     log_dir.mkdir()
@@ -27,7 +27,7 @@ def test_epochs_are_read_while_the_training_writes_them(tmp_path):
 
 
 def test_a_resumed_training_adds_to_the_epochs_of_the_one_before(tmp_path):
-    from pipeline.tuning.trial import EpochWatcher
+    from research.tuning.trial import EpochWatcher
 
     log_dir = tmp_path / "log"
     log_dir.mkdir()
@@ -43,7 +43,7 @@ ORPHAN = """
 import os, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", '''
 import pathlib, sys, time
-from pipeline.tuning.trial import EpochWatcher
+from research.tuning.trial import EpochWatcher
 folder = pathlib.Path(sys.argv[1])
 EpochWatcher(folder, 50, folder / "epochs.json").start()
 print("ready", flush=True)

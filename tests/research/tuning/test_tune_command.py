@@ -3,9 +3,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from cli.tune import tune
 from core.errors import ConfigError, DataError
-from pipeline.commands.tune import tune
-from tables.generate import GeneratorConfig, write_generated
+from input_tables.generate import GeneratorConfig, write_generated
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import pytest
 
 from core.errors import ConfigError
 from pipeline.config import load_config
-from pipeline.tuning.config import (
+from research.tuning.config import (
     TuningConfig,
     checked_space,
     current_settings,

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from core.errors import TrainingError
-from pipeline.tuning.worker import TrialRunner
+from research.tuning.worker import TrialRunner
 
 SCRIPT = """
 import json, os, pathlib, signal, sys, time

@@ -1,0 +1,1 @@
+"""What a deployment needs: the image and files for TensorFlow Serving, Docker and Kubernetes."""

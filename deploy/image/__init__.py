@@ -1,0 +1,1 @@
+"""The pipeline image: its size and what is left out."""

@@ -1,0 +1,1 @@
+"""The short pipeline: a new item table over the published model."""

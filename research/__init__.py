@@ -1,0 +1,1 @@
+"""Research tooling: experiments, tuning and the verdicts on the paper."""

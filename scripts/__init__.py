@@ -1,1 +1,0 @@
-"""Tools of the repository that are not part of the product."""
