@@ -27,7 +27,7 @@ setup(
     package_data={
         "schemas": ["*.pbtxt", "*.md"],
         "pipeline": ["report/*.j2", "report/*.css"],
-        "research": ["experiment/*.j2"],
+        "research": ["experiment/*.j2", "results/*.json", "results/*.md"],
         "serving": ["page/static/*"],
     },
     entry_points={"console_scripts": ["tessera = cli.main:main"]},

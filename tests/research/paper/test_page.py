@@ -14,7 +14,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def test_the_page_of_this_repository_says_what_its_results_give():
-    expected = render(read_published(DOCS / "experiments"))
+    expected = render(read_published(DOCS.parent / "research" / "results"))
     words = "run: tessera paper"
     assert (DOCS / "paper.md").read_text(encoding="utf-8") == expected, words
 
