@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("core", "tables", "trainer", "components", "serving", "pipeline")
+PACKAGES = (
+    *("core", "input_tables", "trainer", "components", "serving", "pipeline"),
+    *("kubeflow_pipelines", "research", "cli"),
+)
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
