@@ -12,34 +12,39 @@ import click
 from core.errors import TesseraError
 from pipeline import environment
 
-#: command -> (module, attribute, one-line help); modules load when they are called.
-_COMMANDS = {
-    "run": ("cli.run", "run", "Run the whole pipeline on this machine."),
-    "compile": (
-        "cli.compile",
-        "compile_command",
-        "Compile the pipeline for Kubeflow.",
-    ),
-    "experiment": (
-        "cli.experiment",
-        "experiment",
-        "Train and compare many models on equal data.",
-    ),
-    "paper": ("cli.paper", "paper", "Judge the paper by published results."),
-    "recommend": ("cli.recommend", "recommend", "Ask a pushed bundle."),
-    "serve": ("cli.serve", "serve", "Serve a pushed model on this machine."),
-    "data": ("cli.data", "data", "Generate, import and check input tables."),
-    "schema": ("cli.schema", "schema", "Propose a schema from examples."),
-    "submit": ("cli.submit", "submit", "Start a run on Kubeflow Pipelines."),
-    "schedule": ("cli.schedule", "schedule", "Run on Kubeflow every day."),
-    "backfill": ("cli.backfill", "backfill", "Run the past days that are missing."),
-    "runs": ("cli.runs", "runs", "List the pipeline's runs on Kubeflow."),
-    "versions": ("cli.versions", "versions", "List and pin pushed versions."),
-    "promote": ("cli.promote", "promote", "Choose what is served, by labels."),
-    "rollback": ("cli.rollback", "rollback", "Serve an earlier version."),
-    "tune": ("cli.tune", "tune", "Search settings, the same way for each model."),
-    "doctor": ("cli.doctor", "doctor", "Tell what is wrong with this machine."),
+#: section -> command -> (module, attribute, one-line help); modules load when they are called.
+_SECTIONS = {
+    "Run": {
+        "init": ("cli.init", "init", "Write a commented configuration."),
+        "run": ("cli.run", "run", "Run the whole pipeline on this machine."),
+        "recommend": ("cli.recommend", "recommend", "Ask a pushed bundle."),
+        "doctor": ("cli.doctor", "doctor", "Tell what is wrong with this machine."),
+        "completion": ("cli.completion", "completion", "Complete commands in your shell."),
+    },
+    "Data": {
+        "data": ("cli.data", "data", "Generate, import and check input tables."),
+        "schema": ("cli.schema", "schema", "Propose a schema from examples."),
+    },
+    "Serve": {
+        "serve": ("cli.serve", "serve", "Serve a pushed model on this machine."),
+        "versions": ("cli.versions", "versions", "List and pin pushed versions."),
+        "promote": ("cli.promote", "promote", "Choose what is served, by labels."),
+        "rollback": ("cli.rollback", "rollback", "Serve an earlier version."),
+    },
+    "Kubeflow": {
+        "compile": ("cli.compile", "compile_command", "Compile the pipeline for Kubeflow."),
+        "submit": ("cli.submit", "submit", "Start a run on Kubeflow Pipelines."),
+        "schedule": ("cli.schedule", "schedule", "Run on Kubeflow every day."),
+        "backfill": ("cli.backfill", "backfill", "Run the past days that are missing."),
+        "runs": ("cli.runs", "runs", "List the pipeline's runs on Kubeflow."),
+    },
+    "Research": {
+        "experiment": ("cli.experiment", "experiment", "Train and compare many models."),
+        "tune": ("cli.tune", "tune", "Search settings, the same way for each model."),
+        "paper": ("cli.paper", "paper", "Judge the paper by published results."),
+    },
 }
+_COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
 
 
 class _LazyGroup(click.Group):
@@ -56,8 +61,11 @@ class _LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry[2]) for name, entry in _COMMANDS.items()])
+        # One width for all sections, so that their texts stand in one column.
+        width = max(map(len, _COMMANDS))
+        for title, section in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), e[2]) for name, e in section.items()])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
