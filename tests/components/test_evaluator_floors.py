@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.evaluator import floors as floors_module
@@ -25,7 +25,6 @@ _HISTORY = st.lists(st.sampled_from([*IDS, "gone"]), max_size=4)
 _EVENT = st.tuples(st.sampled_from("abcd"), st.sampled_from([*IDS, "gone"]), _HISTORY)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(_EVENT, min_size=1, max_size=25),
     st.lists(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config import ExampleGenConfig, SplitConfig
@@ -175,7 +175,6 @@ RULES = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(EVENTS, FOLLOWS, ITEMS, RULES, st.integers(1, 50), st.sampled_from([2, 200_000]))
 def test_equals_the_naive_join(
     events: list[Event],
@@ -188,7 +187,6 @@ def test_equals_the_naive_join(
     check(events, follows, items, rules, portion=portion, bucket_rows=bucket_rows)
 
 
-@settings(max_examples=100, deadline=None)
 @given(EVENTS, FOLLOWS, ITEMS, RULES)
 def test_nothing_at_or_after_the_target_is_visible(
     events: list[Event], follows: list[Follow], items: dict[str, list[str]], rules: Rules
@@ -207,7 +205,6 @@ def test_nothing_at_or_after_the_target_is_visible(
             )
 
 
-@settings(max_examples=50, deadline=None)
 @given(EVENTS, FOLLOWS, ITEMS, RULES, st.randoms(use_true_random=False))
 def test_row_order_changes_nothing(
     events: list[Event],

@@ -9,7 +9,7 @@ import signal
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.bundle import mirrored, pushed_spans, read_pins
@@ -241,7 +241,6 @@ def test_concurrent_pushers_get_a_folder_each(tmp_path, s3):  # noqa: F811
                 assert value.endswith(f"-{content}".encode())
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(2, 6), st.integers(0, 40))
 def test_a_number_is_claimed_once(pushers, last):
     url = memory_url()

@@ -8,7 +8,7 @@ import tempfile
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config import IndexConfig, ServingValidatorConfig
@@ -151,7 +151,6 @@ def rows_on_disk(tmp_path_factory):
     return folder
 
 
-@settings(max_examples=25, deadline=None)
 @given(count=st.integers(1, 70), seed=st.integers(0, 2**32 - 1))
 def test_a_sample_is_in_order_without_repeats_and_the_same_for_a_seed(rows_on_disk, count, seed):
     split, table = sample.sample_requests(str(rows_on_disk), count, seed)

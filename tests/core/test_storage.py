@@ -90,7 +90,6 @@ def test_files_go_up_and_come_down_unchanged(s3, tmp_path):  # noqa: F811
 NAMES = st.text("abc-=_ é%+", min_size=1, max_size=6).filter(lambda n: n.strip() == n)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(NAMES, st.binary(max_size=20), max_size=4))
 def test_memory_holds_what_was_written(files):
     store = memory()
@@ -102,7 +101,7 @@ def test_memory_holds_what_was_written(files):
         assert store.create(f"x/{name}", b"another one's content") is False
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(NAMES, st.binary(max_size=20))
 def test_s3_holds_what_was_written(s3, name, content):  # noqa: F811
     url = s3.fresh()

@@ -191,11 +191,7 @@ def fitting(tree: dict[str, Any]) -> dict[str, Any]:
 
 TREES = models(RunConfig)
 LEGAL = TREES.map(fitting)
-SLOW = settings(
-    deadline=None,
-    max_examples=100,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -35,7 +35,6 @@ def vectors(count: int, dim: int = 8) -> np.ndarray:
     return unit(np.random.default_rng(count).normal(size=(count, dim)))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     ids=st.lists(st.sampled_from([b"a", b"b", b"c", b""]), max_size=4),
     bad=st.sampled_from([None, np.nan, np.inf, -np.inf, 0.0]),
@@ -110,7 +109,6 @@ _CANDIDATES = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
 @given(slots=st.lists(_CANDIDATES, min_size=1, max_size=4), n=st.integers(1, 8))
 @pytest.mark.parametrize("rule", ["round_robin", "score"])
 def test_68_69_merged_lists_are_distinct_stable_and_grow_with_n(rule, slots, n):

@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
@@ -19,9 +19,6 @@ from serving.server.process import ModelServer
 from serving.server.source import OneBundle
 from tests.serving import bundles
 
-FUZZ = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 GOOD = UserRequest(1000, ["a1", "a2"], [9, 8], ["like", "like"], ["t1"], "u")
 #: What an error may be: never INTERNAL, which would be a mistake of ours.
 REFUSALS = {
@@ -116,7 +113,6 @@ OPTIONS = ["user_id", "num_results", "use_implicit", "use_explicit", "examples",
 SIGNATURES = ["", "retrieve", "retrieve_examples", "embed_user", "embed_items", "nope", "\x00"]
 
 
-@FUZZ
 @given(
     st.dictionaries(st.sampled_from(NAMES + OPTIONS), tensors(), max_size=4),
     st.sets(st.sampled_from(NAMES), max_size=1),
@@ -130,7 +126,6 @@ def test_67_inputs_of_any_type_and_shape_over_grpc(served, changed, left_out, si
     check_alive(served)
 
 
-@FUZZ
 @given(st.binary(max_size=200), st.integers(0, 400), st.booleans())
 def test_67_bytes_that_are_no_request_over_grpc(served, noise, place, random):
     message = request(good_inputs()).SerializeToString()
@@ -159,7 +154,6 @@ JSON = st.recursive(
 )
 
 
-@FUZZ
 @given(st.sampled_from([*NAMES, *OPTIONS, ""]), JSON, st.booleans(), st.sampled_from(SIGNATURES))
 def test_67_any_json_over_rest(served, name, value, rows, signature):
     row = {
@@ -176,7 +170,6 @@ def test_67_any_json_over_rest(served, name, value, rows, signature):
     check_alive(served)
 
 
-@FUZZ
 @given(st.binary(max_size=60), st.text(max_size=20))
 def test_67_bytes_that_are_no_json_over_rest(served, body, word):
     assert post(served[0], body)[0] == 400

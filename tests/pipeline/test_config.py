@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
@@ -156,7 +156,6 @@ def test_refused_before_tensorflow_is_imported(conf):
         },
     )
 )
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 def test_yaml_round_trip_is_the_same_object(tmp_path_factory, tree):
     config = RunConfig.model_validate(tree)
     path = tmp_path_factory.mktemp("c") / "c.yaml"
@@ -173,7 +172,6 @@ def test_yaml_round_trip_is_the_same_object(tmp_path_factory, tree):
     ),
     st.sampled_from(["data", "model", "trainer", "evaluator", "zzz"]),
 )
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_any_tree_gives_a_configuration_or_a_config_error(tmp_path_factory, value, key):
     path = tmp_path_factory.mktemp("c") / "c.yaml"
     path.write_text(yaml.safe_dump({"data": {"root": "/t"}, key: value}))

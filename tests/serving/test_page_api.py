@@ -304,7 +304,7 @@ bodies = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(bodies)
 def test_whatever_is_asked_is_answered_or_refused(client, body):
     answer = client.post("/api/recommend", json=body)

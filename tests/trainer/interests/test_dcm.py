@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -40,7 +40,6 @@ histories = st.tuples(
     hnp.arrays(bool, st.tuples(st.integers(1, 4), st.integers(1, 9))),
     st.integers(1, 5),
 )
-few = settings(max_examples=25, deadline=None)
 
 
 def numpy_farthest(points, valid, count):
@@ -56,7 +55,6 @@ def numpy_farthest(points, valid, count):
     return picks
 
 
-@few
 @given(histories)
 def test_first_centroids_are_the_farthest_valid_items(case):
     seed, valid, count = case
@@ -68,7 +66,6 @@ def test_first_centroids_are_the_farthest_valid_items(case):
         assert chosen.numpy()[user].sum() == min(count, valid[user].sum())
 
 
-@few
 @given(histories)
 def test_each_valid_item_feeds_one_cluster_and_nothing_else_does(case):
     seed, valid, slots = case
@@ -80,7 +77,6 @@ def test_each_valid_item_feeds_one_cluster_and_nothing_else_does(case):
     assert ((mass > 0) == slot_valid).all()
 
 
-@few
 @given(histories, st.integers(1, 5))
 def test_padding_changes_nothing(case, padding):
     seed, valid, slots = case
@@ -94,7 +90,6 @@ def test_padding_changes_nothing(case, padding):
     np.testing.assert_array_equal(plain[3], longer[3][:, : valid.shape[1]])
 
 
-@few
 @given(st.integers(0, 10_000), st.integers(2, 8), st.integers(1, 5))
 def test_order_after_the_first_item_does_not_matter(seed, length, slots):
     vectors = unit(seed, 1, length)
@@ -121,7 +116,6 @@ def numpy_dcm(points, valid, slots, iterations):
     return centroids, weights.sum(1)
 
 
-@few
 @given(st.integers(0, 10_000), st.integers(1, 8), st.integers(1, 4), st.integers(1, 4))
 def test_routing_is_the_papers(seed, length, slots, iterations):
     vectors = unit(seed, 1, length)
@@ -173,7 +167,6 @@ def test_gradients_run_through_the_last_iteration_only():
     assert not gradient[~in_first].any()
 
 
-@few
 @given(hnp.arrays(np.float32, (3, DIM), elements=st.floats(-50, 50, width=32)))
 def test_squash_is_shorter_than_one_and_keeps_the_direction(vectors):
     found = squash(tf.constant(vectors)).numpy()

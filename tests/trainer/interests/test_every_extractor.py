@@ -48,7 +48,6 @@ def test_every_model_name_has_its_extractor():
 
 
 @every
-@h.few
 @given(case=h.cases, padding=st.integers(1, 5))
 def test_padding_changes_nothing(extractors, kind, case, padding):
     longer = h.extract(extractors[kind], h.padded(case, padding))
@@ -57,7 +56,6 @@ def test_padding_changes_nothing(extractors, kind, case, padding):
 
 
 @every
-@h.few
 @given(case=h.cases)
 def test_users_do_not_know_each_other(extractors, kind, case):
     together = h.extract(extractors[kind], case)
@@ -67,7 +65,6 @@ def test_users_do_not_know_each_other(extractors, kind, case):
 
 
 @every
-@h.few
 @given(case=h.cases)
 def test_invalid_items_change_nothing(extractors, kind, case):
     where = case.valid[:, :, np.newaxis]
@@ -81,7 +78,6 @@ def test_invalid_items_change_nothing(extractors, kind, case):
 
 
 @every
-@h.few
 @given(case=h.cases)
 def test_slots_are_unit_vectors_with_mass_and_items_feed_valid_ones(extractors, kind, case):
     found = h.extract(extractors[kind], case)
@@ -101,7 +97,6 @@ def test_slots_are_unit_vectors_with_mass_and_items_feed_valid_ones(extractors, 
 
 
 @pytest.mark.parametrize("kind", sorted(set(ALL) - ORDERED))
-@h.few
 @given(seed=st.integers(0, 10_000), length=st.integers(2, 9))
 def test_the_order_of_older_items_does_not_matter(extractors, kind, seed, length):
     """Distinct items; the most recent one stays, for VA-FPI starts from it.

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.retrieval import oracles
@@ -76,7 +76,6 @@ def expected(kind, rows, scores, budgets, n):
 
 
 @pytest.mark.parametrize("kind", ["round_robin", "score"])
-@settings(max_examples=200, deadline=None)
 @given(batch=batches(), n=st.sampled_from([1, 3, 7]))
 def test_merge_equals_the_plain_python_merge(kind, batch, n):
     rows, scores, budgets = batch
@@ -94,7 +93,6 @@ def test_merge_equals_the_plain_python_merge(kind, batch, n):
 
 
 @pytest.mark.parametrize("kind", ["round_robin", "score"])
-@settings(max_examples=100, deadline=None)
 @given(batch=batches())
 def test_merged_items_are_distinct_known_and_monotone_in_k(kind, batch):
     rows, scores, budgets = batch
@@ -109,7 +107,6 @@ def test_merged_items_are_distinct_known_and_monotone_in_k(kind, batch):
         assert items[: int(small.count[user])] == small.row[user].numpy().tolist()[: len(items[:3])]
 
 
-@settings(max_examples=100, deadline=None)
 @given(batch=batches())
 def test_no_slot_exceeds_its_budget_before_all_budgets_are_used(batch):
     rows, scores, budgets = batch
