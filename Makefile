@@ -1,10 +1,14 @@
-# Every target sets up what it needs: a fresh clone and Python 3.10 are enough.
+# Every target sets up what it needs: a fresh clone is enough.
 SHELL := /bin/bash
-PYTHON ?= python3.10
+# Empty: the machine's python3.10, or else the one that uv fetches.
+PYTHON ?=
 VENV ?= .venv
 PEER_PYTHON ?= python3.11
 PEER_VENV ?= .venv-peers
 BIN := $(VENV)/bin
+WORKERS ?= 2
+# The order is that of tests/conftest.py: what takes longest first.
+PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 # A tag that never moves: what the image is built from.
 REVISION ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 IMAGE ?= tessera:$(REVISION)
@@ -12,7 +16,7 @@ export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-compiled bench-refresh image image-size lock clean
+.PHONY: help setup setup-dev demo test test-fast test-all lint bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-compiled bench-refresh image image-size lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -22,9 +26,7 @@ setup: $(VENV)/.runtime  ## Install the locked run-time packages and the `tesser
 setup-dev: $(VENV)/.dev  ## The same plus test, lint and type tools.
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null || \
-	  { echo "Tessera needs Python 3.10: install it or say make PYTHON=/path/to/python3.10" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	@bash scripts/environment.sh $(VENV) $(PYTHON)
 
 $(VENV)/.runtime: $(BIN)/python requirements.txt setup.py
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
@@ -40,10 +42,14 @@ demo: setup  ## Run the main job on generated data and print one user's recommen
 
 test: setup-dev  ## Lint, types, import contract, unit tests and the end-to-end run.
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -n $(WORKERS) --durations 25
 
 test-fast: setup-dev  ## Unit tests only.
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -n $(WORKERS) -m "not slow and not nightly"
+
+test-all: setup-dev  ## All of it: also the tests that take minutes, with many more generated examples.
+	@$(MAKE) --no-print-directory lint
+	$(PYTEST) -n $(WORKERS) -m "" --hypothesis-profile deep --timeout 3600 --durations 50
 
 lint: setup-dev  ## ruff, mypy and the import contract.
 	$(BIN)/ruff check .
@@ -99,4 +105,4 @@ lock: setup-dev  ## Resolve requirements*.in anew.
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes -c requirements-dev.txt benchmarks/requirements-serving.in -o benchmarks/requirements-serving.txt
 
 clean:  ## Remove the virtual environment and the demo's output.
-	rm -rf $(VENV) runs/demo data/demo
+	rm -rf $(VENV) $(VENV)-uv runs/demo data/demo

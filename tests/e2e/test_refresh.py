@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.e2e.conftest import tessera, write_config
+from tests.e2e.conftest import LAST_DAY, tessera
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("builds an index and lets a fresh process answer from it")
 
 TOPIC, FRESH_TOPIC = "baking", "a topic of today"
 NEW = {f"new{n}": [TOPIC] for n in range(5)} | {"newest": [FRESH_TOPIC]}
@@ -18,13 +18,9 @@ GONE = "i0"
 
 
 @pytest.fixture(scope="module")
-def trained(generated, tmp_path_factory):
+def trained(published, tmp_path_factory):
     work = tmp_path_factory.mktemp("refresh")
-    conf = write_config(
-        work / "train.yaml", generated, work, trainer={"epochs": 1, "batch_size": 256}
-    )
-    done = tessera("run", "--conf", conf, "--json")
-    assert done.code == 0, done.err
+    shutil.copytree(published.work / "serving", work / "serving")
     return work
 
 
@@ -42,16 +38,17 @@ def refresh_conf(work, root, path=None):
 
 
 @pytest.fixture(scope="module")
-def refreshed(trained, generated):
+def refreshed(trained, tables):
     """The items table alone, with new items, one gone and one with another topic."""
-    tables = trained / "items-only"
-    tables.mkdir()
-    rows = pq.read_table(generated / "items.parquet").select(["item_id", "topics"]).to_pylist()
+    (day,) = (tables / "items" / f"span={LAST_DAY}").glob("*.parquet")
+    rows = pq.read_table(day).select(["item_id", "topics"]).to_pylist()
+    only = trained / "items-only"
+    only.mkdir()
     items = {row["item_id"]: row["topics"] for row in rows if row["item_id"] != GONE} | NEW
     items["i1"] = [FRESH_TOPIC]
     topics = pa.array(list(items.values()), pa.list_(pa.string()))
-    pq.write_table(pa.table({"item_id": list(items), "topics": topics}), tables / "items.parquet")
-    conf = refresh_conf(trained, tables)
+    pq.write_table(pa.table({"item_id": list(items), "topics": topics}), only / "items.parquet")
+    conf = refresh_conf(trained, only)
     return trained, conf, tessera("run", "--conf", conf, "--json")
 
 
