@@ -19,8 +19,31 @@ _SETTINGS = {
 settings.register_profile("quick", max_examples=25, **_SETTINGS)
 settings.register_profile("deep", max_examples=200, **_SETTINGS)
 settings.load_profile("quick")
+_LONG_S = 60.0
+_REASON = "why it is slow"
 
 
 def pytest_configure(config):
     if not hasattr(config, "workerinput"):  # once for all workers
         config.add_cleanup(forkserver.start())
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest comes first, so that no worker is left alone with it at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, "e2e" not in item.path.parts))
+    for item in items:
+        marker = item.get_closest_marker("slow")
+        if marker is not None and marker.args:
+            item.user_properties.append((_REASON, marker.args[0]))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Says why a test took more than a minute."""
+    reports = [r for found in terminalreporter.stats.values() for r in found]
+    long = [r for r in reports if getattr(r, "duration", 0.0) > _LONG_S and hasattr(r, "when")]
+    if long:
+        terminalreporter.section(f"tests over {_LONG_S:.0f} s, and why")
+    for report in sorted(long, key=lambda report: -report.duration):
+        reason = dict(report.user_properties).get(_REASON, "no reason given")
+        terminalreporter.line(f"{report.duration:.0f} s {report.when} {report.nodeid}: {reason}")
