@@ -74,6 +74,7 @@ def test_a_canary_goes_out_becomes_stable_and_is_rolled_back(serving):
     assert served(serving / "demo") == Served((2,), {"stable": 2})
 
 
+@pytest.mark.fault(62)
 def test_a_rollback_takes_a_canary_away_before_it_moves_stable(serving):
     call(promote, serving, "2")
     call(promote, serving, "3", "--label", "canary")

@@ -59,6 +59,7 @@ def validated(root, tmp_path_factory):
     return root / "validation", result
 
 
+@pytest.mark.fault(48)
 @pytest.mark.slow
 def test_a_good_index_is_validated_with_a_reason_for_everything(validated):
     _, result = validated
@@ -80,6 +81,7 @@ def test_a_good_index_is_validated_with_a_reason_for_everything(validated):
     assert all(0 < figures["p50"] <= figures["p99"] for figures in result["latency_ms"].values())
 
 
+@pytest.mark.fault(64)
 @pytest.mark.slow
 def test_what_a_bundle_gains_lies_where_the_bundle_has_it(validated, root):
     folder, result = validated

@@ -47,6 +47,7 @@ def webhook():
     server.shutdown()
 
 
+@pytest.mark.fault(73)
 def test_a_failed_run_is_an_error_in_the_log_with_its_reason(caplog):
     with caplog.at_level(logging.INFO, "tessera"):
         report(FAILED)

@@ -133,6 +133,7 @@ OPERATIONS = {
 }
 
 
+@pytest.mark.fault(76)
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("status", [503, 500])
 def test_what_passes_is_tried_again(s3, quick, tmp_path, operation, status):  # noqa: F811
@@ -144,6 +145,7 @@ def test_what_passes_is_tried_again(s3, quick, tmp_path, operation, status):  # 
     assert len(s3.faults.seen) in (3, 4)
 
 
+@pytest.mark.fault(76)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_what_is_forbidden_is_not_tried_again(s3, tmp_path, operation):  # noqa: F811
     url = s3.fresh()
@@ -155,6 +157,7 @@ def test_what_is_forbidden_is_not_tried_again(s3, tmp_path, operation):  # noqa:
     assert len(s3.faults.seen) == 1
 
 
+@pytest.mark.fault(76)
 def test_what_does_not_exist_is_not_tried_again(s3, tmp_path):  # noqa: F811
     url = s3.fresh()
     store = ObjectStore(url)

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import yaml
 
 from tests.deploy.deployment_files import (
@@ -181,6 +182,7 @@ def test_yaml_files_have_no_key_twice():
             list(yaml.load_all(path.read_text(), Strict))
 
 
+@pytest.mark.fault(53)
 def test_the_scann_server_runs_only_where_avx2_is():
     wanted = {f"feature.node.kubernetes.io/cpu-cpuid.{f}": "true" for f in ("AVX2", "FMA3")}
     (patch,) = documents(OVERLAYS / "scann/deployment.yaml")

@@ -39,6 +39,7 @@ def test_the_manifest_names_the_runs_day_and_tables(world, first_day):
     assert manifest["baseline_version"] is None
 
 
+@pytest.mark.fault(73)
 def test_the_exit_handler_keeps_how_the_run_ended(world, first_day):
     status = json.loads(world.s3.keys(world.s3.url("status"))[f"{NAME}-{FIRST_DAY}.json"])
     assert (status["state"], status["run_date"]) == ("COMPLETE", FIRST_DAY.isoformat())
@@ -77,6 +78,7 @@ def test_what_was_published_answers(world, first_day):
     assert len(done.json()["items"]) == 5
 
 
+@pytest.mark.fault(80)
 def test_nothing_that_looks_like_a_secret_is_in_what_runs_leave(world, first_day):
     """The bucket's credentials are in every task's environment."""
     kept = [*world.work_dir.rglob("*.log"), *world.work_dir.rglob("*.json"), world.file]

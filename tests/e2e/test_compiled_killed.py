@@ -67,6 +67,7 @@ def _being_published(world):
     return any(key.split("/")[0].isdigit() for key in keys) and not world.published()
 
 
+@pytest.mark.fault(35)
 def test_a_run_whose_tasks_and_runner_were_killed_completes_at_the_second_call(world, first_day):
     assert "goes on: 8 tasks are done" in first_day
     assert [line.split()[0] for line in first_day.splitlines() if "done before" in line] == [
@@ -79,6 +80,7 @@ def test_a_run_whose_tasks_and_runner_were_killed_completes_at_the_second_call(w
     assert (tasks["Trainer"]["attempts"], tasks["Pusher"]["attempts"]) == (2, 2)
 
 
+@pytest.mark.fault(35)
 def test_nothing_half_made_is_published(world, first_day):
     """The number that the killed Pusher had claimed is never given again."""
     assert list(world.published()) == [2]
@@ -94,6 +96,7 @@ def backfill(world, stub):
     )  # fmt: skip
 
 
+@pytest.mark.fault(78)
 def test_a_backfill_with_a_broken_middle_day_and_the_call_after_it(world, first_day):
     stub = ExecutingStub().run_with(world)
     try:

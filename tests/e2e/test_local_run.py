@@ -39,7 +39,8 @@ def test_a_run_is_blessed_pushed_and_reported(published):
     assert json.loads((run_dir / "report.json").read_text())["run_id"] == report["run_id"]
 
 
-def test_77_the_whole_run_needs_no_network(published):
+@pytest.mark.fault(77)
+def test_the_whole_run_needs_no_network(published):
     if not without_network():
         pytest.skip("this machine does not let a process give up its network (unshare --net)")
     probe = "import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)"
@@ -93,6 +94,7 @@ def test_a_run_that_misses_its_threshold_is_not_pushed(published):
     assert snapshot(published.work / "serving") == before
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("log", ["user_id,item_id,timestamp,action\n", ""])
 def test_an_empty_log_stops_the_run_and_keeps_the_pushed_version(published, log, tmp_path):
     (tmp_path / "engagements.csv").write_text(log)
@@ -117,6 +119,7 @@ def test_a_dry_run_checks_inputs_and_writes_no_artifact(tables, tmp_path):
     assert not (tmp_path / "w" / "artifacts").exists()
 
 
+@pytest.mark.fault(35)
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_a_terminated_run_leaves_a_report_and_the_next_one_goes_on(tables, tmp_path):

@@ -37,12 +37,14 @@ def test_every_shipped_configuration_loads(path):
     load_config(path)
 
 
+@pytest.mark.fault(1)
 def test_unknown_key_names_the_key_and_the_nearest_valid_one(conf):
     expected = r"model.num_interest: unknown key; did you mean 'model.num_interests'"
     with pytest.raises(ConfigError, match=expected):
         load_config(conf(MINIMAL + "model: {num_interest: 3}\n"))
 
 
+@pytest.mark.fault(2, 3)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -127,6 +129,7 @@ def test_malformed_overrides_are_refused(conf, text):
         load_config(conf(MINIMAL), [text])
 
 
+@pytest.mark.fault(2)
 def test_refused_before_tensorflow_is_imported(conf):
     path = conf(MINIMAL + "model: {embedding_dim: -1}\n")
     code = (

@@ -77,6 +77,7 @@ def test_a_second_training_starts_from_the_first(tiny, tmp_path, caplog):
     assert "from scratch" in caplog.records[-1].getMessage()
 
 
+@pytest.mark.fault(26)
 def test_one_item_and_no_topic_at_all_still_train(tmp_path):
     bare = {features.ITEM_TOPICS: [], features.FOLLOWED_TOPIC: []}
     rows = [{**example("only", ["only"] * (n % 3)), **bare} for n in range(8)]

@@ -246,6 +246,7 @@ def test_what_we_compile_breaks_no_rule(documents):
     assert lint(documents) == []
 
 
+@pytest.mark.fault(70)
 @pytest.mark.parametrize(
     ("broken", "rule", "words"), BREAKS, ids=[b.__name__ for b, _, _ in BREAKS]
 )
@@ -255,6 +256,7 @@ def test_a_broken_rule_is_named(documents, broken, rule, words):
     assert any(words in problem for problem in found), lint(documents)
 
 
+@pytest.mark.fault(70)
 def test_every_rule_is_broken_by_a_test_and_has_a_reason():
     assert {rule for _, rule, _ in BREAKS} == {rule.name for rule in RULES}
     assert all(len(rule.reason) > 10 for rule in RULES)

@@ -68,6 +68,7 @@ def test_a_whole_toy_pipeline_in_a_bucket(s3, tmp_path, monkeypatch):  # noqa: F
     assert not (tmp_path / "w" / "objects").exists()
 
 
+@pytest.mark.fault(76)
 def test_a_busy_store_is_asked_again(s3, tmp_path):  # noqa: F811
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "file").write_text("x")

@@ -70,6 +70,7 @@ def test_nothing_of_a_pod_is_left_and_every_log_is(places, told):
     ]  # fmt: skip
 
 
+@pytest.mark.fault(35)
 def test_a_killed_attempt_is_tried_again_and_nothing_of_it_is_used(places, told):
     (told / "Second.1").write_text("kill")
     (told / "Second.2").write_text("fail")
@@ -83,6 +84,7 @@ def test_a_killed_attempt_is_tried_again_and_nothing_of_it_is_used(places, told)
     assert names == {"attempt-3.txt", "words.txt"}
 
 
+@pytest.mark.fault(73)
 def test_a_task_that_keeps_failing_fails_the_run_and_the_exit_handler_hears_of_it(places, told):
     for attempt in (1, 2, 3):
         (told / f"Second.{attempt}").write_text("fail")
@@ -184,6 +186,7 @@ def test_a_new_run_can_be_asked_for(places, told):
     assert len(calls(told, "First")) == 2
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("task", ["First", "Second", "Last"])
 def test_the_runner_killed_within_any_task_leaves_nothing_half_made_for_the_next_call(
     places, told, task

@@ -48,6 +48,7 @@ def parsed(invocation, part="inputs"):
     return {k: v[0] for k, v in utils.parse_raw_artifact_dict(artifacts).items()}
 
 
+@pytest.mark.fault(71)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -111,6 +112,7 @@ def test_what_a_task_wrote_names_uris_again_and_holds_no_null(tmp_path):
     ]
 
 
+@pytest.mark.fault(71)
 def test_a_structure_among_the_parameters_becomes_text(tmp_path):
     status = {"state": "FAILED", "error": {"message": "no", "code": 9}}
     invocation = prepare(
@@ -152,6 +154,7 @@ def test_every_fix_is_needed_by_the_installed_tfx():
     assert all(fix.present() for fix in fixes.FIXES)
 
 
+@pytest.mark.fault(71)
 def test_a_tfx_that_does_it_right_is_not_worked_around_unseen(monkeypatch):
     monkeypatch.setattr(utils, "_retrieve_class_path", lambda _: "tfx.types.artifact.Artifact")
     with pytest.raises(fixes.FixError) as raised:
@@ -168,6 +171,7 @@ def test_a_tfx_that_has_changed_stops_every_task(monkeypatch):
     assert "the call of the executor" in str(raised.value)
 
 
+@pytest.mark.fault(71)
 def test_what_an_earlier_attempt_left_is_gone_before_the_next(tmp_path):
     output_file, place = tmp_path / "out" / "output.json", tmp_path / "s3" / "b" / "index"
     output_file.parent.mkdir()
@@ -187,6 +191,7 @@ def test_an_output_without_a_file_gets_one(tmp_path):
     assert [p.name for p in (tmp_path / "a").iterdir() if p.is_file()] == [".keep"]
 
 
+@pytest.mark.fault(71)
 def test_markers_of_folders_are_removed_and_nothing_else(s3):  # noqa: F811
     url = s3.fresh()
     for name in ("model/", "model/variables/", "model/saved_model.pb", "model/empty", "other/x"):
@@ -313,6 +318,7 @@ def test_without_arguments_it_says_what_it_wants():
     assert "--executor_class_path" in done.stderr
 
 
+@pytest.mark.fault(71)
 def test_an_abort_in_a_destructor_does_not_turn_success_into_failure():
     """As with TensorFlow's object-storage clients: "pure virtual method called"."""
     script = (

@@ -55,6 +55,7 @@ def numpy_farthest(points, valid, count):
     return picks
 
 
+@pytest.mark.fault(31)
 @given(histories)
 def test_first_centroids_are_the_farthest_valid_items(case):
     seed, valid, count = case
@@ -66,6 +67,7 @@ def test_first_centroids_are_the_farthest_valid_items(case):
         assert chosen.numpy()[user].sum() == min(count, valid[user].sum())
 
 
+@pytest.mark.fault(31)
 @given(histories)
 def test_each_valid_item_feeds_one_cluster_and_nothing_else_does(case):
     seed, valid, slots = case
@@ -127,6 +129,7 @@ def test_routing_is_the_papers(seed, length, slots, iterations):
     np.testing.assert_allclose(found[2][0, : len(mass)], mass, atol=1e-4)
 
 
+@pytest.mark.fault(31)
 def test_identical_items_make_one_cluster():
     vectors = np.repeat(unit(1, 1, 1), 6, axis=1)
     _, slot_valid, _, history_slot = extract(vectors, np.ones((1, 6), bool), 4)
@@ -134,6 +137,7 @@ def test_identical_items_make_one_cluster():
     assert history_slot.tolist() == [[0] * 6]
 
 
+@pytest.mark.fault(31)
 def test_a_wholly_padded_history_gives_no_interest_and_finite_gradients():
     vectors = tf.Variable(np.zeros((2, 4, DIM), np.float32))
     valid = tf.constant([[False] * 4, [True, False, False, False]])

@@ -47,6 +47,7 @@ def test_every_model_name_has_its_extractor():
     assert set(EXTRACTORS) == set(IMPLICIT_MODELS)
 
 
+@pytest.mark.fault(31)
 @every
 @given(case=h.cases, padding=st.integers(1, 5))
 def test_padding_changes_nothing(extractors, kind, case, padding):
@@ -64,6 +65,7 @@ def test_users_do_not_know_each_other(extractors, kind, case):
     assert_same(alone, last, case.valid.shape[1])
 
 
+@pytest.mark.fault(31)
 @every
 @given(case=h.cases)
 def test_invalid_items_change_nothing(extractors, kind, case):
@@ -96,6 +98,7 @@ def test_slots_are_unit_vectors_with_mass_and_items_feed_valid_ones(extractors, 
         assert found.slot_valid[user, found.history_slot[user, position]]
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize("kind", sorted(set(ALL) - ORDERED))
 @given(seed=st.integers(0, 10_000), length=st.integers(2, 9))
 def test_the_order_of_older_items_does_not_matter(extractors, kind, seed, length):
@@ -118,6 +121,7 @@ def test_the_order_of_older_items_does_not_matter(extractors, kind, seed, length
     assert_same(before._replace(history_slot=before.history_slot[:, order]), after, length)
 
 
+@pytest.mark.fault(30)
 @every
 @pytest.mark.parametrize("history", ["empty", "equal", "single", "mixed"])
 def test_gradients_are_finite(extractors, kind, history):

@@ -100,6 +100,7 @@ def plain(wanted: Wanted, user: int, monkey_depth: int = 1):
     return merged, [oracles.found_by(lists, item, depth) for item, _, _ in merged]
 
 
+@pytest.mark.fault(69)
 @given(wanted=wanted_lists())
 def test_lists_are_those_of_complete_searches_and_of_each_user_alone(select, wanted):
     got = select(wanted)
