@@ -7,11 +7,7 @@ import subprocess
 import sys
 import time
 
-import pytest
-
 from tests import forkserver
-
-pytestmark = pytest.mark.xdist_group("forks")
 
 CLEAN = """
 import json, sys, threading

@@ -289,7 +289,7 @@ def test_concurrent_pushers_do_not_interleave(tmp_path):
     ]
     for process in processes:
         process.start()
-    versions = sorted(queue.get(timeout=60) for _ in processes)
+    versions = sorted(queue.get(timeout=300) for _ in processes)
     for process in processes:
         process.join(60)
     assert versions == [1, 2, 3, 4, 5, 6]
@@ -308,7 +308,7 @@ def test_concurrent_pushers_of_equal_content_publish_it_once(tmp_path):
     processes = [context.Process(target=_push_in_process, args=(request, queue)) for _ in range(3)]
     for process in processes:
         process.start()
-    assert [queue.get(timeout=60) for _ in processes] == [1, 1, 1]
+    assert [queue.get(timeout=300) for _ in processes] == [1, 1, 1]
     for process in processes:
         process.join(60)
     assert numeric_folders(tmp_path / "same/serving/demo") == [1]

@@ -230,7 +230,7 @@ def test_concurrent_pushers_get_a_folder_each(tmp_path, s3):  # noqa: F811
     ]
     for child in children:
         child.start()
-    given_to = dict(queue.get(timeout=120) for _ in children)
+    given_to = dict(queue.get(timeout=300) for _ in children)
     for child in children:
         child.join(30)
     keys = s3.keys(url)

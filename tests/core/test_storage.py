@@ -220,7 +220,7 @@ def test_a_forked_child_reads_over_a_connection_of_its_own(s3):  # noqa: F811
     queue = context.Queue()
     child = context.Process(target=_read_in_child, args=(store, queue))
     child.start()
-    assert queue.get(timeout=60) == b"one"
+    assert queue.get(timeout=300) == b"one"
     child.join(30)
     assert child.exitcode == 0 and store.read("a") == b"one"
 

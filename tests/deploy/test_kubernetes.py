@@ -160,7 +160,7 @@ def test_kustomize_builds_what_kubernetes_accepts(place):
         pytest.skip("kubectl is not installed")
     folder = BASE if place == "base" else OVERLAYS / place
     built = subprocess.run(
-        ["kubectl", "kustomize", folder], capture_output=True, text=True, timeout=60, check=True
+        ["kubectl", "kustomize", folder], capture_output=True, text=True, timeout=300, check=True
     )
     found = list(yaml.safe_load_all(built.stdout))
     for document in found:

@@ -284,7 +284,7 @@ def test_pushers_and_those_who_label_and_pin_do_not_undo_each_other(tmp_path):
     processes = [context.Process(target=_in_process, args=(one, queue)) for one in work]
     for process in processes:
         process.start()
-    assert [queue.get(timeout=60) for _ in processes] == [True] * len(work)
+    assert [queue.get(timeout=300) for _ in processes] == [True] * len(work)
     for process in processes:
         process.join(60)
     pins = read_pins(model_dir)

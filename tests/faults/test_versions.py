@@ -257,7 +257,7 @@ def loads_answers_reloads_and_rolls_back(root, port, command):
             assert client.retrieve([request])[0].version == 8
             assert version_status(server, "demo", 7).state != "AVAILABLE"
             roll_back(model_dir, 1, [server], timeout_s=60.0)
-            deadline = time.monotonic() + 60.0
+            deadline = time.monotonic() + 300.0
             while client.retrieve([request])[0].version != 1:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)

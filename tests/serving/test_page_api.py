@@ -260,7 +260,7 @@ def test_a_swap_and_labels_show_at_the_next_request(tmp_path):
         assert ask(url, user="plain", version=1)["items"]
 
 
-def wait_for(condition, seconds=20.0):
+def wait_for(condition, seconds=300.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

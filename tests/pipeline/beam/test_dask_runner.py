@@ -144,14 +144,29 @@ def test_a_side_input_is_computed_once_whoever_reads_it(results):
     assert len({*found["a"], *found["b"]}) == 1
 
 
-def test_several_processes_do_the_work(results):
-    def build(p):
-        elements = p | beam.Create(range(20)) | beam.Reshuffle()
-        return {"pids": elements | beam.Map(lambda _: time.sleep(0.02) or os.getpid())}
+class Meet(beam.DoFn):
+    """Yields the process's id once two processes are at work, however busy the machine is."""
 
-    pids = collections.Counter(results(build)["pids"])
-    assert len(pids) == 2
-    assert str(os.getpid()) not in pids
+    def __init__(self, folder):
+        self.folder = folder
+
+    def process(self, _):
+        (self.folder / str(os.getpid())).touch()
+        deadline = time.monotonic() + 120
+        while len(list(self.folder.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        yield os.getpid()
+
+
+def test_several_processes_do_the_work(results, tmp_path):
+    folder = tmp_path / "met"
+    folder.mkdir()
+
+    def build(p):
+        return {"pids": p | beam.Create(range(20)) | beam.Reshuffle() | beam.ParDo(Meet(folder))}
+
+    assert str(os.getpid()) not in set(results(build)["pids"])
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_the_error_of_a_step_ends_the_run(results):
