@@ -10,7 +10,7 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
-from tests.e2e.conftest import REPOSITORY, tessera, without_network, write_config
+from tests.e2e.conftest import LAST_DAY, REPOSITORY, WINDOW, tessera, without_network, write_config
 
 pytestmark = pytest.mark.slow("the whole chain, once, in a fresh process")
 
@@ -112,8 +112,9 @@ def test_an_empty_log_stops_the_run_and_keeps_the_pushed_version(published, log,
 
 
 def test_a_dry_run_checks_inputs_and_writes_no_artifact(tables, tmp_path):
-    conf = write_config(tmp_path / "conf.yaml", tables, tmp_path / "w")
-    done = tessera("run", "--conf", conf, "--set", "data.run_date=2024-03-31", "--dry-run")
+    data = {"root": str(tables), "run_date": LAST_DAY.isoformat(), **WINDOW}
+    conf = write_config(tmp_path / "conf.yaml", tables, tmp_path / "w", data=data)
+    done = tessera("run", "--conf", conf, "--dry-run")
     assert done.code == 0, done.err
     assert "RetrievalExampleGen" in done.out and "Pusher" in done.out
     assert not (tmp_path / "w" / "artifacts").exists()
@@ -127,7 +128,7 @@ def test_a_terminated_run_leaves_a_report_and_the_next_one_goes_on(tables, tmp_p
         tmp_path / "conf.yaml",
         tables,
         tmp_path,
-        data={"root": str(tables), "run_date": "2024-03-31", "layout": "spans"},
+        data={"root": str(tables), "run_date": LAST_DAY.isoformat(), **WINDOW},
         trainer={"epochs": 40},
     )
     command = [sys.executable, "-m", "cli", "run", "--conf", str(conf)]

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.e2e.conftest import LAST_DAY, tessera
+from tests.e2e.conftest import FIRST_DAY, tessera
 
 pytestmark = pytest.mark.slow("builds an index and lets a fresh process answer from it")
 
@@ -40,7 +40,7 @@ def refresh_conf(work, root, path=None):
 @pytest.fixture(scope="module")
 def refreshed(trained, tables):
     """The items table alone, with new items, one gone and one with another topic."""
-    (day,) = (tables / "items" / f"span={LAST_DAY}").glob("*.parquet")
+    (day,) = (tables / "items" / f"span={FIRST_DAY}").glob("*.parquet")
     rows = pq.read_table(day).select(["item_id", "topics"]).to_pylist()
     only = trained / "items-only"
     only.mkdir()
@@ -120,6 +120,7 @@ def test_an_item_that_left_the_table_is_in_no_answer(refreshed):
         assert len(ids) > 50 and GONE not in ids
 
 
+@pytest.mark.nightly
 def test_the_same_table_again_publishes_nothing(refreshed):
     work, conf, _ = refreshed
     before = versions(work)
