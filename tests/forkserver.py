@@ -103,7 +103,8 @@ def start() -> Callable[[], None]:
 
 def _serve(listener: socket.socket, alive: int, program: str) -> None:
     """Forks a process per connection until the process that started the server is gone."""
-    select.select([listener, alive], [], [])
+    if alive in select.select([listener, alive], [], [])[0]:
+        return
     for name in PRELOADED:
         importlib.import_module(name)
     gc.freeze()  # nothing of this is collected in a forked process, so its pages stay shared
