@@ -18,6 +18,7 @@ from kubeflow_pipelines.task.invocation import prepare, restored
 from kubeflow_pipelines.task.markers import remove_directory_markers
 from kubeflow_pipelines.task.shared import on_shared_volume
 from kubeflow_pipelines.task.uris import launcher_root, local_path, replace_prefix
+from tests import forkserver
 from tests.object_store import s3, s3_server  # noqa: F401
 
 MODEL = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
@@ -202,13 +203,14 @@ def test_markers_of_folders_are_removed_and_nothing_else(s3):  # noqa: F811
     assert remove_directory_markers(f"{url}/model") == 0
 
 
-def run_schema(tmp_path, text="", **env):
+def run_schema(tmp_path, text="", fresh=False, **env):
     """A real task in a process of its own: the smallest component there is."""
     output_file = tmp_path / "out" / "output_metadata.json"
     schema = {"instanceSchema": "title: tfx.Schema\ntype: object\n"}
     done = subprocess.run(
         [
-            sys.executable, "-m", "kubeflow_pipelines.task.entrypoint",
+            sys.executable if fresh else forkserver.interpreter(),
+            "-m", "kubeflow_pipelines.task.entrypoint",
             "--executor_class_path", "components.curated_schema.executor.Executor",
             "--json_serialized_invocation_args",
             call(
@@ -231,7 +233,7 @@ def run_schema(tmp_path, text="", **env):
 
 
 def test_a_real_task_in_a_process_of_its_own(tmp_path):
-    done, output_file = run_schema(tmp_path, 'feature { name: "a" type: INT }')
+    done, output_file = run_schema(tmp_path, 'feature { name: "a" type: INT }', fresh=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "minio/b/run/schema/schema.pbtxt").read_text().startswith("feature")
     artifact = json.loads(output_file.read_text())["artifacts"]["schema"]["artifacts"][0]
