@@ -1,5 +1,6 @@
 """Shared test set-up: the environment that TensorFlow must see before it is imported."""
 
+import gc
 import os
 
 from hypothesis import HealthCheck, settings
@@ -21,6 +22,8 @@ settings.register_profile("deep", max_examples=200, **_SETTINGS)
 settings.load_profile("quick")
 _LONG_S = 60.0
 _REASON = "why it is slow"
+# TFX brings millions of objects; looking through them again and again took a tenth of all tests.
+gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_configure(config):

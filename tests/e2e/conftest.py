@@ -1,20 +1,19 @@
 """Small tables, one bundle trained from them, and the command line as a user calls it."""
 
 import datetime as dt
-import fcntl
 import functools
 import json
 import os
-import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests import forkserver
+from tests.shared import once
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAST_DAY = dt.date(2024, 3, 31)
@@ -105,21 +104,6 @@ def write_config(path, root, work_dir, **overrides):
     return path
 
 
-def once(tmp_path_factory, name, make):
-    """Returns a folder that `make(folder)` fills once for all processes of a test run."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, made = base / name, base / f"{name}.made"
-    with open(base / f"{name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            make(folder)
-            made.touch()
-    return folder
-
-
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory):
     """Twelve days of a few hundred generated engagements each, a folder per day."""
@@ -132,7 +116,7 @@ def tables(tmp_path_factory):
         )  # fmt: skip
         assert done.code == 0, done.err
 
-    return once(tmp_path_factory, "generated", generate) / "tables"
+    return once(tmp_path_factory, "generated", generate)[0] / "tables"
 
 
 @dataclass(frozen=True)
@@ -169,10 +153,8 @@ def published(tables, tmp_path_factory):
             **DAILY,
         )
         # The main job asks nobody: it runs without any network, where that can be taken away.
-        done = tessera("run", "--conf", conf, "--json", before=without_network(), fresh=True)
-        (folder / "done.json").write_text(json.dumps(asdict(done)))
+        return tessera("run", "--conf", conf, "--json", before=without_network(), fresh=True)
 
-    folder = once(tmp_path_factory, "published", run)
-    done = Done(**json.loads((folder / "done.json").read_text()))
+    folder, done = once(tmp_path_factory, "published", run)
     assert done.code == 0, done.err
     return Published(folder, done)
