@@ -318,6 +318,7 @@ def test_a_saved_model_with_a_missing_variable_file_is_not_published(made, tmp_p
 
 @pytest.mark.fault(50)
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_an_answer_with_nan_is_not_published(made, tmp_path):
     class Diverged(Retriever):
         def _answer(self, *arguments, **named):
@@ -339,6 +340,7 @@ def test_the_retriever_of_another_index_is_not_published(made, tmp_path):
 
 @pytest.mark.fault(51)
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_retriever_of_another_model_is_not_published(made, tmp_path):
     failed = refused(made, tmp_path, lambda index: replace(index, Retriever, fake.IDS, seed=5))
     assert "differ" in failed["item embeddings"]
