@@ -5,7 +5,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-from tests import forkserver
+from tests import forkserver, shared
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,6 +29,7 @@ gc.set_threshold(100_000, 50, 100)
 def pytest_configure(config):
     if not hasattr(config, "workerinput"):  # once for all workers
         config.add_cleanup(forkserver.start())
+        config.add_cleanup(shared.start())
 
 
 def pytest_collection_modifyitems(items):

@@ -105,7 +105,7 @@ def write_config(path, root, work_dir, **overrides):
 
 
 @pytest.fixture(scope="session")
-def tables(tmp_path_factory):
+def tables():
     """Twelve days of a few hundred generated engagements each, a folder per day."""
 
     def generate(folder):
@@ -116,7 +116,7 @@ def tables(tmp_path_factory):
         )  # fmt: skip
         assert done.code == 0, done.err
 
-    return once(tmp_path_factory, "generated", generate)[0] / "tables"
+    return once("generated", generate)[0] / "tables"
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Published:
 
 
 @pytest.fixture(scope="session")
-def published(tables, tmp_path_factory):
+def published(tables):
     """One whole run in a fresh process without network, shared by all tests of a test run."""
 
     def run(folder):
@@ -155,6 +155,6 @@ def published(tables, tmp_path_factory):
         # The main job asks nobody: it runs without any network, where that can be taken away.
         return tessera("run", "--conf", conf, "--json", before=without_network(), fresh=True)
 
-    folder, done = once(tmp_path_factory, "published", run)
+    folder, done = once("published", run)
     assert done.code == 0, done.err
     return Published(folder, done)

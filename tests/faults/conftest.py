@@ -10,11 +10,11 @@ from tests.shared import once
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory):
+def world():
     """Tables with odd ids, taken through every step once."""
     from tests.faults.world import build, load
 
-    return load(once(tmp_path_factory, "faults-world", build)[1])
+    return load(once("faults-world", build)[1])
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from tests.shared import once
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
+def tiny():
     """A transformed tiny data set, made once."""
     from tests.trainer.tiny import transform
 
-    return once(tmp_path_factory, "tiny", lambda folder: transform(str(folder)))[1]
+    return once("tiny", lambda folder: transform(str(folder)))[1]
