@@ -115,6 +115,7 @@ def test_what_a_bundle_gains_lies_where_the_bundle_has_it(validated, root):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_search_in_parts_is_judged_by_exact_search(root):
     """One part of nine is searched: lists are short and miss items, which is no broken rule."""
     index = root / "parts"
