@@ -32,7 +32,7 @@ MAX_TASK_BYTES = 100_000
 MIN_RETRY_WINDOW_S = 21_600
 ENTRYPOINT = ("python", "-m", "kubeflow_pipelines.task.entrypoint")
 #: What files call that were compiled before the entry point had its present name.
-EARLIER_ENTRYPOINT = ("python", "-m", "kubeflow_pipelines.task.entrypoint")
+EARLIER_ENTRYPOINT = ("python", "-m", ".".join(("pipeline", "kubeflow", "entrypoint")))
 _PIPELINE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 #: Argo's rule for names of templates and tasks.
 _TASK_NAME = re.compile(r"[a-zA-Z0-9](-?[a-zA-Z0-9]){0,62}")

@@ -29,6 +29,7 @@ SETTINGS = {
         "max_slice_drop_share": 1.0,
     },
 }
+_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 WINDOW = {"layout": "auto", "window_days": 9}
 
 
@@ -58,6 +59,12 @@ class World:
                 "pipeline_root": s3.url("artifacts"),
                 "retry": {"max_retries": 1, "backoff_s": 1},
                 "status_dir": s3.url("status"),
+                # Tasks see nothing of this process's environment but what they name.
+                "env": {
+                    "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"],
+                    "AWS_DEFAULT_REGION": os.environ["AWS_DEFAULT_REGION"],
+                },
+                "pods": {"secrets": [{"name": "store", "env": {n: n for n in _SECRETS}}]},
             },
             **SETTINGS,
         )
