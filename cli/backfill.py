@@ -141,11 +141,7 @@ def _version(client: KubeflowClient, name: str, compiled: Compiled | None) -> Ve
 
 def _defaults(config: RunConfig, compiled: Compiled | None) -> dict[str, Any]:
     if compiled is not None:
-        return {
-            name: entry.default
-            for name, entry in compiled.inputs.items()
-            if entry.default is not None
-        }
+        return compiled.defaults()
     return {
         DATA_ROOT: config.data.root,
         SERVING_ROOT: config.serving_dir,

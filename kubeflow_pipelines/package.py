@@ -82,6 +82,11 @@ class Compiled:
         entry = self.inputs.get(name)
         return "" if entry is None or entry.default is None else str(entry.default)
 
+    def defaults(self) -> dict[str, Any]:
+        """Returns name -> default of every input that has one."""
+        inputs = self.inputs.items()
+        return {name: entry.default for name, entry in inputs if entry.default is not None}
+
     def parameters(
         self, given: Mapping[str, str | None], assignments: Iterable[str] = ()
     ) -> dict[str, Any]:

@@ -6,7 +6,7 @@ completes it, `kubeflow_pipelines.compile.lint` checks it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from tfx.orchestration.data_types import RuntimeParameter
@@ -23,7 +23,7 @@ from kubeflow_pipelines.compile.lint import ENTRYPOINT, lint
 from kubeflow_pipelines.compile.platform import platform_spec
 from kubeflow_pipelines.parameters import DATA_ROOT, MODEL_NAME, RUN_DATE, SERVING_ROOT
 from pipeline.config import RunConfig
-from pipeline.config.kubeflow import KubeflowConfig, ResourceConfig
+from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.dag import Paths, build_components
 from pipeline.schema_files import read_schemas
 
@@ -56,7 +56,9 @@ def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
         StatusReport(run_date="", model_name=config.name, status_dir=config.kubeflow.status_dir)
     )
     nodes = build_components(config, _paths(config))
-    _require_known(config.kubeflow.resources, {node.id for node in nodes})
+    known = {*(node.id for node in nodes), EXIT_HANDLER, "default"}
+    _require_known("resources", config.kubeflow.resources, known)
+    _require_known("pods", config.kubeflow.pods, known)
     pipeline = Pipeline(
         pipeline_name=config.name,
         pipeline_root=config.kubeflow.pipeline_root,
@@ -81,7 +83,10 @@ def _recorded(config: RunConfig) -> RunConfig:
 
     Neither a folder of this machine nor where and when the file is sent belongs to it.
     """
-    sent = ("host", "namespace", "experiment", "service_account", "schedule")
+    sent = (
+        "host", "namespace", "experiment", "service_account", "schedule", "sign_in", "ca_cert",
+        "proxy",
+    )  # fmt: skip
     defaults = {name: KubeflowConfig.model_fields[name].default for name in sent}
     return config.model_copy(
         update={
@@ -104,12 +109,11 @@ def _refuse(config: RunConfig) -> None:
         )
 
 
-def _require_known(resources: Mapping[str, ResourceConfig], nodes: set[str]) -> None:
-    known = {*nodes, EXIT_HANDLER, "default"}
-    for name in resources:
+def _require_known(key: str, given: Iterable[str], known: set[str]) -> None:
+    for name in given:
         if name not in known:
             raise ConfigError(
-                f"kubeflow.resources names {name!r}, which is no component; known: "
+                f"kubeflow.{key} names {name!r}, which is no component; known: "
                 f"{', '.join(sorted(known))}"
             )
 

@@ -19,11 +19,6 @@ from pipeline.config.kubeflow import KubeflowConfig, ResourceConfig, RetryConfig
 TFX_DAG = "tfx-dag"
 EXIT_HANDLER = "StatusReport"
 OUTPUTS_SPEC_FLAG = "--json_serialized_outputs_spec_args"
-#: They look at tables, published versions, the machine or the clock, which Kubeflow's cache
-#: key does not know.
-NEVER_CACHED = frozenset(
-    {"RetrievalExampleGen", "BaselineResolver", "ServingValidator", "Pusher", EXIT_HANDLER}
-)
 _ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
 
 
@@ -34,17 +29,20 @@ def finalize(
 
     Args:
       compiled: what TFX's runner returned under `pipelineSpec`.
-      config: retries, resources, environment and caching.
+      config: retries, resources and environment.
       defaults: values of the parameters that a run need not name.
     """
     spec = copy.deepcopy(dict(compiled))
-    spec["defaultPipelineRoot"] = config.kubeflow.pipeline_root
+    spec.pop("defaultPipelineRoot", None)
+    if config.kubeflow.pipeline_root:
+        spec["defaultPipelineRoot"] = config.kubeflow.pipeline_root
     _give_defaults(spec, defaults)
     _hand_parameters_down(spec)
     _hand_status_to_exit_handler(spec)
-    for name, task in container_tasks(spec):
+    for _, task in container_tasks(spec):
         task["retryPolicy"] = retry_policy(config.kubeflow.retry)
-        task["cachingOptions"] = {"enableCache": config.kubeflow.cache and name not in NEVER_CACHED}
+        # Tables and published versions change behind its key; inputs carry a new URI in each run.
+        task["cachingOptions"] = {"enableCache": False}
     for name, component in spec["components"].items():
         if "executorLabel" in component:
             executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]

@@ -30,6 +30,9 @@ class Secrets:
                 yield f"{variable} of {name} is not set here: tasks run without it"
 
 
+NO_SECRETS = Secrets({})
+
+
 def secrets_of(documents: Sequence[Mapping[str, Any]]) -> Secrets:
     """Returns what a compiled file takes from secrets and config maps.
 
@@ -42,11 +45,9 @@ def secrets_of(documents: Sequence[Mapping[str, Any]]) -> Secrets:
 
 
 def _of(pod: Mapping[str, Any]) -> dict[str, str]:
-    found = {}
-    for kind, named in (("secretAsEnv", "secretName"), ("configMapAsEnv", "configMapName")):
-        for entry in pod.get(kind, ()):
-            # Later versions of kfp-kubernetes write the name as a parameter, too.
-            name = entry.get(named) or str(entry.get(named.replace("Name", "NameParameter"), ""))
-            for key in entry.get("keyToEnv", ()):
-                found[key["envVar"]] = name
-    return found
+    return {
+        key["envVar"]: entry[named]
+        for kind, named in (("secretAsEnv", "secretName"), ("configMapAsEnv", "configMapName"))
+        for entry in pod.get(kind, ())
+        for key in entry.get("keyToEnv", ())
+    }

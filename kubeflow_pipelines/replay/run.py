@@ -18,7 +18,7 @@ from kubeflow_pipelines.replay.artifacts import ArtifactStore
 from kubeflow_pipelines.replay.backend import BACKENDS, NEWEST, Backend
 from kubeflow_pipelines.replay.executor_input import Spot, executor_input, task_parameters
 from kubeflow_pipelines.replay.launcher import Launcher, TaskCall, TaskError
-from kubeflow_pipelines.replay.platform import Secrets, secrets_of
+from kubeflow_pipelines.replay.platform import NO_SECRETS, Secrets, secrets_of
 from kubeflow_pipelines.replay.state import (
     RunRecord,
     new_run,
@@ -100,7 +100,7 @@ def run_spec(
     parameters: Mapping[str, Any],
     places: Places,
     *,
-    secrets: Secrets = Secrets({}),
+    secrets: Secrets = NO_SECRETS,
     resume: bool = True,
     say: Callable[[str], None] = lambda text: None,
     sleep: Callable[[float], None] = time.sleep,

@@ -25,7 +25,7 @@ def main():
         (place / "file").write_text(key)
         described[key] = {"artifacts": [{"uri": uri, "metadata": metadata.get(key, {})}]}
     (folder / f"{task}.call.json").write_text(json.dumps(state))
-    print("the task's words")
+    sys.stdout.write("the task's words\n")
     Path(call["outputs"]["outputFile"]).write_text(json.dumps({"artifacts": described}))
 
 

@@ -139,14 +139,15 @@ def test_both_launchers_run_it_and_tries_share_their_uris(places, told, backend)
 def test_secrets_reach_a_task_by_name_and_what_is_missing_is_said(places, told, monkeypatch):
     monkeypatch.setenv("GIVEN", "1")
     monkeypatch.setenv("OTHER", "2")
-    pod = {"secretAsEnv": [{"secretName": "store", "keyToEnv": [
-        {"secretKey": "a", "envVar": "GIVEN"}, {"secretKey": "b", "envVar": "MISSING"}]}]}  # fmt: skip
+    keys = [{"secretKey": name, "envVar": name} for name in ("GIVEN", "MISSING")]
+    pod = {"secretAsEnv": [{"secretName": "store", "keyToEnv": keys}]}
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"First": pod}}}}}
     secrets = secrets_of([{}, platform])
     assert list(secrets.missing()) == ["MISSING of store is not set here: tasks run without it"]
     spec = toy_spec()
     spec["deploymentSpec"]["executors"]["First"]["container"]["command"] = [
-        sys.executable, "-c", f"import os; open({str(told / 'env')!r}, 'w').write(repr(os.environ))",
+        sys.executable, "-c",
+        f"import os; open({str(told)!r} + '/env', 'w').write(repr(os.environ))",
     ]  # fmt: skip
     run_spec(spec, {"run_date": "x"}, places, secrets=secrets, sleep=[].append)
     seen = (told / "env").read_text()
