@@ -212,12 +212,12 @@ def _delay(cron: Cron) -> int:
 def _pod(submission: Submission) -> dict[str, Any]:
     kubeflow = submission.config.kubeflow
     asked = kubeflow.pod_of("default")
-    volumes = [
+    volumes: list[dict[str, Any]] = [
         {"name": "pipeline", "configMap": {"name": submission.name}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
         *_sign_in_volumes(kubeflow),
     ]
-    mounts = [
+    mounts: list[dict[str, Any]] = [
         {"name": "pipeline", "mountPath": _MOUNT, "readOnly": True},
         {"name": "tmp", "mountPath": "/tmp"},
     ]

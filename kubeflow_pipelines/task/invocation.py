@@ -140,7 +140,9 @@ def _localize(artifact: Any, root: str, uris: dict[str, str], remote: bool) -> N
     artifact.uri = path
 
 
-def restored(executor_output: str, uris: Mapping[str, str]) -> str:
+def restored(
+    executor_output: str, uris: Mapping[str, str], shown: Mapping[str, Any] | None = None
+) -> str:
     """Returns what a task wrote about its outputs, as the backend's launcher can read it.
 
     Local folders become URIs again, also inside texts. Values that are null go: the launcher
@@ -149,8 +151,11 @@ def restored(executor_output: str, uris: Mapping[str, str]) -> str:
     Args:
       executor_output: `ExecutorOutput` as JSON.
       uris: local folder -> URI.
+      shown: output key -> `ArtifactList` as JSON, of what is made beside TFX.
     """
     tree = json.loads(executor_output or "{}")
+    if shown:
+        tree.setdefault("artifacts", {}).update(shown)
     for entries in tree.get("artifacts", {}).values():
         for artifact in entries.get("artifacts", []):
             artifact["uri"] = replace_prefix(artifact.get("uri", ""), uris)

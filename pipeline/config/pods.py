@@ -124,7 +124,7 @@ class PodConfig(BaseConfig):
     def mount_paths(self) -> list[str]:
         """Returns every path at which something is mounted."""
         shared = ["/dev/shm"] if self.shared_memory else []
-        mounts = (
+        mounts: tuple[Any, ...] = (
             *self.secrets, *self.config_maps, *self.volumes, *self.ephemeral_volumes,
             *self.empty_dirs,
         )  # fmt: skip
