@@ -17,7 +17,7 @@ from cli.kubeflow_options import (
     server_options,
 )
 from core.errors import ConfigError
-from kubeflow_pipelines.parameters import RUN_DATE
+from kubeflow_pipelines.parameters import RUN_DATE, pipeline_name
 
 if TYPE_CHECKING:
     from kubeflow_pipelines.client.api import KubeflowClient
@@ -115,7 +115,7 @@ def schedule(
     config = server.config()
     compiled = None if file is None else load_compiled(file)
     if chosen:
-        name = config.name if compiled is None else compiled.name
+        name = pipeline_name(config) if compiled is None else compiled.name
         _act(chosen[0], server.connect(config), name, as_json)
         return
     if compiled is None:

@@ -8,6 +8,7 @@ SHOWN = {
     "RetrievalEvaluator": {"metrics": METRICS},
     "ServingValidator": {"metrics": METRICS},
     "Pusher": {"report": HTML},
+    "CatalogueRefresh": {"report": HTML},
 }
 #: Component -> input key -> (producer, its output): what a page needs beside the task's own inputs.
 READ = {"Pusher": {"verdict": ("DataGate", "verdict")}}

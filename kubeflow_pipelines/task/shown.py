@@ -19,7 +19,7 @@ from core.files import staged_file
 from kubeflow_pipelines.task.invocation import Invocation
 from kubeflow_pipelines.task.uris import local_path
 from pipeline.report.collect import ReportInputs, collect_report
-from pipeline.report.render import render
+from pipeline.report.render import HTML_NAME, JSON_NAME, render
 
 _LOG = logging.getLogger("tessera")
 #: Field of `ReportInputs` -> (artifact of the Pusher, file).
@@ -100,6 +100,25 @@ def _metrics(invocation: Invocation, uri: str, root: str) -> dict[str, Any]:
 
 
 def _report(invocation: Invocation, uri: str, root: str) -> dict[str, Any]:
+    parameters = invocation.executor_input.inputs.parameter_values
+    report, page = _whole_run(invocation) or _of_pusher(invocation, uri)
+    _write(uri, root, page)
+    found = {"status": report["status"]}
+    if report["pushed_version"] and report["status"] == "pushed":
+        serving_dir, name = (parameters[key].string_value for key in ("serving_dir", "name"))
+        found["report"] = write_report_page(serving_dir, name, int(report["pushed_version"]), page)
+    return found
+
+
+def _whole_run(invocation: Invocation) -> tuple[dict[str, Any], str] | None:
+    """Returns the report that a task has made of a whole run, with its page; None without."""
+    folder = _places(invocation)["pushed"]
+    if not (folder / HTML_NAME).exists():
+        return None
+    return _json(folder, JSON_NAME), (folder / HTML_NAME).read_text(encoding="utf-8")
+
+
+def _of_pusher(invocation: Invocation, uri: str) -> tuple[dict[str, Any], str]:
     places = _places(invocation)
     parameters = invocation.executor_input.inputs.parameter_values
     config = json.loads(parameters["manifest_json"].string_value).get("config", {})
@@ -112,13 +131,7 @@ def _report(invocation: Invocation, uri: str, root: str) -> dict[str, Any]:
             **files,
         )
     )
-    page = render(report)
-    _write(uri, root, page)
-    found = {"status": report["status"]}
-    if report["pushed_version"] and report["status"] == "pushed":
-        serving_dir, name = (parameters[key].string_value for key in ("serving_dir", "name"))
-        found["report"] = write_report_page(serving_dir, name, int(report["pushed_version"]), page)
-    return found
+    return report, render(report)
 
 
 _MAKERS = {"metrics": _metrics, "report": _report}
