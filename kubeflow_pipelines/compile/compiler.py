@@ -99,17 +99,16 @@ def status_dir(config: RunConfig) -> str:
 
 
 def _nodes(config: RunConfig) -> list[BaseNode]:
-    paths = _paths(config)
     if config.pipeline == "train":
-        return build_components(config, paths)
+        return build_components(config, _paths(config))
     left_out = ("work_dir", "pipeline", "name", "serving_dir", "kubeflow")
     given = config.model_dump(mode="json", exclude_unset=True)
     kept = {key: value for key, value in given.items() if key not in left_out}
     refresh = CatalogueRefresh(
-        data_root=paths.data_root,
-        run_date=paths.run_date,
-        serving_dir=paths.serving_dir,
-        name=paths.model_name,
+        data_root=RuntimeParameter(DATA_ROOT, ptype=str),
+        run_date=RuntimeParameter(RUN_DATE, ptype=str),
+        serving_dir=RuntimeParameter(SERVING_ROOT, ptype=str),
+        name=RuntimeParameter(MODEL_NAME, ptype=str),
         config_json=json.dumps(without_secrets(kept), sort_keys=True, separators=(",", ":")),
         code_digest=code_digest(_REFRESH_CODE),
     )

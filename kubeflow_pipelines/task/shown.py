@@ -122,7 +122,9 @@ def _of_pusher(invocation: Invocation, uri: str) -> tuple[dict[str, Any], str]:
     places = _places(invocation)
     parameters = invocation.executor_input.inputs.parameter_values
     config = json.loads(parameters["manifest_json"].string_value).get("config", {})
-    files = {field: places[key] / name for field, (key, name) in _FILES.items() if key in places}
+    files: dict[str, Any] = {
+        field: places[key] / name for field, (key, name) in _FILES.items() if key in places
+    }
     report = collect_report(
         ReportInputs(
             run_id=uri.split("/")[_RUN_OF_URI],
