@@ -92,8 +92,8 @@ $(PEER_VENV)/.ready: benchmarks/requirements-peers.txt
 	$(PEER_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-image:  ## Build the pipeline image: IMAGE=name:tag, BASE and BUILD_BASE=python:...@sha256:...
-	docker build $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(BUILD_BASE),--build-arg BUILD_BASE=$(BUILD_BASE)) \
+image:  ## Build the pipeline image: IMAGE=name:tag, VARIANT=cpu|cuda, BASE and BUILD_BASE=python:...@sha256:...
+	docker build $(if $(VARIANT),--build-arg VARIANT=$(VARIANT)) $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(BUILD_BASE),--build-arg BUILD_BASE=$(BUILD_BASE)) \
 	  --build-arg REVISION=$(REVISION) -t $(IMAGE) .
 
 image-size: setup  ## The image's packages and their size beside the budget, from the lock.
@@ -102,6 +102,7 @@ image-size: setup  ## The image's packages and their size beside the budget, fro
 lock: setup-dev  ## Resolve requirements*.in anew.
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-strip-extras requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-strip-extras requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-deps requirements-cuda.in -o requirements-cuda.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes -c requirements-dev.txt benchmarks/requirements-serving.in -o benchmarks/requirements-serving.txt
 
 clean:  ## Remove the virtual environment and the demo's output.

@@ -14,6 +14,7 @@ from tests.kubeflow_pipelines.client.kfp_stub import FINAL, KfpStub
 
 MIDDLE_DAY = LAST_DAY - dt.timedelta(days=1)
 NAME = "e2e"
+_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
 class World:
@@ -40,6 +41,12 @@ class World:
                 "pipeline_root": s3.url("artifacts"),
                 "retry": {"max_retries": 1, "backoff_s": 1},
                 "status_dir": s3.url("status"),
+                # Tasks see nothing of this process's environment but what they name.
+                "env": {
+                    "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"],
+                    "AWS_DEFAULT_REGION": os.environ["AWS_DEFAULT_REGION"],
+                },
+                "pods": {"secrets": [{"name": "store", "env": {n: n for n in _SECRETS}}]},
             },
             **DAILY,
         )

@@ -165,6 +165,35 @@ def test_a_dry_run_names_the_version_and_what_is_not_followed(refreshed):
     assert "BundleSource → CatalogueGen → IndexBuilder → ServingValidator → Pusher" in done.out
 
 
+def test_a_compiled_refresh_publishes_the_next_version_with_its_report(refreshed, tmp_path):
+    """As Kubeflow runs it: one task that is planned when it starts, then the exit handler."""
+    work, conf, _ = refreshed
+    before = versions(work)
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    items = {"late1": [TOPIC], **{f"i{n}": [TOPIC] for n in range(2, 300)}}
+    topics = pa.array(list(items.values()), pa.list_(pa.string()))
+    pq.write_table(pa.table({"item_id": list(items), "topics": topics}), tables / "items.parquet")
+    sets = {
+        "serving_dir": "s3://tessera/serving", "data.root": "s3://tessera/tables",
+        "data.layout": "single", "refresh.max_removed_share": 0.9,
+        "kubeflow.image": "registry.example/tessera:1",
+    }  # fmt: skip
+    file = tmp_path / "refresh-file.yaml"
+    words = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    done = tessera("compile", "--conf", conf, *words, "-o", file)
+    assert done.code == 0, done.err
+    done = tessera(
+        "run", "--compiled", file, "--work-dir", tmp_path / "w", "--param", f"data_root={tables}",
+        "--param", f"serving_root={work / 'serving'}",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (new,) = set(versions(work)) - set(before)
+    assert f"{work / 'serving'}/e2e/{new}" in done.out
+    page = (work / "serving" / "e2e" / "reports" / f"{new}.html").read_text()
+    assert "BundleSource" in page
+
+
 def test_without_a_published_model_there_is_nothing_to_refresh(refreshed, tmp_path):
     _, conf, _ = refreshed
     done = tessera("run", "--conf", conf, "--set", f"serving_dir={tmp_path / 'none'}")

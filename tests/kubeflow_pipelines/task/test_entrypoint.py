@@ -13,6 +13,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb2
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as utils
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as run_executor
 
+from kubeflow_pipelines.compile.lint import EARLIER_ENTRYPOINT, ENTRYPOINT
 from kubeflow_pipelines.task import entrypoint, fixes
 from kubeflow_pipelines.task.invocation import prepare, restored
 from kubeflow_pipelines.task.markers import remove_directory_markers
@@ -203,14 +204,13 @@ def test_markers_of_folders_are_removed_and_nothing_else(s3):  # noqa: F811
     assert remove_directory_markers(f"{url}/model") == 0
 
 
-def run_schema(tmp_path, text="", fresh=False, **env):
+def run_schema(tmp_path, text="", module="kubeflow_pipelines.task.entrypoint", fresh=False, **env):
     """A real task in a process of its own: the smallest component there is."""
     output_file = tmp_path / "out" / "output_metadata.json"
     schema = {"instanceSchema": "title: tfx.Schema\ntype: object\n"}
     done = subprocess.run(
         [
-            sys.executable if fresh else forkserver.interpreter(),
-            "-m", "kubeflow_pipelines.task.entrypoint",
+            sys.executable if fresh else forkserver.interpreter(), "-m", module,
             "--executor_class_path", "components.curated_schema.executor.Executor",
             "--json_serialized_invocation_args",
             call(
@@ -232,8 +232,11 @@ def run_schema(tmp_path, text="", fresh=False, **env):
     return done, output_file
 
 
-def test_a_real_task_in_a_process_of_its_own(tmp_path):
-    done, output_file = run_schema(tmp_path, 'feature { name: "a" type: INT }', fresh=True)
+@pytest.mark.parametrize("command", [ENTRYPOINT, EARLIER_ENTRYPOINT], ids=["now", "earlier"])
+def test_a_real_task_in_a_process_of_its_own(tmp_path, command):
+    """Also under the name that files call which were compiled earlier."""
+    text = 'feature { name: "a" type: INT }'
+    done, output_file = run_schema(tmp_path, text, command[-1], fresh=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "minio/b/run/schema/schema.pbtxt").read_text().startswith("feature")
     artifact = json.loads(output_file.read_text())["artifacts"]["schema"]["artifacts"][0]
