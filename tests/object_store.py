@@ -1,17 +1,24 @@
-"""An S3 server on loopback for tests: moto's, spoken to over real HTTP.
+"""S3 servers on loopback for tests, spoken to over real HTTP.
 
-Every bucket lives in the server's process memory. `Requests` between client and server
-counts requests and answers some of them with faults.
+moto's, whose buckets live in this process's memory, and SeaweedFS, which is a real store
+(`tests.seaweedfs`). `Faults` between client and server counts requests, and answers some
+of them wrongly, late or not at all.
 """
 
 import contextlib
+import functools
+import http.client
 import logging
 import os
 import threading
+import time
+import urllib.parse
 import uuid
 from dataclasses import dataclass, field
 
 import pytest
+
+from tests import seaweedfs
 
 VARIABLES = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -27,7 +34,9 @@ class Faults:
 
     Attributes:
       seen: (method, path) of every request since `reset`.
-      rule: from (method, path) to an HTTP status to answer with, or None to really answer.
+      rule: from (method, path) to what happens: None, a real answer; an HTTP status, that
+        one instead; `Late`, a real answer after a while; `DROPPED`, no answer to a request that
+        was never carried out; `LOST`, no answer to one that was; `CUT`, half of a real answer.
     """
 
     seen: list = field(default_factory=list)
@@ -39,6 +48,16 @@ class Faults:
 
     def writes(self):
         return [(m, p) for m, p in self.seen if m in ("PUT", "POST", "DELETE")]
+
+
+@dataclass(frozen=True)
+class Late:
+    """A real answer, that many seconds later."""
+
+    seconds: float
+
+
+DROPPED, LOST, CUT = "dropped", "lost", "cut"
 
 
 @dataclass
@@ -104,31 +123,94 @@ def _with_faults(application, faults):
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         with lock:
             faults.seen.append((method, path))
-            status = faults.rule(method, path) if faults.rule else None
-        if status is None:
-            return application(environ, start_response)
-        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        code = ERRORS[status]
-        body = b"<Error><Code>%s</Code><Message>a fault of the test</Message></Error>" % code
-        start_response(
-            f"{status} Fault",
-            [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))],
-        )
-        return [b"" if method == "HEAD" else body]
+            what = faults.rule(method, path) if faults.rule else None
+        if isinstance(what, int):
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            return _fault(method, what, start_response)
+        if isinstance(what, Late):
+            time.sleep(what.seconds)
+        if what == DROPPED:
+            raise ConnectionResetError
+        body = application(environ, start_response)
+        if what == LOST:
+            raise ConnectionResetError
+        return _half(body) if what == CUT else body
 
     return answer
 
 
-@contextlib.contextmanager
-def running_s3():
-    """Runs a server on a free port; sets AWS_* for this process and its children."""
+def _fault(method, status, start_response):
+    code = ERRORS[status]
+    body = b"<Error><Code>%s</Code><Message>a fault of the test</Message></Error>" % code
+    headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
+    start_response(f"{status} Fault", headers)
+    return [b"" if method == "HEAD" else body]
+
+
+def _half(body):
+    whole = b"".join(body)
+    yield whole[: len(whole) // 2]
+    raise ConnectionResetError
+
+
+def _forwarding(endpoint):
+    """A WSGI application that hands requests on as they are, signatures included."""
+    address = urllib.parse.urlsplit(endpoint).netloc
+
+    def answer(environ, start_response):
+        headers = {
+            name[5:].replace("_", "-").title(): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_") and name not in ("HTTP_CONNECTION", "HTTP_EXPECT")
+        }
+        if environ.get("CONTENT_TYPE"):
+            headers["Content-Type"] = environ["CONTENT_TYPE"]
+        headers.pop("Transfer-Encoding", None)
+        body = environ["wsgi.input"].read()
+        headers["Content-Length"] = str(len(body))
+        connection = http.client.HTTPConnection(address, timeout=60)
+        try:
+            connection.request(environ["REQUEST_METHOD"], environ["REQUEST_URI"], body, headers)
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        given = [(k, v) for k, v in response.getheaders() if k.lower() not in _HOP]
+        if environ["REQUEST_METHOD"] != "HEAD":
+            given = [(k, v) for k, v in given if k.lower() != "content-length"]
+            given.append(("Content-Length", str(len(content))))
+        start_response(f"{response.status} {response.reason}", given)
+        return [content]
+
+    return answer
+
+
+#: Headers that speak of one connection, not of the answer.
+_HOP = ("connection", "keep-alive", "transfer-encoding", "date", "server")
+
+
+@functools.cache
+def _application(kind):
     from moto.server import DomainDispatcherApplication, create_backend_app
+
+    if kind == "seaweedfs":
+        return _forwarding(seaweedfs.running_weed())
+    return DomainDispatcherApplication(create_backend_app)
+
+
+@contextlib.contextmanager
+def running_s3(kind="moto"):
+    """Runs a server on a free port; sets AWS_* for this process and its children.
+
+    Args:
+      kind: `moto` or `seaweedfs`.
+    """
     from werkzeug.serving import make_server
 
     # A line per request would bury what a failed test prints.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     faults = Faults()
-    application = _with_faults(DomainDispatcherApplication(create_backend_app), faults)
+    application = _with_faults(_application(kind), faults)
     server = make_server("127.0.0.1", 0, application, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -151,6 +233,24 @@ def running_s3():
 @pytest.fixture(scope="module")
 def s3_server():
     with running_s3() as store:
+        yield store
+
+
+KINDS = [
+    "moto",
+    pytest.param(
+        "seaweedfs",
+        marks=pytest.mark.skipif(
+            seaweedfs.binary() is None, reason="SeaweedFS is not built here: make seaweedfs"
+        ),
+    ),
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def every_s3_server(request):
+    """Each kind in turn; import it `as s3_server` for tests that must pass on all of them."""
+    with running_s3(request.param) as store:
         yield store
 
 

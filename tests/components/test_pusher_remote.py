@@ -29,7 +29,8 @@ from tests.components.store_fixtures import (
     stop_before,
     visible,
 )
-from tests.object_store import s3, s3_server  # noqa: F401 - fixtures
+from tests.object_store import every_s3_server as s3_server  # noqa: F401 - fixtures
+from tests.object_store import s3  # noqa: F401
 
 NOON = dt.datetime(2026, 1, 2, 12, tzinfo=dt.timezone.utc)
 logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from core.errors import BundleError, ConfigError, DataError
 from core.storage import ObjectStore, absolute, is_remote, local_or_url
 from core.storage_errors import ATTEMPTS, is_passing, reason_of
-from tests.object_store import s3, s3_server  # noqa: F401 - fixtures
+from tests.object_store import every_s3_server as s3_server  # noqa: F401 - fixtures
+from tests.object_store import s3  # noqa: F401
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
