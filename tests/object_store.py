@@ -10,10 +10,12 @@ import functools
 import http.client
 import logging
 import os
+import socket
 import threading
 import time
 import urllib.parse
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -66,7 +68,7 @@ class S3:
 
     Attributes:
       endpoint: its URL, also in AWS_ENDPOINT_URL.
-      bucket: a bucket of this test module.
+      bucket: one that exists; `fresh` gives a folder of one's own.
       faults: see `Faults`.
     """
 
@@ -100,6 +102,16 @@ class S3:
         key = url.removeprefix(f"s3://{self.bucket}/")
         self.client().put_object(Bucket=self.bucket, Key=key, Body=content)
 
+    def put_many(self, url, names, threads=16):
+        """Makes objects without content, several at a time."""
+        client, folder = self.client(), url.removeprefix(f"s3://{self.bucket}/")
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [
+                pool.submit(client.put_object, Bucket=self.bucket, Key=f"{folder}/{name}")
+                for name in names
+            ]:
+                done.result()
+
     def put_tree(self, folder, url):
         """Uploads a local folder."""
         for path in sorted(folder.rglob("*")):
@@ -130,11 +142,11 @@ def _with_faults(application, faults):
         if isinstance(what, Late):
             time.sleep(what.seconds)
         if what == DROPPED:
-            raise ConnectionResetError
+            _hang_up(environ)
         body = application(environ, start_response)
         if what == LOST:
-            raise ConnectionResetError
-        return _half(body) if what == CUT else body
+            _hang_up(environ)
+        return _half(body, environ) if what == CUT else body
 
     return answer
 
@@ -147,9 +159,16 @@ def _fault(method, status, start_response):
     return [b"" if method == "HEAD" else body]
 
 
-def _half(body):
+def _half(body, environ):
     whole = b"".join(body)
     yield whole[: len(whole) // 2]
+    _hang_up(environ)
+
+
+def _hang_up(environ):
+    # The error alone would leave a connection open on which nothing is ever said.
+    with contextlib.suppress(OSError):
+        environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
     raise ConnectionResetError
 
 
@@ -165,8 +184,10 @@ def _forwarding(endpoint):
         }
         if environ.get("CONTENT_TYPE"):
             headers["Content-Type"] = environ["CONTENT_TYPE"]
-        headers.pop("Transfer-Encoding", None)
-        body = environ["wsgi.input"].read()
+        # Sent in chunks it ends by itself; otherwise a read without a length never would.
+        chunked = headers.pop("Transfer-Encoding", "") == "chunked"
+        length = None if chunked else int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(length)
         headers["Content-Length"] = str(len(body))
         connection = http.client.HTTPConnection(address, timeout=60)
         try:
@@ -220,9 +241,12 @@ def running_s3(kind="moto"):
     for name in REMOVED:
         os.environ.pop(name, None)
     try:
-        store = S3(endpoint, f"bucket-{uuid.uuid4().hex[:8]}", faults)
-        store.client().create_bucket(Bucket=store.bucket)
-        yield store
+        if kind == "seaweedfs":
+            yield S3(endpoint, seaweedfs.BUCKET, faults)
+        else:
+            store = S3(endpoint, f"bucket-{uuid.uuid4().hex[:8]}", faults)
+            store.client().create_bucket(Bucket=store.bucket)
+            yield store
     finally:
         os.environ.clear()
         os.environ.update(before)
