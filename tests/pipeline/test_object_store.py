@@ -88,7 +88,7 @@ def test_recommend_answers_from_s3(tmp_path, s3):  # noqa: F811
     words = ["--user", "007", "-n", "3", "--json"]
     here = call("recommend", "--bundle", tmp_path / "serving", *words)
     there = call("recommend", "--bundle", serving, "--data", tables, *words)
-    assert there.exit_code == 0, there.output
+    assert (here.exit_code, there.exit_code) == (0, 0), here.output + there.output
     ours, theirs = json.loads(here.stdout), json.loads(there.stdout)
     assert theirs["bundle"].pop("path") == f"{serving}/demo/1"
     ours["bundle"].pop("path")
@@ -100,7 +100,7 @@ def test_data_check_reads_a_url(tmp_path, s3):  # noqa: F811
     url = s3.put_tree(tmp_path, s3.fresh())
     words = ["--run-date", "2024-06-30", "--window-days", "2", "--json"]
     there = call("data", "check", "--root", url, *words)
-    assert there.exit_code == 0, there.output
+    assert (here.exit_code, there.exit_code) == (0, 0), here.output + there.output
     assert json.loads(there.stdout) == json.loads(
         call("data", "check", "--root", tmp_path, *words).stdout
     )
