@@ -12,11 +12,18 @@ PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 # A tag that never moves: what the image is built from.
 REVISION ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 IMAGE ?= tessera:$(REVISION)
+# Real counterparts for tests, built once with Go; see tests/seaweedfs.py.
+TOOLS := $(or $(TESSERA_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tessera/tools)
+GO ?= go
+WEED_MODULE := github.com/seaweedfs/seaweedfs
+WEED_VERSION := v0.0.0-20261109003541-7506e5f91cd6
+WEED := $(TOOLS)/weed-4.53
+PRISM := $(TOOLS)/prism-2.74.0
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: help setup setup-dev demo test test-fast test-all lint bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-compiled bench-refresh image image-size lock clean
+.PHONY: seaweedfs prism help setup setup-dev demo test test-fast test-all lint bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-compiled bench-refresh image image-size lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -56,6 +63,24 @@ lint: setup-dev  ## ruff, mypy and the import contract.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+seaweedfs: $(WEED)  ## Build SeaweedFS for the tests of object stores: once, some minutes; needs Go.
+
+prism: $(PRISM)  ## Build Prism, a Beam job server, for the tests of Beam: once, a minute; needs Go.
+
+# Its `replace` lines keep `go install` from working, so a module of one's own requires it.
+$(WEED):
+	@command -v $(GO) >/dev/null || { echo "SeaweedFS is built with Go: install it or say make GO=/path/to/go" >&2; exit 2; }
+	@mkdir -p $(TOOLS)
+	work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && cd "$$work" \
+	  && printf 'module weed\n\ngo 1.24\n\nrequire $(WEED_MODULE) $(WEED_VERSION)\n' > go.mod \
+	  && nice -n 15 $(GO) build -mod=mod -o weed $(WEED_MODULE)/weed && mv weed $@
+
+$(PRISM):
+	@command -v $(GO) >/dev/null || { echo "Prism is built with Go: install it or say make GO=/path/to/go" >&2; exit 2; }
+	@mkdir -p $(TOOLS)
+	work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT \
+	  && GOBIN="$$work" nice -n 15 $(GO) install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.74.0 && mv "$$work/prism" $@
 
 bench-example-gen: setup-dev  ## Rows/s, CPU and memory of ExampleGen and Transform beside Polars.
 	$(BIN)/python -m benchmarks.example_gen

@@ -37,6 +37,7 @@ _COMMANDS = {
     "versions": ("cli.versions", "versions", "List and pin pushed versions."),
     "promote": ("cli.promote", "promote", "Choose what is served, by labels."),
     "rollback": ("cli.rollback", "rollback", "Serve an earlier version."),
+    "sync": ("cli.sync", "sync", "Bring published versions to a model server."),
     "tune": ("cli.tune", "tune", "Search settings, the same way for each model."),
     "doctor": ("cli.doctor", "doctor", "Tell what is wrong with this machine."),
 }

@@ -8,9 +8,11 @@ from typing import Protocol
 
 from components.bundle.manifest import read_manifest
 from components.bundle.mirror import pull, pull_all, shown, start_mirror
+from components.bundle.model_config import read_config
 from components.bundle.opened import locate
-from components.bundle.served import served
+from components.bundle.served import Served, served
 from components.bundle.verify import resolve_version_dir, verify
+from components.bundle.versions import numbered_folders, written_in_place
 from core.errors import BundleError
 
 
@@ -43,7 +45,11 @@ class Source(Protocol):
 
 
 class ModelFolder:
-    """The versions of one model, `<serving_dir>/<name>/`: the newest, or the labelled ones."""
+    """The versions of one model, `<serving_dir>/<name>/`, as `models.config` would have them.
+
+    By TensorFlow Serving's rules: labelled versions and those that the configuration names,
+    otherwise the largest number there is, whatever lies in that folder.
+    """
 
     def __init__(self, model_dir: Path) -> None:
         """Watches a folder; it may still be empty."""
@@ -52,8 +58,18 @@ class ModelFolder:
 
     def aspired(self) -> Aspired:
         """See `Source.aspired`."""
+        told = read_config(self._folder.parent)
+        now = told[self.name] if self.name in told else self._by_pins()
+        there = numbered_folders(self._folder)
+        if now is None:
+            return Aspired(dict(sorted(there.items())[-1:]))
+        folders = {v: there.get(v, self._folder / str(v)) for v in now.versions}
+        return Aspired(folders, dict(now.labels))
+
+    def _by_pins(self) -> Served | None:
+        """What a configuration would say; for a folder that nothing was ever pushed to."""
         now = served(self._folder)
-        return Aspired({v: self._folder / str(v) for v in now.versions}, dict(now.labels))
+        return now if now.labels or written_in_place(self._folder) else None
 
 
 class RemoteModel:

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from core.errors import BundleError, ConfigError, DataError
 from core.storage import ObjectStore, absolute, is_remote, local_or_url
 from core.storage_errors import ATTEMPTS, is_passing, reason_of
-from tests.object_store import s3, s3_server  # noqa: F401 - fixtures
+from tests.object_store import (
+    CUT,
+    DROPPED,
+    LOST,
+    Late,
+    s3,  # noqa: F401
+)
+from tests.object_store import every_s3_server as s3_server  # noqa: F401 - fixtures
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
@@ -146,6 +153,69 @@ def test_what_passes_is_tried_again(s3, quick, tmp_path, operation, status):  # 
 
 
 @pytest.mark.fault(76)
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("what", [DROPPED, LOST])
+def test_a_request_without_an_answer_is_sent_again(s3, quick, tmp_path, operation, what):  # noqa: F811
+    """Also one that was carried out: what creates or deletes must not take that for failure."""
+    store = ObjectStore(s3.fresh())
+    store.write("there", b"one")
+    (tmp_path / "file").write_bytes(b"x")
+    s3.faults.reset(lambda *_: what if len(s3.faults.seen) <= 1 else None)
+    assert OPERATIONS[operation](store, tmp_path / "file") is not False
+    assert len(s3.faults.seen) in (2, 3)
+
+
+@pytest.mark.parametrize("operation", ["read", "download", "digest"])
+def test_half_an_answer_is_read_again(s3, quick, tmp_path, operation):  # noqa: F811
+    store, content, cut = ObjectStore(s3.fresh()), b"one two three", []
+    store.write("there", content)
+
+    def rule(method, _):
+        if method == "GET" and len(cut) < 2:
+            cut.append(method)
+            return CUT
+        return None
+
+    s3.faults.reset(rule)
+    if operation == "read":
+        assert store.read("there") == content
+    elif operation == "digest":
+        assert store.digest("there", len(content)) == hashlib.sha256(content).hexdigest()
+    else:
+        store.download("there", tmp_path / "down")
+        assert (tmp_path / "down").read_bytes() == content
+    assert len(cut) == 2
+
+
+def test_a_store_that_answers_late_is_waited_for(s3, monkeypatch):  # noqa: F811
+    store = ObjectStore(s3.fresh())
+    s3.faults.reset(lambda *_: Late(0.4))
+    store.write("a", b"one")
+    assert store.read("a") == b"one" and len(s3.faults.seen) == 2
+
+
+def test_a_store_that_hangs_is_asked_again(s3, quick, monkeypatch):  # noqa: F811
+    import fsspec
+
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"read_timeout": 0.5}})
+    monkeypatch.setattr("core.storage._CONNECTIONS", {})
+    store = ObjectStore(s3.fresh())
+    s3.faults.reset(lambda *_: Late(2) if len(s3.faults.seen) <= 1 else None)
+    assert store.create("claim", b"mine") and store.read("claim") == b"mine"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("objects", [20_000])
+def test_many_objects_are_listed_page_by_page(s3, objects):  # noqa: F811
+    url = s3.fresh()
+    names = [f"part-{number % 7}/{number:06d}" for number in range(objects)]
+    s3.put_many(url, names)
+    store = ObjectStore(url)
+    assert list(store.list()) == sorted(names)
+    assert store.children() == {f"part-{number}": None for number in range(7)}
+    assert len(store.children("part-3")) == len([n for n in names if n.startswith("part-3/")])
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_what_is_forbidden_is_not_tried_again(s3, tmp_path, operation):  # noqa: F811
     url = s3.fresh()
