@@ -158,7 +158,7 @@ class Client:
         }
         if signature == _EXAMPLES:
             inputs = {"examples": _examples(inputs)}
-        answered, outputs = self._predict(signature, inputs, version, label, timeout_s)
+        answered, outputs = self.predict(signature, inputs, version, label, timeout_s)
         return [_answer(request, row, outputs, answered) for row, request in enumerate(requests)]
 
     def embed_user(
@@ -175,7 +175,7 @@ class Client:
           `slot_topic` `[batch, slots]` and `history_slot` `[batch, history]`.
         """
         inputs = user_inputs(requests)
-        return self._predict("embed_user", inputs, version, label, timeout_s)[1]
+        return self.predict("embed_user", inputs, version, label, timeout_s)[1]
 
     def embed_items(
         self,
@@ -196,7 +196,7 @@ class Client:
             "item_id": _bytes(list(items)),
             "item_topics": _padded([list(topics) for topics in items.values()]),
         }
-        outputs = self._predict("embed_items", inputs, version, label, timeout_s)[1]
+        outputs = self.predict("embed_items", inputs, version, label, timeout_s)[1]
         return next(iter(outputs.values()))
 
     def status(
@@ -206,14 +206,29 @@ class Client:
         target = Target(self._model, version, label)
         return self._retried(lambda left_s: self._transport.status(target, left_s), timeout_s)
 
-    def _predict(
+    def predict(
         self,
         signature: str,
         inputs: Mapping[str, np.ndarray],
-        version: int | None,
-        label: str | None,
-        timeout_s: float | None,
+        version: int | None = None,
+        label: str | None = None,
+        timeout_s: float | None = None,
     ) -> tuple[int | None, dict[str, np.ndarray]]:
+        """Runs a signature on arrays.
+
+        Args:
+          signature: its name.
+          inputs: by name; strings are bytes in object arrays.
+          version: of the model; None takes the label's, or the newest served.
+          label: `stable`, `canary`, ...
+          timeout_s: instead of the client's.
+
+        Returns:
+          The version that answered (None over REST, which does not say) and the outputs.
+
+        Raises:
+          RequestError: what the server said; retried only while it is unavailable.
+        """
         target = Target(self._model, version, label)
         return self._retried(
             lambda left_s: self._transport.predict(target, signature, inputs, left_s), timeout_s
