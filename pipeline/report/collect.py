@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.pusher.model_card import MODEL_CARD
 from pipeline.report.serving import failed_reasons
 
 #: Key of the previous version in `baselines`, beside the floors.
@@ -102,6 +103,7 @@ def collect_report(inputs: ReportInputs) -> dict[str, Any]:
         "timings_s": {name: round(value, 3) for name, value in inputs.timings.items()},
         "cached": list(inputs.cached),
         "manifest": {key: value for key, value in manifest.items() if key not in _LONG},
+        "model_card": _model_card(pushed),
         "config": inputs.config,
         "notes": notes,
     }
@@ -174,6 +176,15 @@ def _load(path: Path | None, notes: list[str]) -> Any:
 def _manifest_path(pushed: dict[str, Any]) -> Path | None:
     destination = pushed.get("destination")
     return Path(destination) / "manifest.json" if destination else None
+
+
+def _model_card(pushed: dict[str, Any]) -> str:
+    """Returns the text of the published version's card; '' without one."""
+    path = Path(pushed.get("destination") or ".") / MODEL_CARD
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def _finite(value: Any) -> Any:
