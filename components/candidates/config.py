@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from core.config import BaseConfig
+from input_tables.config import DataConfig
 
 
 class CandidatesConfig(BaseConfig):
@@ -17,3 +20,12 @@ class CandidatesConfig(BaseConfig):
         1000, ge=1, description="newest events that are sent; the model cuts them further"
     )
     out: str = Field("", description="folder or URL; '': no candidates are made")
+
+
+class CandidateGenConfig(BaseConfig):
+    """What the component CandidateGen is told."""
+
+    candidates: CandidatesConfig
+    data: DataConfig
+    time_unit: Literal["seconds", "order"]
+    follows_max_topics: int = Field(ge=1)
