@@ -40,6 +40,7 @@ COPY pipeline ./pipeline
 COPY kubeflow_pipelines ./kubeflow_pipelines
 COPY research ./research
 COPY cli ./cli
+COPY tessera ./tessera
 COPY schemas ./schemas
 COPY serving ./serving
 RUN /opt/tessera/bin/pip install --no-deps --no-build-isolation .

@@ -27,6 +27,8 @@ _COMMANDS = {
     ),
     "paper": ("cli.paper", "paper", "Judge the paper by published results."),
     "recommend": ("cli.recommend", "recommend", "Ask a pushed bundle."),
+    "candidates": ("cli.candidates", "candidates", "Items for every user, as Parquet."),
+    "similar": ("cli.similar", "similar", "Neighbours of an item."),
     "serve": ("cli.serve", "serve", "Serve a pushed model on this machine."),
     "data": ("cli.data", "data", "Generate, import and check input tables."),
     "schema": ("cli.schema", "schema", "Propose a schema from examples."),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.pusher.model_card import MODEL_CARD
 from core.errors import TesseraError
 from core.storage import ObjectStore, is_remote
 from pipeline.report.serving import failed_reasons
@@ -105,6 +106,7 @@ def collect_report(inputs: ReportInputs) -> dict[str, Any]:
         "timings_s": {name: round(value, 3) for name, value in inputs.timings.items()},
         "cached": list(inputs.cached),
         "manifest": {key: value for key, value in manifest.items() if key not in _LONG},
+        "model_card": _model_card(pushed),
         "config": inputs.config,
         "notes": notes,
     }
@@ -184,6 +186,15 @@ def _manifest(pushed: dict[str, Any], notes: list[str]) -> dict[str, Any]:
         notes.append(f"{destination}/{_MANIFEST}: cannot be read: {error}")
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _model_card(pushed: dict[str, Any]) -> str:
+    """Returns the text of the published version's card; '' without one."""
+    path = Path(pushed.get("destination") or ".") / MODEL_CARD
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def _finite(value: Any) -> Any:

@@ -57,7 +57,7 @@ def test_a_version_is_published_to_s3_with_every_file(tmp_path, s3):  # noqa: F8
     assert visible(keys) == [1]
     assert keys["demo/1/saved_model.pb"] == b"stock graph-one"
     assert len([k for k in keys if k.startswith("demo/1/")]) == (
-        len(INDEX_FILES) + len(WARM_FILES) + 2
+        len(INDEX_FILES) + len(WARM_FILES) + 3  # evaluation, model card, manifest
     )
     assert set(keys) - {k for k in keys if k.startswith("demo/1/")} == {
         "demo/claims/1.json",

@@ -144,3 +144,14 @@ def test_the_data_part_is_the_whole_chain_as_far_as_transform_with_the_same_cach
     whole = build_components(config(model={"negative_actions": ["skip"]}), PATHS)
     for mine, theirs in zip(part, whole, strict=False):
         assert mine.exec_properties == theirs.exec_properties
+
+
+def test_candidates_are_made_after_the_push_and_only_where_they_are_wanted(nodes):
+    assert "CandidateGen" not in nodes
+    tree = {"candidates": {"out": "/candidates", "num_results": 7}}
+    made = build_components(config(**tree), PATHS)
+    Pipeline(pipeline_name="p", pipeline_root="unused", components=made)
+    last = made[-1]
+    assert last.id == "CandidateGen" and "Pusher" in upstream(last)
+    told = json.loads(last.exec_properties["config_json"])
+    assert (told["candidates"]["num_results"], told["time_unit"]) == (7, "seconds")
