@@ -160,6 +160,12 @@ class TrainerConfig(BaseConfig):
     learning_rate_final_share: float = Field(
         0.05, gt=0.0, le=1.0, description="cosine decay over all epochs; 1: constant rate"
     )
+    lazy_update_min_rows: int = Field(
+        50_000,
+        ge=0,
+        description="embedding tables of at least so many rows are updated only in the rows of "
+        "a step, so that a step costs the same for any catalogue; smaller ones by dense Adam",
+    )
     temperature: float = Field(0.1, gt=0.0)
     uniform_negatives: int = Field(1024, ge=0, description="uniform negatives shared by the batch")
     in_batch_negatives: bool = Field(False, description="the other targets of the batch")
