@@ -95,7 +95,8 @@ def fit(job: TrainingJob) -> Trained:
     tf_keras.utils.set_random_seed(job.trainer.seed)
     spec = transform_output.transformed_feature_spec()
     corpus = inputs.read_columns(inputs.split_files(job.examples, features.CORPUS_SPLIT), spec)
-    vocabularies = load_vocabularies(transform_output, job.transform)
+    catalogue = corpus[features.transformed_name(features.ITEM_ID)][:, 0]
+    vocabularies = load_vocabularies(transform_output, job.transform).with_catalogue(catalogue)
     model = RetrievalModel(
         job.model,
         job.trainer,
