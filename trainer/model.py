@@ -111,6 +111,8 @@ class RetrievalModel(tfrs.Model):
     def frozen_tables(self) -> list[tf.Variable]:
         """Variables that no gradient reaches but every embedding needs."""
         tables = [self.item_topics]
+        if self.item_tower.id_rows is not None:
+            tables.append(self.item_tower.id_rows)
         return tables if self.extractor is None else [*tables, *self.extractor.frozen_tables]
 
     # -- embeddings ---------------------------------------------------------------------
