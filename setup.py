@@ -38,6 +38,7 @@ setup(
         "fsspec",
         "gcsfs",
         "grpcio",
+        "implicit",
         "jinja2",
         "kfp",
         "matplotlib",
