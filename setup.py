@@ -26,6 +26,7 @@ PIPELINE = (
     "fsspec",
     "gcsfs",
     "grpcio",
+    "implicit",
     "jinja2",
     "kfp",
     "matplotlib",
