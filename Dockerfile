@@ -25,6 +25,12 @@ COPY requirements.txt ./
 RUN sed -n '/^\(setuptools\|wheel\)==/,/[^\\]$/p' requirements.txt > build-tools.txt \
     && /opt/tessera/bin/pip install --require-hashes --no-deps -r build-tools.txt
 RUN /opt/tessera/bin/pip install --require-hashes --no-deps --no-build-isolation -r requirements.txt
+# `cuda` adds the libraries of an NVIDIA GPU (about 3 GB more); the driver is the node's.
+ARG VARIANT=cpu
+COPY requirements-cuda.txt ./
+RUN case "${VARIANT}" in cpu) ;; \
+    cuda) /opt/tessera/bin/pip install --require-hashes --no-deps --no-build-isolation -r requirements-cuda.txt ;; \
+    *) echo "VARIANT is cpu or cuda, not ${VARIANT}" >&2; exit 2 ;; esac
 COPY setup.py pyproject.toml ./
 COPY core ./core
 COPY input_tables ./input_tables
@@ -34,6 +40,7 @@ COPY pipeline ./pipeline
 COPY kubeflow_pipelines ./kubeflow_pipelines
 COPY research ./research
 COPY cli ./cli
+COPY tessera ./tessera
 COPY schemas ./schemas
 COPY serving ./serving
 RUN /opt/tessera/bin/pip install --no-deps --no-build-isolation .
@@ -57,6 +64,10 @@ ENV TF_USE_LEGACY_KERAS=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/home/tessera \
     PATH=/opt/tessera/bin:$PATH
+# TensorFlow 2.16 does not look beside itself for them (tensorflow/tensorflow#63362). Folders that
+# the variant without CUDA lacks are passed over.
+ENV NVIDIA=/opt/tessera/lib/python3.10/site-packages/nvidia
+ENV LD_LIBRARY_PATH=${NVIDIA}/cublas/lib:${NVIDIA}/cuda_cupti/lib:${NVIDIA}/cuda_nvrtc/lib:${NVIDIA}/cuda_runtime/lib:${NVIDIA}/cudnn/lib:${NVIDIA}/cufft/lib:${NVIDIA}/curand/lib:${NVIDIA}/cusolver/lib:${NVIDIA}/cusparse/lib:${NVIDIA}/nccl/lib:${NVIDIA}/nvjitlink/lib
 # Group 0 may write wherever the user may: clusters that choose a user id keep that group.
 # Kubeflow before 2.3 mounts nothing where its launcher keeps artifacts (kubeflow/pipelines#10397).
 RUN useradd --uid 1000 --gid 0 --home-dir /home/tessera --no-create-home tessera \

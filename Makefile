@@ -1,18 +1,29 @@
-# Every target sets up what it needs: a fresh clone and Python 3.10 are enough.
+# Every target sets up what it needs: a fresh clone is enough.
 SHELL := /bin/bash
-PYTHON ?= python3.10
+# Empty: the machine's python3.10, or else the one that uv fetches.
+PYTHON ?=
 VENV ?= .venv
 PEER_PYTHON ?= python3.11
 PEER_VENV ?= .venv-peers
 BIN := $(VENV)/bin
+WORKERS ?= 2
+# The order is that of tests/conftest.py: what takes longest first.
+PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 # A tag that never moves: what the image is built from.
 REVISION ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 IMAGE ?= tessera:$(REVISION)
+# Real counterparts for tests, built once with Go; see tests/seaweedfs.py.
+TOOLS := $(or $(TESSERA_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tessera/tools)
+GO ?= go
+WEED_MODULE := github.com/seaweedfs/seaweedfs
+WEED_VERSION := v0.0.0-20261109003541-7506e5f91cd6
+WEED := $(TOOLS)/weed-4.53
+PRISM := $(TOOLS)/prism-2.74.0
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: help setup setup-dev demo test test-fast lint bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-compiled bench-refresh image image-size lock clean
+.PHONY: seaweedfs prism help setup setup-dev demo test test-fast test-all lint bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-compiled bench-refresh image image-size lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -22,9 +33,7 @@ setup: $(VENV)/.runtime  ## Install the locked run-time packages and the `tesser
 setup-dev: $(VENV)/.dev  ## The same plus test, lint and type tools.
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null || \
-	  { echo "Tessera needs Python 3.10: install it or say make PYTHON=/path/to/python3.10" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	@bash scripts/environment.sh $(VENV) $(PYTHON)
 
 $(VENV)/.runtime: $(BIN)/python requirements.txt setup.py
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
@@ -40,16 +49,38 @@ demo: setup  ## Run the main job on generated data and print one user's recommen
 
 test: setup-dev  ## Lint, types, import contract, unit tests and the end-to-end run.
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -n $(WORKERS) --durations 25
 
 test-fast: setup-dev  ## Unit tests only.
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -n $(WORKERS) -m "not slow and not nightly"
+
+test-all: setup-dev  ## All of it: also the tests that take minutes, with many more generated examples.
+	@$(MAKE) --no-print-directory lint
+	$(PYTEST) -n $(WORKERS) -m "" --hypothesis-profile deep --timeout 3600 --durations 50
 
 lint: setup-dev  ## ruff, mypy and the import contract.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+seaweedfs: $(WEED)  ## Build SeaweedFS for the tests of object stores: once, some minutes; needs Go.
+
+prism: $(PRISM)  ## Build Prism, a Beam job server, for the tests of Beam: once, a minute; needs Go.
+
+# Its `replace` lines keep `go install` from working, so a module of one's own requires it.
+$(WEED):
+	@command -v $(GO) >/dev/null || { echo "SeaweedFS is built with Go: install it or say make GO=/path/to/go" >&2; exit 2; }
+	@mkdir -p $(TOOLS)
+	work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && cd "$$work" \
+	  && printf 'module weed\n\ngo 1.24\n\nrequire $(WEED_MODULE) $(WEED_VERSION)\n' > go.mod \
+	  && nice -n 15 $(GO) build -mod=mod -o weed $(WEED_MODULE)/weed && mv weed $@
+
+$(PRISM):
+	@command -v $(GO) >/dev/null || { echo "Prism is built with Go: install it or say make GO=/path/to/go" >&2; exit 2; }
+	@mkdir -p $(TOOLS)
+	work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT \
+	  && GOBIN="$$work" nice -n 15 $(GO) install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.74.0 && mv "$$work/prism" $@
 
 bench-example-gen: setup-dev  ## Rows/s, CPU and memory of ExampleGen and Transform beside Polars.
 	$(BIN)/python -m benchmarks.example_gen
@@ -86,8 +117,8 @@ $(PEER_VENV)/.ready: benchmarks/requirements-peers.txt
 	$(PEER_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-image:  ## Build the pipeline image: IMAGE=name:tag, BASE and BUILD_BASE=python:...@sha256:...
-	docker build $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(BUILD_BASE),--build-arg BUILD_BASE=$(BUILD_BASE)) \
+image:  ## Build the pipeline image: IMAGE=name:tag, VARIANT=cpu|cuda, BASE and BUILD_BASE=python:...@sha256:...
+	docker build $(if $(VARIANT),--build-arg VARIANT=$(VARIANT)) $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(BUILD_BASE),--build-arg BUILD_BASE=$(BUILD_BASE)) \
 	  --build-arg REVISION=$(REVISION) -t $(IMAGE) .
 
 image-size: setup  ## The image's packages and their size beside the budget, from the lock.
@@ -96,7 +127,8 @@ image-size: setup  ## The image's packages and their size beside the budget, fro
 lock: setup-dev  ## Resolve requirements*.in anew.
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-strip-extras requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-strip-extras requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-deps requirements-cuda.in -o requirements-cuda.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes -c requirements-dev.txt benchmarks/requirements-serving.in -o benchmarks/requirements-serving.txt
 
 clean:  ## Remove the virtual environment and the demo's output.
-	rm -rf $(VENV) runs/demo data/demo
+	rm -rf $(VENV) $(VENV)-uv runs/demo data/demo

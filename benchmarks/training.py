@@ -44,6 +44,7 @@ class Load:
       interests: K, implicit slots.
       explicit: explicit slots.
       association: how slots and items meet in the loss.
+      lazy_min_rows: tables of so many rows are updated by row, smaller ones by dense Adam.
       steps: measured steps.
       warm_up: steps before them.
     """
@@ -56,6 +57,7 @@ class Load:
     interests: int = 7
     explicit: int = 5
     association: str = "best_slot"
+    lazy_min_rows: int = 50_000
     steps: int = 30
     warm_up: int = 5
 
@@ -100,10 +102,9 @@ def make_examples(load: Load, topics: np.ndarray, rows: int) -> dict[str, np.nda
 
 def make_model(name: str, load: Load, topics: np.ndarray) -> Any:
     """Builds and compiles a model on a catalogue without a data set."""
-    import tf_keras
-
     from trainer.config import ModelConfig, TrainerConfig, TransformConfig
     from trainer.model import RetrievalModel
+    from trainer.optimizer import LazyAdam
     from trainer.vocabularies import Vocabularies
 
     transform = TransformConfig(history_max_items=load.history)
@@ -128,7 +129,7 @@ def make_model(name: str, load: Load, topics: np.ndarray) -> Any:
         vocabularies,
         topics,
     )
-    model.compile(optimizer=tf_keras.optimizers.Adam(1e-3))
+    model.compile(optimizer=LazyAdam(1e-3, min_rows=load.lazy_min_rows))
     return model
 
 

@@ -20,7 +20,7 @@ from cli.kubeflow_options import (
     server_options,
 )
 from core.errors import ConfigError
-from kubeflow_pipelines.parameters import DATA_ROOT, MODEL_NAME, SERVING_ROOT
+from kubeflow_pipelines.parameters import DATA_ROOT, MODEL_NAME, SERVING_ROOT, pipeline_name
 
 if TYPE_CHECKING:
     from kubeflow_pipelines.client.api import KubeflowClient
@@ -82,7 +82,7 @@ def backfill(
         require_days(compiled)
     given = _given(parameters, compiled)
     client = server.connect(config)
-    name = config.name if compiled is None else compiled.name
+    name = pipeline_name(config) if compiled is None else compiled.name
     version = _version(client, name, compiled)
     launch = launch_of(client, config, name, version, given)
     backend = KubeflowBackend(client, launch, _defaults(config, compiled), poll_s, _say)
@@ -141,11 +141,7 @@ def _version(client: KubeflowClient, name: str, compiled: Compiled | None) -> Ve
 
 def _defaults(config: RunConfig, compiled: Compiled | None) -> dict[str, Any]:
     if compiled is not None:
-        return {
-            name: entry.default
-            for name, entry in compiled.inputs.items()
-            if entry.default is not None
-        }
+        return compiled.defaults()
     return {
         DATA_ROOT: config.data.root,
         SERVING_ROOT: config.serving_dir,

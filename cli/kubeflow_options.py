@@ -46,7 +46,7 @@ class Server:
         from kubeflow_pipelines.client.connection import connect
 
         namespace = self.namespace or config.kubeflow.namespace
-        return KubeflowClient(connect(self.address(config), namespace))
+        return KubeflowClient(connect(self.address(config), namespace, config.kubeflow))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ _SECTIONS = {
         "init": ("cli.init", "init", "Write a commented configuration."),
         "run": ("cli.run", "run", "Run the whole pipeline on this machine."),
         "recommend": ("cli.recommend", "recommend", "Ask a pushed bundle."),
+        "candidates": ("cli.candidates", "candidates", "Items for every user, as Parquet."),
+        "similar": ("cli.similar", "similar", "Neighbours of an item."),
         "doctor": ("cli.doctor", "doctor", "Tell what is wrong with this machine."),
         "completion": ("cli.completion", "completion", "Complete commands in your shell."),
     },
@@ -30,6 +32,7 @@ _SECTIONS = {
         "versions": ("cli.versions", "versions", "List and pin pushed versions."),
         "promote": ("cli.promote", "promote", "Choose what is served, by labels."),
         "rollback": ("cli.rollback", "rollback", "Serve an earlier version."),
+        "sync": ("cli.sync", "sync", "Bring published versions to a model server."),
     },
     "Kubeflow": {
         "compile": ("cli.compile", "compile_command", "Compile the pipeline for Kubeflow."),
@@ -39,7 +42,11 @@ _SECTIONS = {
         "runs": ("cli.runs", "runs", "List the pipeline's runs on Kubeflow."),
     },
     "Research": {
-        "experiment": ("cli.experiment", "experiment", "Train and compare many models."),
+        "experiment": (
+            "cli.experiment",
+            "experiment",
+            "Train and compare many models on equal data.",
+        ),
         "tune": ("cli.tune", "tune", "Search settings, the same way for each model."),
         "paper": ("cli.paper", "paper", "Judge the paper by published results."),
     },

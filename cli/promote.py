@@ -9,6 +9,7 @@ import click
 from cli.location import Place
 from cli.serving_state import change_options, print_served
 from components.bundle.labels import STABLE, change, cleared, promoted
+from components.bundle.model_config import require_readable
 from components.bundle.model_status import AVAILABLE, version_status
 from components.bundle.pins import Pins
 from components.bundle.served import served
@@ -65,6 +66,8 @@ def promote(
         raise click.UsageError("give VERSION or --clear, not both")
     if version is None and (label is not None or servers):
         raise click.UsageError("--label and --server need the VERSION to promote")
+    if base_path:
+        require_readable(base_path)
     if version is None and clear is None and base_path is None:
         raise click.UsageError("say what to serve: VERSION, or --clear")
     way_out = "promote the version under a new label first, and again when it is loaded"

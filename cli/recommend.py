@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from cli.location import FolderOrUrl
-from core.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from components.bundle import Bundle, Manifest
-    from serving.recommend.question import Question
 
 
 @click.command()
@@ -55,67 +48,17 @@ def recommend(
         raise click.UsageError("give --user or --history, not both")
     if user is None and history is None and follow is None:
         raise click.UsageError("give --user or --history (or at least --follow)")
-    from components.bundle import opened_bundle
+    import tessera
 
-    with opened_bundle(bundle_path) as bundle:
+    with tessera.load(bundle_path, data_root) as bundle:
+        if not isinstance(bundle, tessera.Bundle):
+            raise click.UsageError("--bundle is a folder or the URL of a store, not of a server")
+        follows = _split(follow)
         if user is not None:
-            question = _of_user(bundle.manifest, data_root, user, _split(follow), now)
+            question = bundle.question(user, now, tuple(follows))
         else:
-            question = _typed(bundle, _split(history), _split(follow), action, now)
-        _print(_answer(bundle, question, data_root, count), as_json)
-
-
-def _typed(
-    bundle: Bundle, history: list[str], follows: list[str], action: str | None, now: int | None
-) -> Question:
-    from serving.recommend.question import typed_history
-    from serving.recommend.served import actions
-
-    moment = int(time.time()) if now is None else now
-    done = [*actions(bundle.path), ""][0] if action is None else action
-    return typed_history(history, follows, bundle.manifest.time_unit, moment, done)
-
-
-def _answer(
-    bundle: Bundle, question: Question, data_root: Path | str | None, count: int
-) -> dict[str, Any]:
-    """Returns what is printed: see docs/bundle.md."""
-    from components.bundle.mirror import shown
-    from serving.recommend.catalogue import Catalogue
-    from serving.recommend.explain import explain, shown_items
-    from serving.recommend.served import ask
-
-    manifest = bundle.manifest
-    answer = ask(bundle, question, count)
-    items = shown_items(question, answer)
-    facts = Catalogue.read(bundle.path).facts(items, question.follows)
-    facts = dataclasses.replace(facts, titles=_titles(manifest, data_root, items))
-    head = {"name": manifest.name, "version": manifest.version, "path": shown(bundle.path)}
-    asked = {"user": question.user, "now": question.now, "time_unit": manifest.time_unit}
-    return {"bundle": head, **asked, **explain(question, answer, facts, count)}
-
-
-def _of_user(
-    manifest: Manifest, data_root: Path | str | None, user: str, follows: list[str], now: int | None
-) -> Question:
-    from input_tables.remote import local_tables
-    from serving.recommend.lookup import data_config, find_user, follows_limit, time_unit
-
-    with local_tables(data_config(manifest, data_root)) as config:
-        return find_user(config, time_unit(manifest), user, follows_limit(manifest), now, follows)
-
-
-def _titles(manifest: Manifest, data_root: Path | str | None, items: set[str]) -> dict[str, str]:
-    """Returns titles where the tables are at hand; they only decorate the answer."""
-    from input_tables.remote import local_tables
-    from serving.recommend.lookup import data_config, time_unit, titles
-
-    try:
-        with local_tables(data_config(manifest, data_root), items_only=True) as config:
-            found = titles(config, time_unit(manifest), items)
-    except (ConfigError, DataError):
-        return {}
-    return dict(zip(found["item_id"].to_pylist(), found["title"].to_pylist(), strict=True))
+            question = bundle.typed(_split(history), follows, action, now)
+        _print(bundle.explain(question, count), as_json)
 
 
 def _split(text: str | None) -> list[str]:

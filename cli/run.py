@@ -63,6 +63,13 @@ _SHOWN_METRICS = ("recall@10", "recall@50", "recall@100", "ndcg@10", "coverage")
     help="With --compiled: `s3` for the store of the environment (AWS_ENDPOINT_URL), else a "
     "folder that stands for it.  [default: a folder in the work folder]",
 )
+@click.option(
+    "--backend",
+    default="2.17",
+    show_default=True,
+    metavar="VERSION",
+    help="With --compiled: version of Kubeflow Pipelines whose launcher is imitated, 2.14 or 2.17.",
+)
 def run(
     conf: Path | None,
     overrides: tuple[str, ...],
@@ -76,6 +83,7 @@ def run(
     work_dir: Path,
     pipeline_root: str | None,
     object_store: str | None,
+    backend: str,
 ) -> None:
     """Run the pipeline: tables in, a validated and versioned retriever out.
 
@@ -88,16 +96,15 @@ def run(
     if compiled is not None:
         if overrides or dry_run:
             raise click.UsageError("--set and --dry-run go with --conf; compile the file again")
-        from cli.run_compiled import (
-            compiled_parameters,
-            compiled_places,
-            run_file,
-        )
+        from cli.run_compiled import compiled_places, run_file
+        from kubeflow_pipelines.package import load_compiled
+        from kubeflow_pipelines.parameters import RUN_DATE
 
+        file = load_compiled(compiled)
         code = run_file(
-            compiled,
-            compiled_parameters(compiled, run_date, parameters),
-            compiled_places(work_dir, pipeline_root, object_store),
+            file,
+            file.parameters({RUN_DATE: run_date}, parameters),
+            compiled_places(work_dir, pipeline_root, object_store, backend),
             use_cache=not no_cache,
             as_json=as_json,
         )

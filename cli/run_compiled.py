@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from kubeflow_pipelines.compile.document import load
-from kubeflow_pipelines.package import load_compiled
-from kubeflow_pipelines.parameters import RUN_DATE
+from kubeflow_pipelines.package import Compiled
+from kubeflow_pipelines.replay.backend import NEWEST, backend_of
 from kubeflow_pipelines.replay.result import outcome
 from kubeflow_pipelines.replay.run import Places, run_compiled
 
@@ -18,52 +17,51 @@ from kubeflow_pipelines.replay.run import Places, run_compiled
 REAL_STORE = "s3"
 
 
-def compiled_parameters(
-    path: Path, run_date: str | None, parameters: tuple[str, ...]
-) -> dict[str, Any]:
-    """Returns the parameters named on the command line, each of the type that the file declares.
-
-    Args:
-      path: what `tessera compile` wrote.
-      run_date: last day of the data; None: not given.
-      parameters: `name=value` texts.
-
-    Raises:
-      ConfigError: the file can not be read, or a parameter is wrong.
-    """
-    return load_compiled(path).parameters({RUN_DATE: run_date}, parameters)
-
-
-def compiled_places(work_dir: Path, pipeline_root: str | None, object_store: str | None) -> Places:
+def compiled_places(
+    work_dir: Path,
+    pipeline_root: str | None,
+    object_store: str | None,
+    backend: str = NEWEST,
+) -> Places:
     """Returns where a run keeps what it makes.
 
     Args:
       work_dir: state, logs and, without an object store, artifacts.
       pipeline_root: URI of the artifacts; None: the one that was compiled in.
       object_store: None: a folder of `work_dir`; `s3`: that of the environment; else a folder.
+      backend: version of Kubeflow Pipelines whose launcher is imitated.
+
+    Raises:
+      ConfigError: the version is not known.
     """
     folder = Path(object_store) if object_store else work_dir / "objects"
     return Places(
         work_dir=work_dir,
         pipeline_root=pipeline_root,
         object_store=None if object_store == REAL_STORE else folder,
+        backend=backend_of(backend),
     )
 
 
 def run_file(
-    path: Path, parameters: dict[str, Any], places: Places, *, use_cache: bool, as_json: bool
+    compiled: Compiled,
+    parameters: dict[str, Any],
+    places: Places,
+    *,
+    use_cache: bool,
+    as_json: bool,
 ) -> int:
     """Runs a compiled file and prints how it ended; returns the exit code.
 
     Args:
-      path: what `tessera compile` wrote.
+      compiled: what `tessera compile` wrote.
       parameters: of the run.
       places: see `compiled_places`.
       use_cache: go on with a run that did not succeed.
       as_json: print the run's record on stdout, everything else on stderr.
     """
     run = run_compiled(
-        load(path),
+        compiled.documents,
         parameters,
         places,
         resume=use_cache,

@@ -16,7 +16,7 @@ from cli.kubeflow_options import (
     registry_of,
     server_options,
 )
-from kubeflow_pipelines.parameters import MODEL_NAME, SERVING_ROOT
+from kubeflow_pipelines.parameters import MODEL_NAME, SERVING_ROOT, pipeline_name
 
 if TYPE_CHECKING:
     from kubeflow_pipelines.client.api import KubeflowClient
@@ -57,7 +57,7 @@ def runs(
     server = Server(conf, host, namespace)
     config = server.config()
     client = server.connect(config)
-    name = name or config.name
+    name = name or pipeline_name(config)
     found = _find(client, experiment_name(config, name), name, day, limit)
     given = {SERVING_ROOT: serving_root} if serving_root else {}
     published = registry_of(config, _where(found) | given)()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,11 @@ from cli.kubeflow_options import (
     server_options,
 )
 from core.errors import ConfigError
-from kubeflow_pipelines.parameters import RUN_DATE
+from kubeflow_pipelines.parameters import RUN_DATE, pipeline_name
 
 if TYPE_CHECKING:
     from kubeflow_pipelines.client.api import KubeflowClient
+    from kubeflow_pipelines.client.cron_job import Submission
     from kubeflow_pipelines.client.records import Recurring
     from kubeflow_pipelines.package import Compiled
     from pipeline.config import RunConfig
@@ -56,11 +58,24 @@ def _actions(command: Any) -> Any:
     help="Ask no server: write a CronJob, its ConfigMap and a kustomization into DIR.",
 )
 @click.option(
+    "--cron-job",
+    "cron_job",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="MANIFEST",
+    help="Ask no server: write a CronJob and its ConfigMap into one file, for kubectl apply.",
+)
+@click.option(
     "--token-secret",
     default="kfp-token",
     show_default=True,
     metavar="NAME",
-    help="With --gitops: secret whose key `token` holds the token.",
+    help="With --cron-job or --gitops: secret whose key `token` holds the token.",
+)
+@click.option(
+    "--ca-config-map",
+    default="",
+    metavar="NAME",
+    help="With --cron-job or --gitops: config map whose key `ca.crt` has the API's certificates.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def schedule(
@@ -70,18 +85,20 @@ def schedule(
     namespace: str | None,
     cron: str | None,
     gitops: Path | None,
+    cron_job: Path | None,
     token_secret: str,
+    ca_config_map: str,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Run the compiled pipeline FILE every day, or pause, resume, delete or show that.
 
     A pipeline has one schedule: at most one run at a time, no runs for the time it was
-    paused. Its runs get the scheduled day less kubeflow.schedule.lag_days. Called again
-    with another FILE or --cron it replaces the schedule, two never run beside each other;
-    a paused one stays paused. The day comes from the macro [[ScheduledTime.2006-01-02]],
-    which Kubeflow Pipelines fills in from version 2.16 on. Where yours is older, deploy
-    what --gitops writes: a CronJob that calls `tessera submit`.
+    paused. A run gets the day (UTC) on which it is started less kubeflow.schedule.lag_days.
+    Called again with another FILE or --cron it replaces the schedule, two never run beside
+    each other; a paused one stays paused. Kubeflow Pipelines fills the day in from version
+    2.16 on. For an older one, apply what --cron-job writes: a CronJob of Kubernetes that
+    calls `tessera submit` with the day before.
 
     Without FILE, the options --pause, --resume, --delete and --show are about the pipeline
     that the configuration names.
@@ -90,21 +107,25 @@ def schedule(
     from kubeflow_pipelines.package import load_compiled
 
     chosen = [name for name in _ACTIONS if options.pop(name)]
-    if len(chosen) + (gitops is not None) > 1:
-        raise click.UsageError("choose one of --pause, --resume, --delete, --show and --gitops")
+    if len(chosen) + (gitops is not None) + (cron_job is not None) > 1:
+        raise click.UsageError(
+            "choose one of --pause, --resume, --delete, --show, --cron-job and --gitops"
+        )
     server = Server(conf, host, namespace)
     config = server.config()
     compiled = None if file is None else load_compiled(file)
     if chosen:
-        name = config.name if compiled is None else compiled.name
+        name = pipeline_name(config) if compiled is None else compiled.name
         _act(chosen[0], server.connect(config), name, as_json)
         return
     if compiled is None:
         raise click.UsageError("say which compiled pipeline: tessera schedule FILE")
     expression = check_cron(cron or config.kubeflow.schedule.cron).text
     given = Parameters(**options).of(compiled)
-    if gitops is not None:
-        _write(gitops, server, config, compiled, expression, given, token_secret)
+    if gitops is not None or cron_job is not None:
+        submission = _submission(server, config, compiled, expression, given)
+        submission = replace(submission, token_secret=token_secret, ca_config_map=ca_config_map)
+        _write(gitops, cron_job, submission)
         return
     client = server.connect(config)
     _warn_of_macro(client, compiled)
@@ -176,32 +197,27 @@ def _show(client: KubeflowClient, name: str, as_json: bool) -> None:
         )
 
 
-def _write(
-    directory: Path,
-    server: Server,
-    config: RunConfig,
-    compiled: Compiled,
-    cron: str,
-    given: dict[str, Any],
-    token_secret: str,
-) -> None:
+def _submission(
+    server: Server, config: RunConfig, compiled: Compiled, cron: str, given: dict[str, Any]
+) -> Submission:
     from cli.kubeflow_options import require_days
-    from kubeflow_pipelines.client.gitops import write_manifests
+    from kubeflow_pipelines.client.cron_job import Submission
 
     require_days(compiled)
     if server.namespace:
         kubeflow = config.kubeflow.model_copy(update={"namespace": server.namespace})
         config = config.model_copy(update={"kubeflow": kubeflow})
     texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in given.items()}
-    for path in write_manifests(
-        directory,
-        compiled,
-        config,
-        server.address(config),
-        cron=cron,
-        parameters=texts,
-        token_secret=token_secret,
-    ):
+    return Submission(compiled, config, server.address(config), cron, texts, token_secret="")
+
+
+def _write(directory: Path | None, file: Path | None, submission: Submission) -> None:
+    from kubeflow_pipelines.client.cron_job import write_cron_job, write_manifests
+
+    if file is not None:
+        write_cron_job(file, submission)
+        click.echo(str(file))
+    for path in () if directory is None else write_manifests(directory, submission):
         click.echo(str(path))
 
 
@@ -213,16 +229,17 @@ def _warn_of_macro(client: KubeflowClient, compiled: Compiled) -> None:
         return
     version = client.connection.version
     known = fills_in_day(version)
-    instead = "write a CronJob for your cluster with tessera schedule FILE --conf CONF --gitops DIR"
+    instead = "apply a CronJob: tessera schedule FILE --conf CONF --cron-job MANIFEST writes it"
     if known is False:
         raise ConfigError(
-            f"{client.connection.host} runs Kubeflow Pipelines {version}, which does not fill in "
-            f"the scheduled day (2.16 does), so every run would fail: upgrade it, or {instead}"
+            f"{client.connection.host} runs Kubeflow Pipelines {version}, which hands a schedule's "
+            "day on as it is written (2.16 is the first that fills it in), so every run would "
+            f"fail: upgrade it, or {instead}"
         )
     if known is None:
         click.echo(
             "tessera: the server does not tell its version: before 2.16 it would not fill in the "
-            f"scheduled day, and every run would fail; if it is older, {instead}",
+            f"day, and every run would fail; if it is older, {instead}",
             err=True,
         )
 

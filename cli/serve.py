@@ -6,12 +6,15 @@ import gc
 import logging
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from cli.location import FolderOrUrl
 from core.errors import BundleError
+from core.storage import expanded, is_remote
 
 if TYPE_CHECKING:
     from serving.server.source import Source
@@ -20,11 +23,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--bundle",
-    type=click.Path(path_type=Path),
+    type=FolderOrUrl(),
     help="A version's folder (that version only), a model's folder, or a serving folder with "
-    "one model.",
+    "one model; also s3:// or gs://.",
 )
-@click.option("--serving-dir", type=click.Path(path_type=Path), help="Serving folder.")
+@click.option("--serving-dir", type=FolderOrUrl(), help="Serving folder; also s3:// or gs://.")
 @click.option("--name", help="Name of the model in the serving folder.")
 @click.option("--conf", type=click.Path(path_type=Path), help="Take both from this configuration.")
 @click.option("--data", "data_root", type=click.Path(path_type=Path), help="Tables, for the page.")
@@ -54,8 +57,8 @@ if TYPE_CHECKING:
 )
 @click.option("-v", "--verbose", is_flag=True, help="Also log every HTTP request.")
 def serve(
-    bundle: Path | None,
-    serving_dir: Path | None,
+    bundle: Path | str | None,
+    serving_dir: Path | str | None,
     name: str | None,
     conf: Path | None,
     data_root: Path | None,
@@ -74,8 +77,28 @@ def serve(
     New versions, promotions and rollbacks are followed without a failed request.
     SIGTERM and Ctrl-C stop it after the running requests.
     """
-    source = model_source(bundle, serving_dir, name, conf)
-    _log_to_stderr(verbose)
+    with tempfile.TemporaryDirectory(prefix="tessera-serve-") as cache:
+        source = model_source(bundle, serving_dir, name, conf, Path(cache))
+        _log_to_stderr(verbose)
+        in_time = _serve(source, data_root, host, port, rest_port, poll_s, workers, grace_s)
+    if in_time:
+        click.echo("stopped")
+    else:
+        click.echo(f"stopped; requests that ran longer than {grace_s:g} s were cut off", err=True)
+    _exit(0 if in_time else 1)
+
+
+def _serve(
+    source: Source,
+    data_root: Path | None,
+    host: str,
+    port: int,
+    rest_port: int,
+    poll_s: float,
+    workers: int,
+    grace_s: float,
+) -> bool:
+    """Serves until a signal; returns whether all requests ended in time."""
     from serving.page.app import Page
     from serving.server.engine import Engine
     from serving.server.process import ModelServer, run_until_signal
@@ -94,12 +117,7 @@ def serve(
         click.echo(f"  REST  http://{shown}:{server.rest_port}/v1/models/{engine.name}")
         click.echo(f"  page  http://{shown}:{server.rest_port}/")
 
-    in_time = run_until_signal(server, started, grace_s)
-    if in_time:
-        click.echo("stopped")
-    else:
-        click.echo(f"stopped; requests that ran longer than {grace_s:g} s were cut off", err=True)
-    _exit(0 if in_time else 1)
+    return run_until_signal(server, started, grace_s)
 
 
 def _exit(code: int) -> NoReturn:
@@ -115,15 +133,26 @@ def _exit(code: int) -> NoReturn:
 
 
 def model_source(
-    bundle: Path | None, serving_dir: Path | None, name: str | None, conf: Path | None
+    bundle: Path | str | None,
+    serving_dir: Path | str | None,
+    name: str | None,
+    conf: Path | None,
+    cache: Path | None = None,
 ) -> Source:
     """Returns what ought to be served.
+
+    Args:
+      bundle: folder or URL, of a version, a model or a serving folder.
+      serving_dir: folder or URL.
+      name: of the model.
+      conf: a configuration that names both.
+      cache: an empty folder for what is downloaded from a URL.
 
     Raises:
       BundleError: nothing is published there.
     """
     from components.bundle.verify import resolve_version_dir
-    from serving.server.source import ModelFolder, OneBundle
+    from serving.server.source import ModelFolder, OneBundle, RemoteModel
 
     if bundle is not None and (serving_dir or name or conf):
         raise click.UsageError("give --bundle, or --serving-dir with --name, or --conf")
@@ -131,11 +160,16 @@ def model_source(
         from pipeline.config import load_config
 
         config = load_config(conf)
-        serving_dir = serving_dir or Path(config.serving_dir).expanduser()
+        serving_dir = serving_dir or expanded(config.serving_dir)
         name = name or config.name
     root = bundle or serving_dir
     if root is None:
         raise click.UsageError("say what to serve: --bundle DIR, --serving-dir DIR or --conf FILE")
+    if is_remote(root):
+        if cache is None:
+            raise BundleError(f"{root}: a URL is served through a folder of this machine")
+        return RemoteModel(str(root), name, cache)
+    root = Path(root)
     if name is not None:
         root = root / name
         if not root.is_dir():

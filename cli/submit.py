@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     help="Last day of the data, or N days before that day; required for tables with days.",
 )
 @parameter_options
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Start no run when one of that day is under way or has succeeded.",
+)
 @click.option("--wait", is_flag=True, help="Wait for the end; exit with 1 when the run fails.")
 @click.option(
     "--poll-s",
@@ -48,6 +53,7 @@ def submit(
     host: str | None,
     namespace: str | None,
     run_date: str | None,
+    once: bool,
     wait: bool,
     poll_s: float,
     as_json: bool,
@@ -56,8 +62,9 @@ def submit(
     """Start a run of the compiled pipeline FILE on Kubeflow Pipelines.
 
     Uploads FILE as a new version of its pipeline, unless that content is there already, and
-    starts the run PIPELINE-DAY. A token, where the server wants one, is read from the
-    environment variable KFP_TOKEN.
+    starts the run PIPELINE-DAY. With --once the same call again on the same day is the same
+    run. A token, where the server wants one, is read from the environment variable KFP_TOKEN
+    or from the file in KF_PIPELINES_SA_TOKEN_PATH.
 
     Exits with 1 when the server is away or, with --wait, when the run fails; with 2 when the
     server refuses what it is asked.
@@ -73,14 +80,19 @@ def submit(
     client = server.connect(config)
     version, new = client.upload(compiled)
     launch = launch_of(client, config, compiled.name, version, given)
-    run = client.create_run(launch, day)
+    there = client.run_of(launch, day, compiled.defaults()) if once else None
+    if there is not None and there.state is State.FAILED:
+        there = None
+    run = there or client.create_run(launch, day)
     if not as_json:
         click.echo(f"version {version.name} of {compiled.name} {'uploaded' if new else 'is there'}")
-        click.echo(f"run     {run.run_id} ({launch.run_name(day)})\nlink    {run.link}")
+        known = ", is there" if there is not None else ""
+        click.echo(f"run     {run.run_id} ({launch.run_name(day)}{known})\nlink    {run.link}")
     if wait:
         run = client.wait_for(run.run_id, poll_s)
     if as_json:
-        click.echo(json.dumps(_document(compiled, run, day, version.name, new), indent=2))
+        document = _document(compiled, run, day, version.name, new)
+        click.echo(json.dumps({**document, "started": there is None}, indent=2))
     elif wait:
         click.echo(f"state   {run.shown_state}")
     if run.state is State.FAILED:

@@ -19,7 +19,12 @@ from typing import Any
 
 from core.errors import ConfigError, DataError, TesseraError
 from core.files import staged_file
-from core.storage_errors import is_missing_bucket, reason_of, retried
+from core.storage_errors import (
+    is_missing_bucket,
+    is_there_already,
+    reason_of,
+    retried,
+)
 
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _CHUNK_BYTES = 16 << 20
@@ -156,8 +161,10 @@ class ObjectStore:
         def create() -> bool:
             try:
                 self._files().pipe_file(path, content, mode="create")
-            except FileExistsError:
-                return False
+            except OSError as error:
+                if is_there_already(error):
+                    return False
+                raise
             return True
 
         return self._call(name, "created", create) or self.read_if_there(name) == content

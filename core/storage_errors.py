@@ -78,6 +78,20 @@ def is_missing_bucket(error: BaseException) -> bool:
     return bool(response.get("Error", {}).get("Code") == "NoSuchBucket")
 
 
+def is_there_already(error: BaseException) -> bool:
+    """Returns whether an exclusive creation was refused because the object exists.
+
+    s3fs says `FileExistsError` only where the answer names the condition that failed, as
+    AWS does. SeaweedFS, MinIO and Ceph answer 412 without it, and no other condition is sent.
+    """
+    if isinstance(error, FileExistsError):
+        return True
+    response: Any = getattr(error.__cause__, "response", None)
+    if not isinstance(response, dict):
+        return False
+    return bool(response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 412)
+
+
 def reason_of(error: BaseException, protocol: str) -> str:
     """Returns what an error of the store means, with the mend where there is a known one."""
     text = (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip()

@@ -14,6 +14,8 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import trainer_pb2, transform_pb2
 
 from components.baseline_resolver.component import BaselineResolver
+from components.candidates.component import CandidateGen
+from components.candidates.config import CandidateGenConfig
 from components.config import ExampleGenConfig
 from components.curated_schema.component import CuratedSchema
 from components.data_gate.component import DataGate
@@ -236,7 +238,24 @@ def _model_nodes(config: RunConfig, paths: Paths, data: _DataNodes) -> list[Base
         manifest_json=_manifest_fields(config, paths).canonical_json(),
         code_digest=code_digest(_SERVING_CODE),
     )
-    return [resolver, trainer, index_builder, evaluator, serving_validator, pusher]
+    nodes = [resolver, trainer, index_builder, evaluator, serving_validator, pusher]
+    return [*nodes, _candidates(config, paths, pusher)] if config.candidates.out else nodes
+
+
+def _candidates(config: RunConfig, paths: Paths, pusher: BaseNode) -> BaseNode:
+    wanted = CandidateGenConfig(
+        candidates=config.candidates,
+        data=config.data,
+        time_unit=config.examples.time_unit,
+        follows_max_topics=config.transform.follows_max_topics,
+    )
+    return CandidateGen(
+        pushed=pusher.outputs["pushed"],
+        data_root=paths.data_root,
+        run_date=_run_date(config, paths),
+        config_json=wanted.canonical_json(),
+        code_digest=code_digest(_SERVING_CODE),
+    )
 
 
 def _trainer(config: RunConfig, paths: Paths, data: _DataNodes, resolver: BaseNode) -> Trainer:

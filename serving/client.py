@@ -158,7 +158,7 @@ class Client:
         }
         if signature == _EXAMPLES:
             inputs = {"examples": _examples(inputs)}
-        answered, outputs = self._predict(signature, inputs, version, label, timeout_s)
+        answered, outputs = self.predict(signature, inputs, version, label, timeout_s)
         return [_answer(request, row, outputs, answered) for row, request in enumerate(requests)]
 
     def embed_user(
@@ -175,7 +175,7 @@ class Client:
           `slot_topic` `[batch, slots]` and `history_slot` `[batch, history]`.
         """
         inputs = user_inputs(requests)
-        return self._predict("embed_user", inputs, version, label, timeout_s)[1]
+        return self.predict("embed_user", inputs, version, label, timeout_s)[1]
 
     def embed_items(
         self,
@@ -194,9 +194,9 @@ class Client:
         """
         inputs = {
             "item_id": _bytes(list(items)),
-            "item_topics": _padded([list(topics) for topics in items.values()]),
+            "item_topics": padded([list(topics) for topics in items.values()]),
         }
-        outputs = self._predict("embed_items", inputs, version, label, timeout_s)[1]
+        outputs = self.predict("embed_items", inputs, version, label, timeout_s)[1]
         return next(iter(outputs.values()))
 
     def status(
@@ -206,14 +206,29 @@ class Client:
         target = Target(self._model, version, label)
         return self._retried(lambda left_s: self._transport.status(target, left_s), timeout_s)
 
-    def _predict(
+    def predict(
         self,
         signature: str,
         inputs: Mapping[str, np.ndarray],
-        version: int | None,
-        label: str | None,
-        timeout_s: float | None,
+        version: int | None = None,
+        label: str | None = None,
+        timeout_s: float | None = None,
     ) -> tuple[int | None, dict[str, np.ndarray]]:
+        """Runs a signature on arrays.
+
+        Args:
+          signature: its name.
+          inputs: by name; strings are bytes in object arrays.
+          version: of the model; None takes the label's, or the newest served.
+          label: `stable`, `canary`, ...
+          timeout_s: instead of the client's.
+
+        Returns:
+          The version that answered (None over REST, which does not say) and the outputs.
+
+        Raises:
+          RequestError: what the server said; retried only while it is unavailable.
+        """
         target = Target(self._model, version, label)
         return self._retried(
             lambda left_s: self._transport.predict(target, signature, inputs, left_s), timeout_s
@@ -251,7 +266,7 @@ def user_inputs(requests: Sequence[UserRequest]) -> dict[str, np.ndarray]:
                     f"user {request.user_id!r}: {given} values of {name} for "
                     f"{len(request.history_item_id)} items; give one for each item, or none"
                 )
-    items = _padded([list(request.history_item_id) for request in requests])
+    items = padded([list(request.history_item_id) for request in requests])
     times = np.zeros(items.shape, np.int64)
     for row, request in enumerate(requests):
         times[row, : len(request.history_timestamp)] = request.history_timestamp
@@ -259,14 +274,15 @@ def user_inputs(requests: Sequence[UserRequest]) -> dict[str, np.ndarray]:
         "timestamp": np.array([request.timestamp for request in requests], np.int64),
         "history_item_id": items,
         "history_timestamp": times,
-        "history_action": _padded(
+        "history_action": padded(
             [list(request.history_action) for request in requests], items.shape[1]
         ),
-        "followed_topic": _padded([list(request.followed_topic) for request in requests]),
+        "followed_topic": padded([list(request.followed_topic) for request in requests]),
     }
 
 
-def _padded(rows: Sequence[Sequence[str]], width: int | None = None) -> np.ndarray:
+def padded(rows: Sequence[Sequence[str]], width: int | None = None) -> np.ndarray:
+    """Returns lists of texts as `[rows, longest]` bytes, b'' pads."""
     size = max([len(row) for row in rows], default=0) if width is None else width
     array = np.full((len(rows), size), b"", object)
     for place, row in enumerate(rows):
@@ -304,15 +320,25 @@ def _examples(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     return array
 
 
-def _answer(
-    request: UserRequest, row: int, outputs: Mapping[str, np.ndarray], version: int | None
-) -> Answer:
+def clusters_of(request: UserRequest, history_slot: np.ndarray) -> dict[int, list[str]]:
+    """Returns the distinct history items that feed each slot, newest first.
+
+    Args:
+      request: what was asked.
+      history_slot: `[history]` int32, -1 for none.
+    """
     clusters: dict[int, list[str]] = {}
-    fed = outputs["history_slot"][row]
-    for item, slot in zip(request.history_item_id, fed.tolist(), strict=False):
+    for item, slot in zip(request.history_item_id, history_slot.tolist(), strict=False):
         members = clusters.setdefault(slot, [])
         if slot >= 0 and item not in members:
             members.append(item)
+    return clusters
+
+
+def _answer(
+    request: UserRequest, row: int, outputs: Mapping[str, np.ndarray], version: int | None
+) -> Answer:
+    clusters = clusters_of(request, outputs["history_slot"][row])
     items = []
     for place in range(int(outputs["count"][row])):
         slot = int(outputs["slot"][row, place])

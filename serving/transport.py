@@ -1,7 +1,7 @@
 """How a client reaches a model server: gRPC or REST, TensorFlow Serving's or `tessera serve`'s.
 
-The REST transport needs NumPy only. The gRPC one needs `grpcio` and the protos of
-`tensorflow-serving-api`, whose import loads TensorFlow (seconds, and some 400 MB).
+The REST transport needs NumPy only, the gRPC one `grpcio` and `protobuf` as well; neither needs
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -139,48 +139,51 @@ class GrpcTransport:
     def __init__(self, address: str) -> None:
         """Takes `host:port`."""
         import grpc
-        from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+        from serving import wire
+
+        self._wire = wire
         self._channel = grpc.insecure_channel(
             address,
             [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
         )
-        self._predict = prediction_service_pb2_grpc.PredictionServiceStub(self._channel).Predict
-        self._status = model_service_pb2_grpc.ModelServiceStub(self._channel).GetModelStatus
+        self._predict = self._method("PredictionService/Predict", wire.PredictResponse)
+        self._status = self._method("ModelService/GetModelStatus", wire.StatusResponse)
 
     def predict(
         self, target: Target, signature: str, inputs: Mapping[str, np.ndarray], timeout_s: float
     ) -> tuple[int | None, dict[str, np.ndarray]]:
         """See `Transport.predict`."""
-        import tensorflow as tf
-        from tensorflow_serving.apis import predict_pb2
-
-        from serving.server.tensors import to_proto
-
-        request = predict_pb2.PredictRequest()
+        request = self._wire.PredictRequest()
         _fill(request.model_spec, target)
         request.model_spec.signature_name = signature
-        for name, value in inputs.items():
-            request.inputs[name].CopyFrom(to_proto(value))
+        self._wire.put(request.inputs, inputs)
         answer = _rpc(self._predict, request, timeout_s)
-        outputs = {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
-        return answer.model_spec.version.value, outputs
+        return answer.model_spec.version.value, self._wire.taken(answer.outputs)
 
     def status(self, target: Target, timeout_s: float) -> list[Status]:
         """See `Transport.status`."""
-        from tensorflow_serving.apis import get_model_status_pb2
-
-        request = get_model_status_pb2.GetModelStatusRequest()
+        request = self._wire.StatusRequest()
         _fill(request.model_spec, target)
-        names = get_model_status_pb2.ModelVersionStatus.State
         return [
-            Status(each.version, names.Name(each.state), each.status.error_message)
+            Status(
+                each.version,
+                self._wire.STATES.get(each.state, str(each.state)),
+                each.status.error_message,
+            )
             for each in _rpc(self._status, request, timeout_s).model_version_status
         ]
 
     def close(self) -> None:
         """Closes the channel."""
         self._channel.close()
+
+    def _method(self, name: str, answer: Any) -> Any:
+        return self._channel.unary_unary(
+            f"/tensorflow.serving.{name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
 
 
 def connect(address: str) -> Transport:

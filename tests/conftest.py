@@ -1,8 +1,53 @@
 """Shared test set-up: the environment that TensorFlow must see before it is imported."""
 
+import gc
 import os
+
+from hypothesis import HealthCheck, settings
+
+from tests import forkserver, shared
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("PYTHONWARNINGS", "ignore")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+# A busy machine makes examples slow, so no example has to be fast.
+_SETTINGS = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+}
+settings.register_profile("quick", max_examples=25, **_SETTINGS)
+settings.register_profile("deep", max_examples=200, **_SETTINGS)
+settings.load_profile("quick")
+_LONG_S = 60.0
+_REASON = "why it is slow"
+# TFX brings millions of objects; looking through them again and again took a tenth of all tests.
+gc.set_threshold(100_000, 50, 100)
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # once for all workers
+        config.add_cleanup(forkserver.start())
+        config.add_cleanup(shared.start())
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest comes first, so that no worker is left alone with it at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, "e2e" not in item.path.parts))
+    for item in items:
+        marker = item.get_closest_marker("slow")
+        if marker is not None and marker.args:
+            item.user_properties.append((_REASON, marker.args[0]))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Says why a test took more than a minute."""
+    reports = [r for found in terminalreporter.stats.values() for r in found]
+    long = [r for r in reports if getattr(r, "duration", 0.0) > _LONG_S and hasattr(r, "when")]
+    if long:
+        terminalreporter.section(f"tests over {_LONG_S:.0f} s, and why")
+    for report in sorted(long, key=lambda report: -report.duration):
+        reason = dict(report.user_properties).get(_REASON, "no reason given")
+        terminalreporter.line(f"{report.duration:.0f} s {report.when} {report.nodeid}: {reason}")

@@ -8,6 +8,7 @@ import click
 import pytest
 
 from cli.main import tessera
+from scripts import fault_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "schemas/README.md"])
@@ -57,3 +58,7 @@ def test_links_inside_the_repository_lead_somewhere(page):
     for target in LINK.findall(page.read_text()):
         if not target.startswith(("http://", "https://", "mailto:")):
             assert (page.parent / target).exists(), target
+
+
+def test_the_table_of_faults_is_the_one_that_the_tests_markers_make():
+    assert fault_table.PAGE.read_text(encoding="utf-8") == fault_table.table()

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     *("core", "input_tables", "trainer", "components", "serving", "pipeline"),
-    *("kubeflow_pipelines", "research", "cli"),
+    *("kubeflow_pipelines", "research", "cli", "tessera"),
 )
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 

@@ -81,6 +81,11 @@ def pick_keys(topics: tf.Tensor, timestamp: tf.Tensor) -> tf.Tensor:
     return tf.strings.to_hash_bucket_fast(day + "\x1f" + topics, _KEY_RANGE)
 
 
+def random_keys(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws keys for `pick_topics` while training, int64 of a shape, >= 0."""
+    return tf.random.stateless_uniform(shape, seed, maxval=_KEY_RANGE, dtype=tf.int64)
+
+
 def pick_topics(topics: tf.Tensor, keys: tf.Tensor, known: tf.Tensor, count: int) -> tf.Tensor:
     """Picks up to `count` distinct known topics per user, those with the smallest keys.
 

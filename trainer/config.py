@@ -120,7 +120,20 @@ class ModelConfig(BaseConfig):
     null_condition: bool = Field(
         True, description="train the explicit tower on examples without a source as well"
     )
-    explicit_loss_weight: float = Field(0.5, ge=0.0)
+    joint_association: bool = Field(
+        True,
+        description="one loss over implicit and explicit slots, as they are served, so that all "
+        "scores of a user stand on one scale; false: the paper's two losses, the explicit one "
+        "under the source topic. Only for models with both kinds of slots",
+    )
+    untrained_items: Literal["unknown_id", "own_id"] = Field(
+        "unknown_id",
+        description="items without a training target: known by their topics alone, like items "
+        "that are new at serving; own_id: an id vector that only negatives move",
+    )
+    explicit_loss_weight: float = Field(
+        0.5, ge=0.0, description="of the explicit loss where joint_association is false"
+    )
     association: Literal["best_slot", "argmax", "gumbel", "label_aware"] = Field(
         "best_slot",
         description="argmax: paper Eq. 8-9; best_slot: negatives use their best slot; gumbel: "
@@ -149,6 +162,11 @@ class ModelConfig(BaseConfig):
         """True where the model has embeddings of followed topics."""
         return self.name == "cr" or self.name.endswith("_cr")
 
+    @property
+    def has_both_kinds(self) -> bool:
+        """True where the model has implicit and explicit slots."""
+        return self.name.endswith("_cr")
+
 
 class TrainerConfig(BaseConfig):
     """Optimisation, negatives, stopping and warm start."""
@@ -160,7 +178,13 @@ class TrainerConfig(BaseConfig):
     learning_rate_final_share: float = Field(
         0.05, gt=0.0, le=1.0, description="cosine decay over all epochs; 1: constant rate"
     )
-    temperature: float = Field(0.1, gt=0.0)
+    lazy_update_min_rows: int = Field(
+        50_000,
+        ge=0,
+        description="embedding tables of at least so many rows are updated only in the rows of "
+        "a step, so that a step costs the same for any catalogue; smaller ones by dense Adam",
+    )
+    temperature: float = Field(0.15, gt=0.0, description="of the softmax over scores")
     uniform_negatives: int = Field(1024, ge=0, description="uniform negatives shared by the batch")
     in_batch_negatives: bool = Field(False, description="the other targets of the batch")
     logq_correction: bool = Field(True, description="subtract log p(item) from in-batch logits")
@@ -191,9 +215,19 @@ class RetrievalConfig(BaseConfig):
     explicit_share: float = Field(
         0.2, ge=0.0, le=1.0, description="share of N for followed topics, when there are any"
     )
-    merge: Literal["round_robin", "score"] = "round_robin"
+    merge: Literal["balanced", "round_robin", "score"] = Field(
+        "balanced",
+        description="balanced: by score, less what grows as a slot uses up its budget; "
+        "round_robin: the slots in turn, within their budgets first; score: by score alone",
+    )
+    balance: float = Field(
+        0.15,
+        ge=0.0,
+        description="merge balanced: score that a slot has lost once its budget is used up; "
+        "0 is merge score, large values come near round_robin",
+    )
     implicit_budget: Literal["mass", "equal"] = Field(
-        "mass", description="round_robin: budgets of implicit slots by routing mass, or equal"
+        "mass", description="budgets of implicit slots: by routing mass, or equal"
     )
     topic_filter: bool = Field(True, description="explicit slots return items of their topic only")
     exclude_seen: bool = Field(True, description="history items are never returned")

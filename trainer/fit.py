@@ -22,6 +22,7 @@ from trainer.config import ModelConfig, TrainerConfig, TransformConfig
 from trainer.item_clusters import cluster_items
 from trainer.loop import TrainingLoop
 from trainer.model import RetrievalModel
+from trainer.optimizer import make_optimizer
 from trainer.validation import Validator
 from trainer.vocabularies import Vocabularies, load_vocabularies
 from trainer.warm_start import load_warm_start
@@ -94,7 +95,8 @@ def fit(job: TrainingJob) -> Trained:
     tf_keras.utils.set_random_seed(job.trainer.seed)
     spec = transform_output.transformed_feature_spec()
     corpus = inputs.read_columns(inputs.split_files(job.examples, features.CORPUS_SPLIT), spec)
-    vocabularies = load_vocabularies(transform_output, job.transform)
+    catalogue = corpus[features.transformed_name(features.ITEM_ID)][:, 0]
+    vocabularies = load_vocabularies(transform_output, job.transform).with_catalogue(catalogue)
     model = RetrievalModel(
         job.model,
         job.trainer,
@@ -104,7 +106,7 @@ def fit(job: TrainingJob) -> Trained:
         _item_clusters(job, spec, vocabularies),
     )
     epoch_steps = _epoch_steps(job.trainer, vocabularies, corpus)
-    model.compile(optimizer=_optimizer(job.trainer, epoch_steps))
+    model.compile(optimizer=make_optimizer(job.trainer, epoch_steps))
     model.build_from(spec)
     started = _start_warm(model, job.base_model)
     checkpoints = Checkpoints(job.checkpoint_dir, model, _training_key(job))
@@ -181,16 +183,6 @@ def _epoch_steps(
     rows = len(corpus[features.transformed_name(features.ITEM_ID)])
     examples = max(int(vocabularies.item_counts.sum()) - rows, 1)
     return config.steps_per_epoch or math.ceil(examples / config.batch_size)
-
-
-def _optimizer(config: TrainerConfig, epoch_steps: int) -> tf_keras.optimizers.Optimizer:
-    """Adam with a cosine decay over all epochs."""
-    rate = tf_keras.optimizers.schedules.CosineDecay(
-        config.learning_rate,
-        decay_steps=epoch_steps * config.epochs,
-        alpha=config.learning_rate_final_share,
-    )
-    return tf_keras.optimizers.Adam(rate)
 
 
 def _training_loop(

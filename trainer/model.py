@@ -72,6 +72,11 @@ class RetrievalModel(tfrs.Model):
         masked = config.negative_actions if config.mask_negative_actions else ()
         self._negative_action = tf.constant(vocabularies.action_mask(masked))
         self._missing_item = _missing_items(config, vocabularies)
+        trained = config.untrained_items == "unknown_id"
+        self._drawn_rows = (
+            vocabularies.trained_rows() if trained else np.arange(1, 1 + len(vocabularies.items))
+        )
+        self._joint = config.joint_association and config.has_both_kinds
         self.item_tower = towers.ItemTower(config, vocabularies)
         self.history_encoder = towers.HistoryEncoder(config, vocabularies, transform.age_buckets)
         self.extractor = make_extractor(config, item_clusters)
@@ -106,6 +111,8 @@ class RetrievalModel(tfrs.Model):
     def frozen_tables(self) -> list[tf.Variable]:
         """Variables that no gradient reaches but every embedding needs."""
         tables = [self.item_topics]
+        if self.item_tower.id_rows is not None:
+            tables.append(self.item_tower.id_rows)
         return tables if self.extractor is None else [*tables, *self.extractor.frozen_tables]
 
     # -- embeddings ---------------------------------------------------------------------
@@ -267,14 +274,23 @@ class RetrievalModel(tfrs.Model):
         context = self.user_context(history, inputs)
         negatives = None
         if self.trainer_config.uniform_negatives:
-            population = len(self.vocabularies.items)
-            negatives = losses.Negatives(negative_vectors, negative_ids, population)
+            negatives = losses.Negatives(
+                negative_vectors,
+                negative_ids,
+                population=len(self._drawn_rows),
+                last_id=len(self.vocabularies.items),
+            )
         loss = tf.constant(0.0)
         if self.extractor is not None:
             slots = self.implicit_slots(history, context, seed)
+            embeddings, slot_valid = slots.embeddings, slots.slot_valid
+            if self._joint:
+                explicit, followed = self._followed_slots(inputs, context, seed)
+                embeddings = tf.concat([embeddings, explicit], axis=1)
+                slot_valid = tf.concat([slot_valid, followed], axis=1)
             sampled = self._softmax(
-                slots.embeddings,
-                slots.slot_valid,
+                embeddings,
+                slot_valid,
                 target_vectors,
                 targets,
                 negatives,
@@ -283,11 +299,27 @@ class RetrievalModel(tfrs.Model):
             )
             loss += tf.reduce_mean(sampled.loss)
             self._hits.update_state(sampled.hit)
-        if self.topic_tower is not None:
+        if self.topic_tower is not None and not self._joint:
             loss += self._explicit_loss(inputs, context, target_vectors, targets, negatives, seed)
         if training and self._frequency is not None:
             self._frequency.observe(targets, self.steps)
         return loss
+
+    def _followed_slots(
+        self, inputs: dict[str, tf.Tensor], context: tf.Tensor, seed: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Explicit slots of followed topics, drawn anew in every training step.
+
+        Returns:
+          embeddings: [batch, explicit_slots, dim] float32.
+          slot_valid: [batch, explicit_slots] bool.
+        """
+        keys = inputs[features.transformed_name(features.FOLLOWED_TOPIC)]
+        if seed is not None:
+            salted = randomness.salted(seed, randomness.CONDITION)
+            keys = conditions.random_keys(tf.shape(keys), salted)
+        topics, places = self.explicit_inputs(inputs, keys)
+        return self.explicit_slots(context, topics, seed), places >= 0
 
     def _explicit_loss(
         self,
@@ -316,15 +348,16 @@ class RetrievalModel(tfrs.Model):
         return self.config.explicit_loss_weight * loss
 
     def _negative_ids(self) -> tf.Tensor:
-        """Uniform draws among the known items, int64 `[uniform_negatives]`."""
+        """Uniform draws among the items that can be targets, int64 `[uniform_negatives]`."""
         seed = tf.stack([self.trainer_config.seed, tf.cast(self.steps, tf.int32)])
-        return tf.random.stateless_uniform(
+        drawn = tf.random.stateless_uniform(
             [self.trainer_config.uniform_negatives],
             randomness.salted(seed, randomness.NEGATIVES),
-            minval=1,
-            maxval=1 + len(self.vocabularies.items),
+            minval=0,
+            maxval=len(self._drawn_rows),
             dtype=tf.int64,
         )
+        return tf.gather(self._drawn_rows, drawn)
 
     def train_step(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One optimisation step; also counts it, which moves the randomness on.

@@ -28,6 +28,11 @@ class ItemTower(tf_keras.layers.Layer):
         self._id_dropout = config.item_id_dropout
         self._first_oov = 1 + len(vocabularies.items)
         self._oov_buckets = vocabularies.item_oov_buckets
+        self.id_rows = None
+        if config.untrained_items == "unknown_id" and vocabularies.item_trained is not None:
+            self.id_rows = tf.Variable(
+                vocabularies.id_rows(), trainable=False, dtype=tf.int64, name="id_rows"
+            )
         self.ids = tf_keras.layers.Embedding(
             vocabularies.item_rows, dim, embeddings_initializer=_initializer(dim), name="item_id"
         )
@@ -51,6 +56,8 @@ class ItemTower(tf_keras.layers.Layer):
         Returns:
           [items, dim] float32, L2-normalised if the model is.
         """
+        if self.id_rows is not None:
+            item_ids = tf.gather(self.id_rows, item_ids)
         if seed is not None and self._id_dropout > 0.0:
             item_ids = self._drop_ids(item_ids, seed)
         vectors = self.ids(item_ids) + self._mean_topic(item_topics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -21,6 +22,8 @@ class Vocabularies:
       items, topics, actions: tokens in vocabulary order.
       item_counts: float64 `[len(items)]`, training targets per item plus 1 for the corpus.
       item_oov_buckets, topic_oov_buckets: hash buckets for unknown tokens.
+      item_trained: bool `[len(items)]`, items that are the target of a training example;
+        None where that is not known, which counts as all of them.
     """
 
     items: list[bytes]
@@ -29,6 +32,37 @@ class Vocabularies:
     item_counts: np.ndarray
     item_oov_buckets: int
     topic_oov_buckets: int
+    item_trained: np.ndarray | None = None
+
+    def with_catalogue(self, item_ids: np.ndarray) -> Vocabularies:
+        """Returns the same vocabularies, knowing which items are targets of the training.
+
+        The counts hold every item of the catalogue once; what is left are targets.
+
+        Args:
+          item_ids: `[catalogue]` int64 item indices of the corpus split.
+        """
+        known = item_ids[(item_ids >= 1) & (item_ids <= len(self.items))] - 1
+        listed = np.bincount(known, minlength=len(self.items))
+        return dataclasses.replace(self, item_trained=self.item_counts - listed > 0.5)
+
+    def trained_rows(self) -> np.ndarray:
+        """Returns int64 `[trained]`, the indices of the items that training has targets for."""
+        if self.item_trained is None or not self.item_trained.any():
+            return np.arange(1, 1 + len(self.items))
+        return 1 + np.flatnonzero(self.item_trained)
+
+    def id_rows(self) -> np.ndarray:
+        """Returns int64 `[item_rows]`, the row of the id table that stands for each index.
+
+        An id row that no target trains would only be pushed away from every user, so items
+        without one share the rows of unknown ids: topics are all that is known of them.
+        """
+        rows = np.arange(self.item_rows, dtype=np.int64)
+        if self.item_trained is not None and self.item_trained.any():
+            untrained = 1 + np.flatnonzero(~self.item_trained)
+            rows[untrained] = 1 + len(self.items) + untrained % self.item_oov_buckets
+        return rows
 
     @property
     def item_rows(self) -> int:

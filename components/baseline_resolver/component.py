@@ -34,7 +34,7 @@ class BaselineResolverSpec(ComponentSpec):
 
 
 class BaselineResolver(base_component.BaseComponent):
-    """Emits the newest valid bundle of an earlier span, for warm start and comparison.
+    """Emits the served or newest valid bundle of an earlier span, to start from and compare with.
 
     Outputs `baseline` (custom properties `found` 0 or 1 and `version`; the bundle
     under `<uri>/bundle`) and `model` (its warm-start files, or a marker).

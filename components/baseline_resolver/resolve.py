@@ -7,8 +7,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.bundle.labels import STABLE
 from components.bundle.manifest import Manifest
 from components.bundle.mirror import shown, told
+from components.bundle.pins import read_pins
 from components.bundle.span import span_date
 from components.bundle.verify import verify
 from components.bundle.versions import BundleVersion, scan
@@ -42,7 +44,10 @@ class Baseline:
 def candidates(
     model_dir: Path, training_digest: str, span: int | None, fingerprint: str = ""
 ) -> list[BundleVersion]:
-    """Returns the versions that may be the baseline, newest first.
+    """Returns the versions that may be the baseline, best first: what is served, then the newest.
+
+    Where labels say what is served, as after a rollback, that version comes first and the one
+    before it second; a newer one was taken back, or nobody has promoted it yet.
 
     With spans, those of earlier spans. Without, those that were trained in
     another way or on other data. Either way a re-run does not see what its first run published,
@@ -57,9 +62,19 @@ def candidates(
     versions, broken = scan(model_dir)
     for number, reason in sorted(broken.items()):
         _log.warning("version %d is skipped as baseline: %s", number, told(reason, model_dir))
-    return [
+    eligible = [
         v for v in reversed(versions) if _eligible(v.manifest, training_digest, span, fingerprint)
     ]
+    first = _chosen(model_dir)
+    return sorted(eligible, key=lambda v: first.index(v.version) if v.version in first else 2)
+
+
+def _chosen(model_dir: Path) -> list[int | None]:
+    """Returns the version that somebody has chosen to serve, and the one before it."""
+    pins = read_pins(model_dir)
+    if not pins.labels:
+        return []
+    return [pins.labels.get(STABLE, max(pins.labels.values())), pins.previous]
 
 
 def _eligible(manifest: Manifest, training_digest: str, span: int | None, fingerprint: str) -> bool:
@@ -73,7 +88,7 @@ def _eligible(manifest: Manifest, training_digest: str, span: int | None, finger
 def resolve(
     model_dir: Path, training_digest: str, span: int | None, fingerprint: str = ""
 ) -> Baseline:
-    """Returns the newest candidate whose files all match its manifest.
+    """Returns the first candidate whose files all match its manifest.
 
     Training starts from it only where there are spans: only there is it certain
     that the baseline has not seen the events this run is evaluated on. See

@@ -48,7 +48,7 @@ def mirrored(serving_dir: str | Path, name: str | None = None) -> Iterator[Path]
     store = ObjectStore(str(serving_dir), BundleError)
     with tempfile.TemporaryDirectory(prefix="tessera-serving-") as folder:
         root = Path(folder).resolve()
-        write_json(root / _ORIGIN_NAME, {"url": store.url})
+        start_mirror(store.url, root)
         try:
             if name is None:
                 pull_all(root)
@@ -58,6 +58,15 @@ def mirrored(serving_dir: str | Path, name: str | None = None) -> Iterator[Path]
         except TesseraError as error:
             error.args = (str(error).replace(str(root), store.url),)
             raise
+
+
+def start_mirror(url: str, folder: Path) -> None:
+    """Makes an empty folder the mirror of a serving folder; `pull` fills it.
+
+    Raises:
+      BundleError: the URL is none.
+    """
+    write_json(folder / _ORIGIN_NAME, {"url": ObjectStore(url, BundleError).url})
 
 
 def origin(path: Path) -> ObjectStore | None:

@@ -1,8 +1,10 @@
 """`models.config` and `models-scann.config`: what TensorFlow Serving is told.
 
 Both lie in the serving folder, name every model published there and are derived from
-each model's `pins.json`: without labels the server takes the newest version by itself;
-with labels it gets exactly the labelled versions, and the labels.
+each model's `pins.json`. Without labels the server takes the newest version by itself;
+where versions are not renamed into place but grow there, it is named instead, because a
+server would load a half-written one. With labels it gets exactly the labelled versions,
+and the labels.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ from components.bundle.links import SCANN_TREE, has_links
 from components.bundle.mirror import shown
 from components.bundle.pins import Pins, read_pins
 from components.bundle.served import Served, served_of
-from components.bundle.versions import list_versions
+from components.bundle.versions import list_versions, numbered_folders, written_in_place
+from core.errors import BundleError, ConfigError
 from core.files import staged_file
+from core.storage import is_remote
 
 MODELS_CONFIG = "models.config"
 MODELS_SCANN_CONFIG = "models-scann.config"
@@ -27,6 +31,22 @@ _HEAD = """\
 # --model_config_file of TensorFlow Serving, derived from each model's pins.json.
 # Do not edit: `tessera promote`, `tessera rollback` and every push write it anew.
 """
+#: What TensorFlow Serving 2.16.1 is built without.
+_UNREADABLE = ("s3://", "s3a://")
+
+
+def require_readable(base_path: str) -> None:
+    """Refuses a base path that TensorFlow Serving cannot read.
+
+    Raises:
+      ConfigError: a path in S3, with the way that works.
+    """
+    if base_path.lower().startswith(_UNREADABLE):
+        raise ConfigError(
+            f"{base_path}: TensorFlow Serving reads local paths and gs://, not S3 ('File system "
+            "scheme s3 not implemented'); run `tessera sync URL DIR` beside the server "
+            "(docs/serving.md), or give the path where the bucket is mounted"
+        )
 
 
 def server_configs(
@@ -56,9 +76,12 @@ def server_configs(
         own = read_pins(model_dir) if given is None else given
         served = served_of(own, published)
         base = f"{own.server_root or place}/{model_dir.name}"
-        _add(plain, model_dir.name, base, served)
+        if base.lower().startswith(_UNREADABLE):
+            continue  # `tessera sync` writes the one that a server reads
+        named = bool(served.labels) or is_remote(place) or written_in_place(model_dir)
+        add_model(plain, model_dir.name, base, served, named)
         if has_links(model_dir):
-            _add(scann, model_dir.name, f"{base}/{SCANN_TREE}", served)
+            add_model(scann, model_dir.name, f"{base}/{SCANN_TREE}", served, named)
     return {MODELS_CONFIG: plain, MODELS_SCANN_CONFIG: scann}
 
 
@@ -78,14 +101,54 @@ def write_configs(
             staging.write_text(text, encoding="utf-8")
 
 
-def _add(
-    config: model_server_config_pb2.ModelServerConfig, name: str, base_path: str, served: Served
+def read_config(serving_dir: Path) -> dict[str, Served | None]:
+    """Returns what `models.config` says is served, by model; None: the newest number there is.
+
+    Versions whose folders are not there are left out, as TensorFlow Serving does.
+
+    Raises:
+      BundleError: it is no such configuration.
+    """
+    path, config = serving_dir / MODELS_CONFIG, model_server_config_pb2.ModelServerConfig()
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), config)
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise BundleError(f"{path}: cannot be read as a configuration: {error}") from error
+    found: dict[str, Served | None] = {}
+    for model in config.model_config_list.config:
+        policy, there = model.model_version_policy, numbered_folders(serving_dir / model.name)
+        if not policy.HasField("specific"):
+            found[model.name] = None
+            continue
+        versions = sorted(version for version in policy.specific.versions if version in there)
+        labels = {k: v for k, v in sorted(model.version_labels.items()) if v in there}
+        found[model.name] = Served(tuple(versions), labels)
+    return found
+
+
+def add_model(
+    config: model_server_config_pb2.ModelServerConfig,
+    name: str,
+    base_path: str,
+    served: Served,
+    named: bool,
 ) -> None:
+    """Adds a model to a configuration.
+
+    Args:
+      config: to be added to.
+      name: of the model.
+      base_path: folder of its versions, as the server sees it.
+      served: versions and labels.
+      named: name the versions; otherwise the server takes the largest number it sees.
+    """
     model = config.model_config_list.config.add()
     model.name = name
     model.base_path = base_path
     model.model_platform = "tensorflow"
-    if served.labels:
+    if named:
         model.model_version_policy.specific.versions.extend(served.versions)
     else:
         model.model_version_policy.latest.num_versions = 1

@@ -69,14 +69,23 @@ def scan(model_dir: str | Path) -> tuple[list[BundleVersion], dict[int, str]]:
     return sorted(found, key=lambda bundle: bundle.version), broken
 
 
+def numbered_folders(model_dir: str | Path) -> dict[int, Path]:
+    """Returns what TensorFlow Serving takes for versions: folders whose names are numbers.
+
+    What lies in them does not matter to it (`file_system_storage_path_source.cc` of 2.16.1):
+    a half-written one is loaded, fails, and is not tried again until it changes.
+    """
+    names = (name for name in _names(model_dir) if name.isascii() and name.isdigit())
+    return {int(name): Path(model_dir) / name for name in names}
+
+
 def next_version(model_dir: str | Path) -> int:
     """Returns a number above every folder there is and every number ever given.
 
     Folders whose name is digits count even when they are no valid bundle
     (`007` is 7): a server would take them for versions.
     """
-    folders = [int(name) for name in _names(model_dir) if name.isascii() and name.isdigit()]
-    return max([*folders, read_last_version(model_dir)], default=0) + 1
+    return max([*numbered_folders(model_dir), read_last_version(model_dir)], default=0) + 1
 
 
 def read_last_version(model_dir: str | Path) -> int:
@@ -93,9 +102,32 @@ def read_last_version(model_dir: str | Path) -> int:
         ) from error
 
 
-def write_last_version(model_dir: str | Path, version: int) -> None:
-    """Records that `version` was given, so that it is never given again."""
-    write_json(Path(model_dir) / LAST_VERSION_NAME, {"version": version})
+def write_last_version(model_dir: str | Path, version: int, in_place: bool = False) -> None:
+    """Records that `version` was given, so that it is never given again.
+
+    Args:
+      model_dir: folder of the versions.
+      version: the number.
+      in_place: see `written_in_place`.
+    """
+    write_json(Path(model_dir) / LAST_VERSION_NAME, last_version(version, in_place))
+
+
+def last_version(version: int, in_place: bool) -> dict[str, int | bool]:
+    """Returns the content of `last_version.json`; see `write_last_version`."""
+    return {"version": version, "in_place": in_place}
+
+
+def written_in_place(model_dir: str | Path) -> bool:
+    """Returns whether versions grow under their own number here, because no folder can be renamed.
+
+    A server must then be told which versions there are: it would load a half-written one.
+    """
+    try:
+        text = (Path(model_dir) / LAST_VERSION_NAME).read_text(encoding="utf-8")
+        return bool(json.loads(text).get("in_place", False))
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _names(model_dir: str | Path) -> list[str]:

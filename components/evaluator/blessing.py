@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.config import EvaluatorConfig
+from components.config import BEST_PERSONALISED, EvaluatorConfig
 from components.evaluator.slices import SliceMetrics
 
 
@@ -99,6 +99,9 @@ def _floors(measured: Measured, config: EvaluatorConfig) -> list[dict[str, Any]]
     value = measured.metrics.get(name, math.nan)
     verdicts = []
     for floor in config.must_beat_floors:
+        if floor == BEST_PERSONALISED:
+            verdicts.append(_best_personalised(measured, name, value))
+            continue
         bound = measured.floors.get(floor, {}).get(name, math.nan)
         passed = _is_finite(value) and _is_finite(bound) and value > bound
         if floor not in measured.floors:
@@ -108,6 +111,24 @@ def _floors(measured: Measured, config: EvaluatorConfig) -> list[dict[str, Any]]
             reason = f"{name} {value:.4f} is {word} the floor {floor} with {bound:.4f}"
         verdicts.append(verdict(f"floor {floor}", value, bound, passed, reason))
     return verdicts
+
+
+def _best_personalised(measured: Measured, name: str, value: float) -> dict[str, Any]:
+    """The verdict beside the strongest floor that knows the user."""
+    personal = {f: m.get(name, math.nan) for f, m in measured.floors.items() if f != "popularity"}
+    known = {floor: bound for floor, bound in personal.items() if _is_finite(bound)}
+    if not known:
+        return verdict(f"floor {BEST_PERSONALISED}", value, None, False, "no floor was measured")
+    floor = max(known, key=lambda f: known[f])
+    passed = _is_finite(value) and value > known[floor]
+    reason = f"{name} {value:.4f} is {'above' if passed else 'not above'} the best floor, "
+    reason += f"{floor} with {known[floor]:.4f}"
+    if not passed:
+        reason += (
+            ": train longer, serve that floor instead, or allow it with "
+            "--set evaluator.must_beat_floors=[popularity]"
+        )
+    return verdict(f"floor {BEST_PERSONALISED}", value, known[floor], passed, reason)
 
 
 def _baseline(measured: Measured, config: EvaluatorConfig) -> list[dict[str, Any]]:

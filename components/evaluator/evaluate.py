@@ -71,11 +71,12 @@ def do(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
     log = read_training_log(paths.examples, items)
     slices = _slices(examples, log)
     measured, evaluation = _measure(results, examples, items, slices, config)
-    floors = Floors(log, items, max(config.ks)).rank(examples, config.batch_size)
+    floors = Floors(log, items, max(config.ks), config.ease_max_items)
     evaluation["floors"] = {
         name: metrics.summarise(lists, examples.target, items.topics, config.ks)
-        for name, lists in floors.items()
+        for name, lists in floors.rank(examples, config.batch_size).items()
     }
+    evaluation["floors_left_out"] = floors.left_out
     baseline = evaluate_baseline(paths.baseline, examples, items, slices, config)
     comparison = None
     if baseline.values and config.primary_metric in measured:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from components.config import FLOORS
+from components.config import EASE_MAX_ITEMS, FLOORS
 from components.evaluator.examples import EvalExamples
 from components.evaluator.items import Items
+from components.evaluator.learned_floors import ImplicitAls, ease, rp3beta, strongest
 from components.evaluator.training_log import TrainingLog
 from components.requests import user_request
 from core.progress import track
@@ -45,7 +47,7 @@ def item_cosine(log: TrainingLog, items: int) -> sparse.csr_matrix:
     by_item = matrix.T.tocsr()
     most = max(_NEIGHBOURS_MIN, _ENTRIES_MAX // max(1, items))
     blocks = [
-        _strongest((by_item[i : i + _BLOCK_ITEMS] @ matrix).tocsr(), i, most)
+        strongest((by_item[i : i + _BLOCK_ITEMS] @ matrix).tocsr(), i, most)
         for i in range(0, items, _BLOCK_ITEMS)
     ]
     return sparse.vstack(blocks, format="csr")
@@ -63,13 +65,16 @@ def transitions(log: TrainingLog, items: int) -> sparse.csr_matrix:
 class Floors:
     """Ranks with each floor; ties and gaps are filled by popularity, then catalogue order."""
 
-    def __init__(self, log: TrainingLog, items: Items, depth: int) -> None:
-        """Counts what the floors need.
+    def __init__(
+        self, log: TrainingLog, items: Items, depth: int, ease_max_items: int = EASE_MAX_ITEMS
+    ) -> None:
+        """Learns what the floors need.
 
         Args:
           log: what was known before the eval split.
           items: the catalogue.
           depth: results per list.
+          ease_max_items: larger catalogues are ranked without EASE.
         """
         self._items = items
         self._depth = depth
@@ -79,20 +84,37 @@ class Floors:
         self._place[self._popular] = np.arange(len(items))
         #: scratch: items that the list at hand may not take, all False between lists
         self._taken = np.zeros(len(items), bool)
-        self._matrices = {
-            "item_cosine": item_cosine(log, len(items)),
-            "last_transition": transitions(log, len(items)),
+        count = len(items)
+        self._matrices: dict[str, Any] = {
+            "item_cosine": item_cosine(log, count),
+            "last_transition": transitions(log, count),
+            "rp3beta": rp3beta(log, count, max(_NEIGHBOURS_MIN, _ENTRIES_MAX // max(1, count))),
         }
         self._by_topic = items.topics.T.tocsr()
+        self._als: ImplicitAls | None = None
+        #: floor -> why it is left out
+        self.left_out: dict[str, str] = {}
+        if not len(log.item):
+            self.left_out = dict.fromkeys(("ease", "als"), "there is no event to learn from")
+            return
+        self._als = ImplicitAls(log, count)
+        if count > ease_max_items:
+            self.left_out["ease"] = (
+                f"{count:,} items: EASE inverts a matrix of items by items, which is done up to "
+                f"{ease_max_items:,} (evaluator.ease_max_items)"
+            )
+        else:
+            self._matrices["ease"] = ease(log, count)
 
     def rank(self, examples: EvalExamples, batch_size: int) -> dict[str, np.ndarray]:
         """Returns `[examples, depth]` int32 lists by floor, seen items left out, -1 pads."""
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in FLOORS}
+        ranked = [name for name in FLOORS if name not in self.left_out]
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in ranked}
         with track("ranking with the floors", len(examples)) as bar:
             for batch in examples.batches(batch_size):
                 request = user_request(batch)
                 seen = self._items.rows(request[features.HISTORY_ITEM_ID])
-                for name in FLOORS:
+                for name in ranked:
                     sources = self._candidates(name, seen, request[features.FOLLOWED_TOPIC])
                     lists = [
                         self._list(candidates, scores, row)
@@ -117,7 +139,7 @@ class Floors:
                 carriers = np.unique(carriers)
                 yield carriers, np.ones(len(carriers), np.float32)
         else:
-            history = seen if name == "item_cosine" else seen[:, :1]
+            history = seen[:, :1] if name == "last_transition" else seen
             example, place = np.nonzero(history >= 0)
             ones = np.ones(len(example), np.float32)
             weights = sparse.csr_matrix(
@@ -125,9 +147,23 @@ class Floors:
             )
             # A repeated item counts once.
             weights.data[:] = 1.0
+            if name == "als" and self._als is not None:
+                yield from self._of_every_item(self._als.scores(weights), weights)
+                return
+            if name == "ease":
+                yield from self._of_every_item(weights @ self._matrices[name], weights)
+                return
             scored = (weights @ self._matrices[name]).tocsr()
             for start, end in zip(scored.indptr[:-1], scored.indptr[1:], strict=True):
                 yield scored.indices[start:end], scored.data[start:end]
+
+    def _of_every_item(
+        self, scores: np.ndarray, histories: sparse.csr_matrix
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields all items with their scores; nothing for an example without a history."""
+        everything = np.arange(len(self._items), dtype=np.int32)
+        for row, known in zip(scores, np.diff(histories.indptr) > 0, strict=True):
+            yield (everything, row) if known else (everything[:0], row[:0])
 
     def _list(self, candidates: np.ndarray, scores: np.ndarray, seen: np.ndarray) -> np.ndarray:
         """Returns the best unseen candidates, then the most popular unseen other items."""
@@ -162,15 +198,3 @@ def _distinct_pairs(
     key = user.astype(np.int64) * items + item
     first = np.sort(np.unique(key, return_index=True)[1])
     return user[first], item[first]
-
-
-def _strongest(block: sparse.csr_matrix, offset: int, most: int) -> sparse.csr_matrix:
-    """Zeroes the diagonal (row r is item `offset + r`) and keeps `most` entries per row."""
-    owner = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-    block.data[block.indices == owner + offset] = 0.0
-    for row in np.flatnonzero(np.diff(block.indptr) > most):
-        start, end = block.indptr[row], block.indptr[row + 1]
-        values = block.data[start:end]  # a view: what is zeroed here is dropped below
-        values[np.argpartition(values, len(values) - most)[: len(values) - most]] = 0.0
-    block.eliminate_zeros()
-    return block.astype(np.float32)

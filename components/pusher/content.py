@@ -38,6 +38,17 @@ class Content:
         """Digest of index and model; evaluations and validations of equal ones do not matter."""
         return content_digest({n: e for n, e in self.files.items() if n not in self.findings})
 
+    def plus(self, name: str, path: Path) -> Content:
+        """Returns the content with one more finding.
+
+        Raises:
+          PushError: the name is taken.
+        """
+        sources = dict(self.sources)
+        _add(sources, name, path)
+        entry = FileEntry(sha256=file_sha256(path), bytes=path.stat().st_size)
+        return Content(sources, {**self.files, name: entry}, self.findings | {name})
+
 
 def collect_content(
     index_dir: Path,

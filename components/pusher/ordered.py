@@ -1,9 +1,10 @@
 """Publishes where a folder can not be renamed: the SavedModel's graph comes last.
 
-Mounted object stores rename a folder file by file, or refuse. A server takes an integer
-folder for a version once `saved_model.pb` lies in it, so everything else is written
-and read back before. A journal names the folder that is being written or removed; the
-next pusher removes it if its writer was killed.
+Mounted object stores rename a folder file by file, or refuse. Our readers take an integer
+folder for a version once `saved_model.pb` lies in it, so everything else is written and
+read back before. TensorFlow Serving takes it for one at once, so `models.config` names
+the versions that are whole (`FolderTarget.write`). A journal names the folder that is being
+written or removed; the next pusher removes it if its writer was killed.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from components.bundle.versions import (
     next_version,
 )
 from components.config import PusherConfig
+from components.pusher.carded import with_card
 from components.pusher.content import EVALUATION, Content, collect_content
 from components.pusher.remote import StoreTarget
 from components.pusher.retention import expired_versions
@@ -184,7 +185,8 @@ def _push_locked(
         parent_version=None if parent is None else parent.version,
         files=content.files,
     )
-    target.write(content, manifest, model_dir, lambda: _too_late(request, version, model_dir))
+    with with_card(content, manifest) as (content, manifest):
+        target.write(content, manifest, model_dir, lambda: _too_late(request, version, model_dir))
     loaded = _await_server(request, model_dir, version, target)
     removed = _retain(model_dir, request.config.keep_versions, target)
     reason = f"published version {version}: {len(content.files)} files, {_size(manifest)}{loaded}"

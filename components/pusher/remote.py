@@ -2,9 +2,11 @@
 
 A number is claimed by the exclusive creation of `claims/<version>.json`: of many pushers
 one gets it, and nobody ever again. Then all files are uploaded and read back, the
-manifest after them, and the top `saved_model.pb` last: until then no reader takes the
-folder for a version. That one is read back beside the claim and copied inside the
-store, so it appears whole and checked. A version that goes loses `saved_model.pb` first.
+manifest after them, and the top `saved_model.pb` last: until then none of our readers
+takes the folder for a version. TensorFlow Serving would take any folder with a number for
+one, so `models.config` names the versions that are whole, and is written afterwards. The
+graph is read back beside the claim and copied inside the store, so it appears whole and
+checked. A version that goes loses `saved_model.pb` first.
 """
 
 from __future__ import annotations
@@ -22,7 +24,12 @@ from pathlib import Path
 from components.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, manifest_text
 from components.bundle.mirror import pull
 from components.bundle.pins import read_pins
-from components.bundle.versions import LAST_VERSION_NAME, SAVED_MODEL, version_number
+from components.bundle.versions import (
+    LAST_VERSION_NAME,
+    SAVED_MODEL,
+    last_version,
+    version_number,
+)
 from components.pusher.content import Content
 from core.errors import BundleError, PushError, TesseraError
 from core.progress import track
@@ -76,7 +83,8 @@ class StoreTarget:
         self._deadline = time.monotonic() + LONGEST.total_seconds()
         self._require_exclusive(number)
         # For those who publish to the same bucket as a mounted folder; claims count here.
-        self._store.write(LAST_VERSION_NAME, json.dumps({"version": number}).encode())
+        text = json.dumps(last_version(number, in_place=True))
+        self._store.write(LAST_VERSION_NAME, text.encode())
         return number
 
     def write(

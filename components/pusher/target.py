@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from components.bundle.labels import derive
 from components.bundle.manifest import Manifest
 from components.bundle.versions import write_last_version
 from components.pusher.content import Content
@@ -66,6 +67,7 @@ class FolderTarget:
         final = model_dir / str(manifest.version)
         write_last_version(model_dir, manifest.version)
         if self._ordered:
+            _name_versions(model_dir, manifest.version)
             publish_ordered(content, manifest, final)
             return
         with staging_folder(model_dir) as staging:
@@ -82,8 +84,15 @@ class FolderTarget:
                     model_dir,
                     error.strerror,
                 )
+        _name_versions(model_dir, manifest.version)
         publish_ordered(content, manifest, final)
 
     def remove(self, path: Path) -> None:
         """See base class."""
         remove_version(path, self._ordered)
+
+
+def _name_versions(model_dir: Path, version: int) -> None:
+    """Lets `models.config` name versions, before one grows where a server would see it."""
+    write_last_version(model_dir, version, in_place=True)
+    derive(model_dir)

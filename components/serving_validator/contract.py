@@ -37,6 +37,24 @@ _EMBEDDED = {
     "slot_topic": (tf.string, 2),
     "history_slot": (tf.int32, 2),
 }
+_SIMILAR = {
+    "item_id": (tf.string, 2),
+    "score": (tf.float32, 2),
+    "count": (tf.int32, 1),
+    "known": (tf.bool, 1),
+}
+_SCORED = {
+    "known": (tf.bool, 2),
+    "score": (tf.float32, 2),
+    "slot": (tf.int32, 2),
+    "slot_kind": (tf.int32, 2),
+    "slot_topic": (tf.string, 2),
+    "implicit_score": (tf.float32, 2),
+    "explicit_score": (tf.float32, 2),
+    "has_implicit": (tf.bool, 1),
+    "has_explicit": (tf.bool, 1),
+}
+_NUM_RESULTS = {signature.NUM_RESULTS: _OPTIONS[signature.NUM_RESULTS]}
 
 #: Signature -> inputs and outputs, each name -> (dtype, rank); every dimension is open but
 #: those that the model fixes in its outputs.
@@ -46,6 +64,8 @@ PROMISED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     signature.RETRIEVE_EXAMPLES: ({signature.EXAMPLES: (tf.string, 1)}, _RETRIEVED),
     signature.EMBED_USER: (_USER, _EMBEDDED),
     signature.EMBED_ITEMS: (_ITEMS, {"embeddings": (tf.float32, 2)}),
+    signature.SIMILAR_ITEMS: ({**_ITEMS, **_NUM_RESULTS}, _SIMILAR),
+    signature.SCORE_ITEMS: ({**_USER, "item_id": (tf.string, 2)}, _SCORED),
 }
 
 

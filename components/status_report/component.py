@@ -17,6 +17,7 @@ class StatusReportSpec(ComponentSpec):
         "run_date": ExecutionParameter(type=str),
         "model_name": ExecutionParameter(type=str),
         "status_dir": ExecutionParameter(type=str),
+        "serving_dir": ExecutionParameter(type=str),
     }
     INPUTS: dict = {}
     OUTPUTS: dict = {}
@@ -28,13 +29,16 @@ class StatusReport(base_component.BaseComponent):
     SPEC_CLASS = StatusReportSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, run_date: str, model_name: str, status_dir: str) -> None:
+    def __init__(
+        self, run_date: str, model_name: str, status_dir: str, serving_dir: str = ""
+    ) -> None:
         """Builds the component.
 
         Args:
           run_date: the run's parameter of this name.
           model_name: the run's parameter of this name.
           status_dir: folder or URL that keeps one file per model and run date; '': none.
+          serving_dir: the run's parameter; the version and report of the day are looked up there.
         """
         super().__init__(
             StatusReportSpec(
@@ -42,5 +46,6 @@ class StatusReport(base_component.BaseComponent):
                 run_date=run_date,
                 model_name=model_name,
                 status_dir=status_dir,
+                serving_dir=serving_dir,
             )
         )

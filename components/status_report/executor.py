@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import os
@@ -12,6 +13,8 @@ from typing import Any
 from tfx import types
 from tfx.dsl.components.base import base_executor
 
+from components.bundle.reports import report_path
+from components.bundle.spans import pushed_spans
 from core.errors import ConfigError, TesseraError
 from core.files import staged_file
 from core.storage import ObjectStore, is_remote
@@ -22,6 +25,7 @@ _LOG = logging.getLogger("tessera")
 #: Address that a report is posted to as JSON; from a secret, so that no pipeline holds it.
 WEBHOOK_VARIABLE = "TESSERA_STATUS_WEBHOOK"
 _TIMEOUT_S = 20.0
+_GOOD = ("COMPLETE", "SUCCEEDED")
 
 
 class Executor(base_executor.BaseExecutor):
@@ -39,8 +43,10 @@ class Executor(base_executor.BaseExecutor):
             exec_properties["run_date"],
             exec_properties["model_name"],
         )
+        if report["state"] in _GOOD and exec_properties.get("serving_dir"):
+            report |= published(exec_properties["serving_dir"], report["model"], report["run_date"])
         text = json.dumps(report, sort_keys=True)
-        log = _LOG.info if report["state"] in ("COMPLETE", "SUCCEEDED") else _LOG.error
+        log = _LOG.info if report["state"] in _GOOD else _LOG.error
         log("run ended: %s", text)
         # Posted first: the storage may be what the run failed of.
         if os.environ.get(WEBHOOK_VARIABLE):
@@ -74,6 +80,33 @@ def status_report(final_status: str, run_date: str, model_name: str) -> dict[str
         "state": status.get("state", "UNKNOWN"),
         "error": error.get("message", ""),
     }
+
+
+def published(serving_dir: str, name: str, run_date: str) -> dict[str, Any]:
+    """Returns the newest version of a day and where its report is; nothing where there is none.
+
+    Args:
+      serving_dir: folder or URL of pushed bundles.
+      name: of the model.
+      run_date: the day; '': of tables without days, whose versions are not looked up.
+    """
+    try:
+        spans = pushed_spans(serving_dir, name)
+        version = spans.get(dt.date.fromisoformat(run_date)) if run_date else None
+        if version is None:
+            return {}
+        found: dict[str, Any] = {"version": version}
+        path = report_path(serving_dir, name, version)
+        there = (
+            ObjectStore(serving_dir).size(path.removeprefix(f"{serving_dir.rstrip('/')}/"))
+            is not None
+            if is_remote(serving_dir)
+            else Path(path).exists()
+        )
+        return {**found, "report": path} if there else found
+    except (OSError, ValueError, TesseraError) as error:
+        _LOG.warning("what was published could not be looked up: %s", error)
+        return {}
 
 
 def _day(run_date: str) -> str:

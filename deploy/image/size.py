@@ -27,7 +27,7 @@ BUDGET_MB = 2900
 #: What the Dockerfile copies from the repository and keeps.
 PROJECT = (
     *("core", "input_tables", "trainer", "components", "serving", "pipeline"),
-    *("kubeflow_pipelines", "research", "cli", "schemas"),
+    *("kubeflow_pipelines", "research", "cli", "tessera", "schemas"),
     *("conf", "requirements.txt"),
 )
 _SHOWN = 10

@@ -15,6 +15,7 @@ from kubeflow_pipelines.client.dates import day_of_run
 from kubeflow_pipelines.client.errors import RequestError, TransientError
 from kubeflow_pipelines.client.records import Launch, Recurring, Run, Schedule, State, Version
 from kubeflow_pipelines.package import Compiled
+from kubeflow_pipelines.parameters import RUN_DATE
 
 _PAGE = 100
 
@@ -159,6 +160,22 @@ class KubeflowClient:
             if not token:
                 return
 
+    def run_of(
+        self, launch: Launch, day: dt.date | None, defaults: Mapping[str, Any]
+    ) -> Run | None:
+        """Returns the newest run of a day with the same parameters, of whatever version.
+
+        Args:
+          launch: names pipeline, experiment and parameters.
+          day: None: of tables without days.
+          defaults: what a run has that does not name a parameter.
+        """
+        wanted = _without_day({**defaults, **launch.parameters})
+        for run in self.runs(launch.experiment_id, launch.version.pipeline_id):
+            if run.day == day and _without_day({**defaults, **run.parameters}) == wanted:
+                return run
+        return None
+
     def recurring_runs(self, name: str) -> list[Recurring]:
         """Returns the recurring runs of a name, the newest first."""
         found = self._call(
@@ -257,7 +274,7 @@ class KubeflowClient:
             name=entry.display_name or "",
             state=State.of(entry.state),
             shown_state=entry.state or "PENDING",
-            day=day_of_run(parameters.get("run_date"), entry.scheduled_at or entry.created_at),
+            day=day_of_run(parameters.get("run_date"), entry.created_at),
             parameters=parameters,
             created_at=entry.created_at,
             finished_at=entry.finished_at if State.of(entry.state) is not State.RUNNING else None,
@@ -265,6 +282,10 @@ class KubeflowClient:
             link=self.link(entry.run_id),
             reason=_reason(entry),
         )
+
+
+def _without_day(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name != RUN_DATE}
 
 
 def _named(name: str) -> str:

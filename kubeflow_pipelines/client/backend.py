@@ -9,13 +9,13 @@ from core.errors import ConfigError
 #: The first that hands an exit handler its run's status (kubeflow/pipelines#11953); those
 #: before refuse the pipeline.
 _RUNS = (2, 14)
-#: The first that fills the scheduled day in.
+#: The first whose API server fills in the day on which it creates a run.
 _FILLS_IN_DAY = (2, 16)
 _RELEASE = re.compile(r"v?(\d+)\.(\d+)(?:\.\d+)?(?:[-+.].*)?")
 
 
 def fills_in_day(version: str) -> bool | None:
-    """Tells whether a server fills the scheduled day in, None when its version is unknown."""
+    """Tells whether a server fills a run's day in, None when its version is unknown."""
     return _at_least(version, _FILLS_IN_DAY)
 
 

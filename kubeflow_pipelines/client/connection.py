@@ -1,4 +1,4 @@
-"""The way to a Kubeflow Pipelines server: address, token, patience and plain errors."""
+"""The way to a Kubeflow Pipelines server: address, certificate, patience and plain errors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import re
 import time
+import urllib.request
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ from kfp_server_api import ApiException
 
 from core.errors import ConfigError
 from kubeflow_pipelines.client.errors import KubeflowError, RequestError, TransientError
+from kubeflow_pipelines.client.sign_in import TOKEN_VARIABLE, SignIn, find_sign_in
+from pipeline.config.kubeflow import KubeflowConfig
 
 HOST_VARIABLE = "KFP_HOST"
-TOKEN_VARIABLE = "KFP_TOKEN"
 _Answer = TypeVar("_Answer")
-#: Kubernetes writes a pod's namespace here.
-_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+#: Kubernetes writes a pod's namespace here: that of its runs where nobody names another.
+POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _TIMEOUT_S = (10.0, 60.0)
 _MAY_PASS = frozenset({408, 429, 500, 502, 503, 504})
 _SHOWN = 400
@@ -73,12 +75,25 @@ class Connection:
       version: of the server as it tells it, '' when it does not.
     """
 
-    def __init__(self, host: str, namespace: str = "", token: str | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        namespace: str = "",
+        sign_in: SignIn | None = None,
+        ca_cert: str = "",
+        proxy: str = "",
+    ) -> None:
         self.host = _checked(host)
-        self._token = token
+        self._sign_in = sign_in or SignIn()
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            self.client = _Client(host=self.host, existing_token=token or None)
+            self.client = _Client(
+                host=self.host,
+                existing_token=self._sign_in.token or None,
+                credentials=self._sign_in.credentials,
+                ssl_ca_cert=_certificates(ca_cert),
+                proxy=proxy or _proxy_of_environment(self.host) or None,
+            )
         _limit_time(self.client)
         health = self.health()
         self.version = _version(health)
@@ -104,7 +119,8 @@ class Connection:
         if not isinstance(tree, dict):
             raise RequestError(
                 f"{self.host}: the answer is a page, not Kubeflow Pipelines' API: is this the "
-                f"address of the API, and does it want a token in {TOKEN_VARIABLE}?",
+                f"address of the API (kubeflow.host), and does it want somebody to sign in? "
+                f"{self._sign_in.how}",
                 200,
             )
         return tree
@@ -127,6 +143,10 @@ class Connection:
             try:
                 with contextlib.redirect_stdout(io.StringIO()):
                     return request()
+            except OSError as error:  # of the token's file
+                raise RequestError(
+                    f"{self.host}: {what}: {error}; {self._sign_in.how}", 401
+                ) from None
             except (ApiException, urllib3.exceptions.HTTPError) as error:
                 failure = self._explain(what, error)
                 if not isinstance(failure, TransientError):
@@ -141,17 +161,37 @@ class Connection:
             reason = getattr(error, "reason", None) or error
             if isinstance(reason, urllib3.exceptions.SSLError):
                 return RequestError(
-                    self._plain(f"{where}: the server's certificate is not trusted: {reason}"), 0
+                    self._plain(
+                        f"{where}: the server's certificate is not trusted: name the file of the "
+                        f"authority that signed it in kubeflow.ca_cert: {reason}"
+                    ),
+                    0,
+                )
+            if isinstance(reason, urllib3.exceptions.ProxyError):
+                return TransientError(
+                    self._plain(
+                        f"{where}: the proxy does not let the request through: set kubeflow.proxy, "
+                        f"or NO_PROXY for this host: {reason.args[-1]}"
+                    )
                 )
             text = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", str(reason))
             return TransientError(self._plain(f"{where}: the server can not be reached: {text}"))
         status, said = int(error.status or 0), self._plain(_said(error))
         if status in _MAY_PASS or status == 0:
             return TransientError(f"{where}: the server is not able to answer ({status}): {said}")
-        if status in (401, 403):
+        if status == 401:
+            return RequestError(f"{where}: not signed in (401): {said}; {self._sign_in.how}", 401)
+        if status == 403:
             return RequestError(
-                f"{where}: not allowed ({status}): put a valid token of somebody who may do this "
-                f"into {TOKEN_VARIABLE}: {said}",
+                f"{where}: not allowed (403): {said}; {self._sign_in.who} may not do this in "
+                f"namespace {self._shown_namespace()}: set kubeflow.namespace to one of its own, "
+                "or let an administrator add it to that one's profile",
+                403,
+            )
+        if "pipeline root" in said.lower() or "pipeline_root" in said.lower():
+            return RequestError(
+                f"{where}: refused ({status}): {said}; leave kubeflow.pipeline_root empty and "
+                "compile again: this installation says itself where artifacts go",
                 status,
             )
         if status == 404:
@@ -162,10 +202,12 @@ class Connection:
             )
         return RequestError(f"{where}: refused ({status}): {said}", status)
 
+    def _shown_namespace(self) -> str:
+        return getattr(self, "namespace", "") or "(none)"
+
     def _plain(self, text: str) -> str:
         """Returns text in one line, without the token."""
-        if self._token:
-            text = text.replace(self._token, "***")
+        text = self._sign_in.hide(text)
         text = " ".join(text.split())
         return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
@@ -185,15 +227,28 @@ def find_host(option: str | None, configured: str) -> str:
     return host
 
 
-def connect(host: str, namespace: str) -> Connection:
-    """Returns a connection with the token of the environment.
+def connect(host: str, namespace: str, kubeflow: KubeflowConfig) -> Connection:
+    """Returns a connection, signed in as the configuration says.
 
     Raises:
-      ConfigError: the address is none, or the namespace is missing.
+      ConfigError: the address is none, the namespace, a token or a certificate is missing.
       KubeflowError: the server does not answer, or refuses.
     """
-    token = os.environ.get(TOKEN_VARIABLE, "").strip()
-    return Connection(host, namespace, token or None)
+    sign_in = find_sign_in(kubeflow.sign_in)
+    return Connection(host, namespace, sign_in, kubeflow.ca_cert, kubeflow.proxy)
+
+
+def _certificates(path: str) -> str | None:
+    if path and not Path(path).is_file():
+        raise ConfigError(f"kubeflow.ca_cert: {path} is not there: give a file in PEM form")
+    return path or None
+
+
+def _proxy_of_environment(host: str) -> str:
+    parts = urlsplit(host)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return ""
+    return urllib.request.getproxies().get(parts.scheme, "")
 
 
 def _checked(host: str) -> str:
@@ -236,7 +291,7 @@ def _pod_namespace(multi_user: bool) -> str:
     if not multi_user:
         return ""
     try:
-        return _POD_NAMESPACE.read_text(encoding="utf-8").strip()
+        return POD_NAMESPACE.read_text(encoding="utf-8").strip()
     except OSError:
         raise ConfigError(
             "kubeflow.namespace is not set, but this server has many users: write the namespace "

@@ -8,8 +8,9 @@ from typing import Any
 from core.errors import ConfigError
 from input_tables.run_date import parse_run_date
 
-#: Kubeflow puts the scheduled day here, as Go formats it.
-SCHEDULED_DAY = "[[ScheduledTime.2006-01-02]]"
+#: Kubeflow puts the day (UTC) on which it creates a run here, as Go formats it. Its macro for the
+#: scheduled time is filled in by no version: the API server does not know that time.
+CREATION_DAY = "[[CurrentTime.2006-01-02]]"
 
 
 def parse_day(text: str, key: str) -> dt.date:
@@ -51,20 +52,20 @@ def days_between(first: str, last: str, today: dt.date | None = None) -> list[dt
 
 
 def scheduled_run_date(lag_days: int) -> str:
-    """Returns the parameter of a schedule: the scheduled day less `lag_days`."""
-    return SCHEDULED_DAY + (f"-{lag_days}d" if lag_days else "")
+    """Returns the parameter of a schedule: the day of the run's creation less `lag_days`."""
+    return CREATION_DAY + (f"-{lag_days}d" if lag_days else "")
 
 
-def day_of_run(run_date: Any, started: dt.datetime | None) -> dt.date | None:
+def day_of_run(run_date: Any, created: dt.datetime | None) -> dt.date | None:
     """Returns the day that a run covers, None when its parameter says none.
 
     Args:
       run_date: the run's parameter; a server keeps a schedule's macro in it.
-      started: when the run was scheduled, or created.
+      created: when the run was created.
     """
     text = str(run_date or "")
-    if SCHEDULED_DAY in text and started is not None:
-        text = text.replace(SCHEDULED_DAY, started.astimezone(dt.timezone.utc).date().isoformat())
+    if CREATION_DAY in text and created is not None:
+        text = text.replace(CREATION_DAY, created.astimezone(dt.timezone.utc).date().isoformat())
     try:
         return parse_day(text, "run_date")
     except ConfigError:

@@ -11,7 +11,6 @@ from kubeflow_pipelines.client.api import KubeflowClient
 from kubeflow_pipelines.client.backfill import Attempt
 from kubeflow_pipelines.client.errors import DayError, RequestError, TransientError
 from kubeflow_pipelines.client.records import Launch, Run, State
-from kubeflow_pipelines.parameters import RUN_DATE
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,7 @@ class KubeflowBackend:
         return ended
 
     def _newest(self, day: dt.date) -> Run | None:
-        wanted = self._parameters(self.launch.parameters)
-        for run in self._runs():
-            if run.day == day and self._parameters(run.parameters) == wanted:
-                return run
-        return None
+        return self.client.run_of(self.launch, day, self.defaults)
 
     def _wait_for_others(self) -> None:
         running = [run for run in self._runs() if run.state is State.RUNNING]
@@ -85,11 +80,6 @@ class KubeflowBackend:
     def _runs(self) -> list[Run]:
         launch = self.launch
         return list(self.client.runs(launch.experiment_id, launch.version.pipeline_id))
-
-    def _parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        merged = {**self.defaults, **given}
-        merged.pop(RUN_DATE, None)
-        return merged
 
 
 def _attempt(run: Run) -> Attempt:

@@ -6,9 +6,11 @@ completes it, `kubeflow_pipelines.compile.lint` checks it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable
 from typing import Any
 
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunner,
@@ -17,15 +19,27 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 from tfx.orchestration.pipeline import Pipeline
 
 from components.status_report.component import StatusReport
+from core.digest import code_digest
 from core.errors import ConfigError
+from core.secrets import without_secrets
 from kubeflow_pipelines.compile.finalize import EXIT_HANDLER, finalize
 from kubeflow_pipelines.compile.lint import ENTRYPOINT, lint
 from kubeflow_pipelines.compile.platform import platform_spec
-from kubeflow_pipelines.parameters import DATA_ROOT, MODEL_NAME, RUN_DATE, SERVING_ROOT
+from kubeflow_pipelines.parameters import (
+    DATA_ROOT,
+    MODEL_NAME,
+    RUN_DATE,
+    SERVING_ROOT,
+    pipeline_name,
+)
+from kubeflow_pipelines.refresh.component import CatalogueRefresh
 from pipeline.config import RunConfig
-from pipeline.config.kubeflow import KubeflowConfig, ResourceConfig
+from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.dag import Paths, build_components
 from pipeline.schema_files import read_schemas
+
+#: What a refresh runs.
+_REFRESH_CODE = ("core", "input_tables", "components", "trainer", "pipeline")
 
 
 def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
@@ -53,12 +67,14 @@ def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
         )
     )
     runner.set_exit_handler(
-        StatusReport(run_date="", model_name=config.name, status_dir=config.kubeflow.status_dir)
+        StatusReport(run_date="", model_name=config.name, status_dir=status_dir(config))
     )
-    nodes = build_components(config, _paths(config))
-    _require_known(config.kubeflow.resources, {node.id for node in nodes})
+    nodes = _nodes(config)
+    known = {*(node.id for node in nodes), EXIT_HANDLER, "default"}
+    _require_known("resources", config.kubeflow.resources, known)
+    _require_known("pods", config.kubeflow.pods, known)
     pipeline = Pipeline(
-        pipeline_name=config.name,
+        pipeline_name=pipeline_name(config),
         pipeline_root=config.kubeflow.pipeline_root,
         components=nodes,
         enable_cache=False,
@@ -76,12 +92,38 @@ def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
     return documents
 
 
+def status_dir(config: RunConfig) -> str:
+    """Returns where the exit handler keeps how runs ended: a refresh has a folder of its own."""
+    folder = config.kubeflow.status_dir
+    return f"{folder.rstrip('/')}/refresh" if folder and config.pipeline == "refresh" else folder
+
+
+def _nodes(config: RunConfig) -> list[BaseNode]:
+    if config.pipeline == "train":
+        return build_components(config, _paths(config))
+    left_out = ("work_dir", "pipeline", "name", "serving_dir", "kubeflow")
+    given = config.model_dump(mode="json", exclude_unset=True)
+    kept = {key: value for key, value in given.items() if key not in left_out}
+    refresh = CatalogueRefresh(
+        data_root=RuntimeParameter(DATA_ROOT, ptype=str),
+        run_date=RuntimeParameter(RUN_DATE, ptype=str),
+        serving_dir=RuntimeParameter(SERVING_ROOT, ptype=str),
+        name=RuntimeParameter(MODEL_NAME, ptype=str),
+        config_json=json.dumps(without_secrets(kept), sort_keys=True, separators=(",", ":")),
+        code_digest=code_digest(_REFRESH_CODE),
+    )
+    return [refresh]
+
+
 def _recorded(config: RunConfig) -> RunConfig:
     """Returns what manifests record of a configuration.
 
     Neither a folder of this machine nor where and when the file is sent belongs to it.
     """
-    sent = ("host", "namespace", "experiment", "service_account", "schedule")
+    sent = (
+        "host", "namespace", "experiment", "service_account", "schedule", "sign_in", "ca_cert",
+        "proxy",
+    )  # fmt: skip
     defaults = {name: KubeflowConfig.model_fields[name].default for name in sent}
     return config.model_copy(
         update={
@@ -97,19 +139,13 @@ def _refuse(config: RunConfig) -> None:
             "kubeflow.image is not set: give the image of this project, NAME@sha256:DIGEST or "
             "NAME:TAG (see the Dockerfile)"
         )
-    if config.pipeline != "train":
-        raise ConfigError(
-            "pipeline: refresh can not be compiled: it is planned with the version that is served "
-            "when it starts; run `tessera run --conf` with it in a container instead"
-        )
 
 
-def _require_known(resources: Mapping[str, ResourceConfig], nodes: set[str]) -> None:
-    known = {*nodes, EXIT_HANDLER, "default"}
-    for name in resources:
+def _require_known(key: str, given: Iterable[str], known: set[str]) -> None:
+    for name in given:
         if name not in known:
             raise ConfigError(
-                f"kubeflow.resources names {name!r}, which is no component; known: "
+                f"kubeflow.{key} names {name!r}, which is no component; known: "
                 f"{', '.join(sorted(known))}"
             )
 

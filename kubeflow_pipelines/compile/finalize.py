@@ -11,19 +11,16 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kubeflow_pipelines.parameters import MODEL_NAME, RUN_DATE
+from kubeflow_pipelines.parameters import MODEL_NAME, RUN_DATE, SERVING_ROOT
+from kubeflow_pipelines.shown import READ, SHOWN, TYPE_VERSION
 from pipeline.config import RunConfig
 from pipeline.config.kubeflow import KubeflowConfig, ResourceConfig, RetryConfig
 
 #: TFX's name of the graph below the exit handler.
 TFX_DAG = "tfx-dag"
 EXIT_HANDLER = "StatusReport"
+INPUTS_SPEC_FLAG = "--json_serialized_inputs_spec_args"
 OUTPUTS_SPEC_FLAG = "--json_serialized_outputs_spec_args"
-#: They look at tables, published versions, the machine or the clock, which Kubeflow's cache
-#: key does not know.
-NEVER_CACHED = frozenset(
-    {"RetrievalExampleGen", "BaselineResolver", "ServingValidator", "Pusher", EXIT_HANDLER}
-)
 _ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
 
 
@@ -34,17 +31,21 @@ def finalize(
 
     Args:
       compiled: what TFX's runner returned under `pipelineSpec`.
-      config: retries, resources, environment and caching.
+      config: retries, resources and environment.
       defaults: values of the parameters that a run need not name.
     """
     spec = copy.deepcopy(dict(compiled))
-    spec["defaultPipelineRoot"] = config.kubeflow.pipeline_root
+    spec.pop("defaultPipelineRoot", None)
+    if config.kubeflow.pipeline_root:
+        spec["defaultPipelineRoot"] = config.kubeflow.pipeline_root
     _give_defaults(spec, defaults)
     _hand_parameters_down(spec)
     _hand_status_to_exit_handler(spec)
-    for name, task in container_tasks(spec):
+    _show(spec)
+    for _, task in container_tasks(spec):
         task["retryPolicy"] = retry_policy(config.kubeflow.retry)
-        task["cachingOptions"] = {"enableCache": config.kubeflow.cache and name not in NEVER_CACHED}
+        # Tables and published versions change behind its key; inputs carry a new URI in each run.
+        task["cachingOptions"] = {"enableCache": False}
     for name, component in spec["components"].items():
         if "executorLabel" in component:
             executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
@@ -107,8 +108,45 @@ def _hand_status_to_exit_handler(spec: dict[str, Any]) -> None:
     declared = spec["components"][EXIT_HANDLER]["inputDefinitions"]["parameters"]
     declared["final_status"]["parameterType"] = "TASK_FINAL_STATUS"
     given = spec["root"]["dag"]["tasks"][EXIT_HANDLER]["inputs"]["parameters"]
-    for name in (RUN_DATE, MODEL_NAME):
-        given[name] = {"componentInputParameter": name}
+    for key, name in (
+        (RUN_DATE, RUN_DATE),
+        (MODEL_NAME, MODEL_NAME),
+        ("serving_dir", SERVING_ROOT),
+    ):
+        given[key] = {"componentInputParameter": name}
+
+
+def _show(spec: dict[str, Any]) -> None:
+    """Adds outputs that Kubeflow's pages show, and inputs that only these need."""
+    components = spec["components"]
+    tasks = dict(container_tasks(spec))
+    for name, outputs in SHOWN.items():
+        if name not in components:
+            continue
+        declared = components[name].setdefault("outputDefinitions", {}).setdefault("artifacts", {})
+        for key, kind in outputs.items():
+            declared[key] = {"artifactType": {"schemaTitle": kind, "schemaVersion": TYPE_VERSION}}
+    for name, inputs in READ.items():
+        for key, (producer, output) in inputs.items():
+            if name in components and producer in components:
+                _connect(spec, tasks[name], key, producer, output)
+
+
+def _connect(
+    spec: dict[str, Any], task: dict[str, Any], key: str, producer: str, output: str
+) -> None:
+    component = spec["components"][task["componentRef"]["name"]]
+    made = spec["components"][producer]["outputDefinitions"]["artifacts"][output]
+    component["inputDefinitions"]["artifacts"][key] = {"artifactType": made["artifactType"]}
+    task["inputs"]["artifacts"][key] = {
+        "taskOutputArtifact": {"producerTask": producer, "outputArtifactKey": output}
+    }
+    task["dependentTasks"] = sorted({*task.get("dependentTasks", ()), producer})
+    # What TFX's entry point reads the inputs' types from.
+    args = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]["args"]
+    args[args.index(INPUTS_SPEC_FLAG) + 1] = json.dumps(
+        component["inputDefinitions"], sort_keys=True
+    )
 
 
 def _complete_container(

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf import json_format
-from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
 from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb2
 
 from core.secrets import looks_secret
-from kubeflow_pipelines.compile.finalize import NEVER_CACHED, container_tasks
+from kubeflow_pipelines.compile.finalize import EXIT_HANDLER, container_tasks
 from kubeflow_pipelines.compile.graph import graph_problems
+from kubeflow_pipelines.compile.platform_message import executor_config_class
 from kubeflow_pipelines.parameters import DATA_ROOT, RUN_DATE, SCHEMA_VERSION, SERVING_ROOT
 from pipeline.config.kubeflow import is_pinned
 
@@ -32,7 +32,12 @@ MAX_TASK_BYTES = 100_000
 MIN_RETRY_WINDOW_S = 21_600
 ENTRYPOINT = ("python", "-m", "kubeflow_pipelines.task.entrypoint")
 #: What files call that were compiled before the entry point had its present name.
-EARLIER_ENTRYPOINT = ("python", "-m", "kubeflow_pipelines.task.entrypoint")
+EARLIER_ENTRYPOINT = ("python", "-m", ".".join(("pipeline", "kubeflow", "entrypoint")))
+#: They look at tables, published versions, the machine or the clock, which Kubeflow's cache
+#: key does not know.
+NEVER_CACHED = frozenset(
+    {"RetrievalExampleGen", "BaselineResolver", "ServingValidator", "Pusher", EXIT_HANDLER}
+)
 _PIPELINE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 #: Argo's rule for names of templates and tasks.
 _TASK_NAME = re.compile(r"[a-zA-Z0-9](-?[a-zA-Z0-9]){0,62}")
@@ -87,9 +92,7 @@ def _parses(documents: Documents) -> Iterator[str]:
         ),
     ]
     for label, executor in _platform_executors(documents).items():
-        # Tolerations are younger than the message of the kfp-kubernetes that kfp 2.5 takes.
-        known = {key: value for key, value in executor.items() if key != "tolerations"}
-        messages.append((f"platform {label}", kubernetes.KubernetesExecutorConfig, known))
+        messages.append((f"platform {label}", executor_config_class(), executor))
     for what, message, tree in messages:
         try:
             json_format.ParseDict(tree, message())
@@ -177,7 +180,10 @@ def _secrets(documents: Documents) -> Iterator[str]:
             yield f"{where}: looks like a secret; use kubeflow.pods.secrets"
     for label, container in _containers(documents):
         for entry in container.get("env", ()):
-            if looks_secret(entry.get("value", ""), entry.get("name", "")):
+            value = entry.get("value", "")
+            mounted = _ABSOLUTE.fullmatch(value) and _below(value, _mounts(documents))
+            # The path of a mounted file says nothing, whatever the variable is called.
+            if not mounted and looks_secret(value, entry.get("name", "")):
                 yield f"{label}: variable {entry['name']} looks like a secret; use pods.secrets"
 
 
@@ -279,7 +285,10 @@ def _platform_executors(documents: Documents) -> Mapping[str, Any]:
 
 def _mounts(documents: Documents) -> tuple[str, ...]:
     executors = _platform_executors(documents).values()
-    return tuple({mount["mountPath"] for e in executors for mount in e.get("pvcMount", ())})
+    kinds = ("pvcMount", "secretAsVolume", "configMapAsVolume", "genericEphemeralVolume",
+             "emptyDirMounts")  # fmt: skip
+    found = (mount for e in executors for kind in kinds for mount in e.get(kind, ()))
+    return tuple({mount["mountPath"] for mount in found})
 
 
 def _below(path: str, mounts: tuple[str, ...]) -> bool:

@@ -25,18 +25,22 @@ class ArtifactStore:
         self._folder = folder
 
     def download(self, uri: str, target: Path) -> int:
-        """Copies everything below a URI into a local folder.
+        """Copies an artifact, one file or everything below a URI, to a local path.
 
         Returns:
           The number of files.
 
         Raises:
-          ArtifactError: it can not be read, or there is none: an artifact has a file at least.
+          ArtifactError: it cannot be read, or there is none: an artifact has a file at least.
         """
         store, key = self._place(uri)
         files = store.list(key)
         if not files:
-            raise ArtifactError(f"{uri}: no object there; start the run anew with --no-cache")
+            if store.size(key) is None:
+                raise ArtifactError(f"{uri}: no object there; start the run anew with --no-cache")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            store.download(key, target)
+            return 1
         below = ObjectStore(store.url_of(key), ArtifactError)
         below.download_all(
             {name.removeprefix(f"{key}/"): size for name, size in files.items()}, target
@@ -44,16 +48,19 @@ class ArtifactStore:
         return len(files)
 
     def upload(self, source: Path, uri: str) -> int:
-        """Copies a local folder below a URI, after what an earlier attempt left there is gone.
+        """Copies a local file or folder to a URI, after what an earlier attempt left is gone.
 
         Returns:
           The number of files; a folder that is not there has none.
 
         Raises:
-          ArtifactError: it can not be written.
+          ArtifactError: it cannot be written.
         """
         store, key = self._place(uri)
         store.delete(store.list(key))
+        if source.is_file():
+            store.upload(source, key)
+            return 1
         paths = sorted(path for path in source.rglob("*") if path.is_file())
         for path in paths:
             store.upload(path, f"{key}/{path.relative_to(source).as_posix()}")

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from typing import Any
 from core.errors import ConfigError, TesseraError
 from core.secrets import redacted
 from kubeflow_pipelines.replay.artifacts import ArtifactStore
-from kubeflow_pipelines.replay.executor_input import command_line, output_artifacts
+from kubeflow_pipelines.replay.backend import LOGS_KEY, Backend
+from kubeflow_pipelines.replay.executor_input import Spot, command_line, output_artifacts
 from kubeflow_pipelines.replay.state import TaskRecord
 from kubeflow_pipelines.task.uris import ROOT_VARIABLE, local_path
 
@@ -39,13 +40,19 @@ class TaskCall:
       name: of the task.
       container: its `PipelineContainerSpec`.
       retry: its `RetryPolicy`.
-      plan: from the path of the output file to the `ExecutorInput` as JSON.
+      secrets: environment variables that Kubernetes takes from secrets.
+      output_root: URI of its outputs.
+      first_number: of the artifacts that it makes.
+      plan: from where a try keeps its outputs to the `ExecutorInput` as JSON.
     """
 
     name: str
     container: Mapping[str, Any]
     retry: Mapping[str, Any]
-    plan: Callable[[str], dict[str, Any]]
+    secrets: Collection[str]
+    output_root: str
+    first_number: int
+    plan: Callable[[Spot], dict[str, Any]]
 
 
 class Launcher:
@@ -55,6 +62,7 @@ class Launcher:
         self,
         run_dir: Path,
         store: ArtifactStore,
+        backend: Backend,
         say: Callable[[str], None],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -63,15 +71,17 @@ class Launcher:
         Args:
           run_dir: gets `pods/` and `logs/`.
           store: where artifacts are kept.
+          backend: whose launcher is imitated.
           say: told about failed attempts.
           sleep: waits between them.
         """
         self._run_dir = run_dir
         self._store = store
+        self._backend = backend
         self._say = say
         self._sleep = sleep
 
-    def run(self, call: TaskCall, run_id: str) -> TaskRecord:
+    def run(self, call: TaskCall) -> TaskRecord:
         """Runs a task until it succeeds or its retries are used up.
 
         Raises:
@@ -83,7 +93,7 @@ class Launcher:
         for attempt, pause in enumerate(pauses, start=1):
             started = time.monotonic()
             try:
-                record = self._attempt(call, run_id, attempt)
+                record = self._attempt(call, attempt)
                 seconds = round(time.monotonic() - started, 3)
                 return record.model_copy(update={"attempts": attempt, "seconds": seconds})
             except ConfigError:  # of the file itself: no attempt can mend it
@@ -96,31 +106,31 @@ class Launcher:
                 self._sleep(pause)
         raise TaskError(f"{call.name}: never started")
 
-    def _attempt(self, call: TaskCall, run_id: str, attempt: int) -> TaskRecord:
+    def _attempt(self, call: TaskCall, attempt: int) -> TaskRecord:
         pod = (self._run_dir / "pods" / f"{call.name}-{attempt}").resolve()
         shutil.rmtree(pod, ignore_errors=True)
         pod.mkdir(parents=True)
         log = self._run_dir / "logs" / f"{call.name}-{attempt}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        output_file = pod / "kfp_outputs" / "output_metadata.json"
-        output_file.parent.mkdir()
-        invocation = call.plan(str(output_file))
+        log.unlink(missing_ok=True)
+        log.touch()
+        output_file = self._backend.output_file(str(pod), str(_local(call.output_root, pod)))
+        invocation = call.plan(Spot(call.output_root, output_file, attempt))
         try:
             for artifact in _artifacts(invocation["inputs"]):
                 self._store.download(artifact["uri"], _local(artifact["uri"], pod))
-            for artifact in _artifacts(invocation["outputs"]):
-                _local(artifact["uri"], pod).mkdir(parents=True, exist_ok=True)
+            _prepare(invocation["outputs"], pod, log)
             self._start(call, command_line(call.container, invocation), pod, log)
-            return self._collect(call, run_id, invocation, output_file, pod)
+            return self._collect(call, invocation, Path(output_file), pod)
         finally:
             shutil.rmtree(pod, ignore_errors=True)
 
     def _start(self, call: TaskCall, command: list[str], pod: Path, log: Path) -> None:
-        with open(log, "wb") as stream:
+        with open(log, "ab") as stream:
             child = subprocess.Popen(
                 command,
                 cwd=pod,
-                env=_environment(call.container, pod),
+                env=_environment(call, pod),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -138,7 +148,6 @@ class Launcher:
     def _collect(
         self,
         call: TaskCall,
-        run_id: str,
         invocation: Mapping[str, Any],
         output_file: Path,
         pod: Path,
@@ -148,7 +157,7 @@ class Launcher:
             written = json.loads(output_file.read_text()) if output_file.exists() else {}
         except ValueError as error:
             raise TaskError(f"{call.name}: {output_file.name} is not JSON: {error}") from error
-        artifacts = output_artifacts(invocation, written, run_id, call.name)
+        artifacts = output_artifacts(invocation, written, call.first_number, self._backend)
         for artifact in artifacts.values():
             self._store.upload(_local(artifact["uri"], pod), artifact["uri"])
         return TaskRecord(
@@ -177,7 +186,20 @@ def _seconds(duration: str) -> float:
 
 
 def _artifacts(part: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [a for entries in part["artifacts"].values() for a in entries["artifacts"]]
+    return [a for entries in part.get("artifacts", {}).values() for a in entries["artifacts"]]
+
+
+def _prepare(outputs: Mapping[str, Any], pod: Path, log: Path) -> None:
+    """Makes what the launcher makes before the command starts.
+
+    That is the folders that its outputs go into, not the outputs, and the log: one file, which
+    grows while the command runs (`prepareOutputFolders`, `getLogWriter` of `launcher_v2.go`).
+    """
+    Path(outputs["outputFile"]).parent.mkdir(parents=True, exist_ok=True)
+    for artifact in _artifacts(outputs):
+        _local(artifact["uri"], pod).parent.mkdir(parents=True, exist_ok=True)
+    for artifact in outputs["artifacts"][LOGS_KEY]["artifacts"]:
+        os.link(log, _local(artifact["uri"], pod))
 
 
 def _local(uri: str, pod: Path) -> Path:
@@ -187,11 +209,16 @@ def _local(uri: str, pod: Path) -> Path:
     return Path(path)
 
 
-def _environment(container: Mapping[str, Any], pod: Path) -> dict[str, str]:
-    """Returns the environment of a container: this process's Python first on the path."""
-    given = {entry["name"]: entry["value"] for entry in container.get("env", ())}
+def _environment(call: TaskCall, pod: Path) -> dict[str, str]:
+    """Returns the environment of a container: nothing of this process but what a pod has.
+
+    This process's Python comes first on the path. What the task takes from secrets is taken from
+    the variables of the same names.
+    """
+    given = {entry["name"]: entry["value"] for entry in call.container.get("env", ())}
+    secrets = {name: os.environ[name] for name in call.secrets if name in os.environ}
     path = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
-    return {**os.environ, **given, "PATH": path, ROOT_VARIABLE: str(pod)}
+    return {**secrets, **given, "PATH": path, "HOME": str(pod), ROOT_VARIABLE: str(pod)}
 
 
 def _die_with_parent() -> None:

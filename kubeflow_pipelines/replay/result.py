@@ -35,12 +35,14 @@ class Outcome:
 
 def outcome(run: RunRecord) -> Outcome:
     """Returns how a run ended."""
-    pushed = _metadata(run, "Pusher", "pushed")
+    refresh = "CatalogueRefresh" in run.tasks
+    pushed = _metadata(run, "CatalogueRefresh" if refresh else "Pusher", "pushed")
     version = pushed.get("pushed_version")
     return Outcome(
         succeeded=run.state == "SUCCEEDED",
-        blessed=_metadata(run, "RetrievalEvaluator", "blessing").get("blessed") == 1,
-        validated=_metadata(run, "ServingValidator", "validation").get("validated") == 1,
+        # A refresh keeps the blessing that was given; its task fails without the rest.
+        blessed=refresh or _metadata(run, "RetrievalEvaluator", "blessing").get("blessed") == 1,
+        validated=refresh or _metadata(run, "ServingValidator", "validation").get("validated") == 1,
         version=int(version) if pushed.get("pushed") == 1 and version else None,
         bundle=str(pushed.get("pushed_destination", "")),
         reason=str(pushed.get("reason", "")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,12 @@ from core.errors import ConfigError
 from core.lock import make_folder, run_lock
 from kubeflow_pipelines.compile.graph import task_order
 from kubeflow_pipelines.compile.lint import lint
+from kubeflow_pipelines.package import complete
 from kubeflow_pipelines.replay.artifacts import ArtifactStore
-from kubeflow_pipelines.replay.executor_input import executor_input, task_parameters
+from kubeflow_pipelines.replay.backend import BACKENDS, NEWEST, Backend
+from kubeflow_pipelines.replay.executor_input import Spot, executor_input, task_parameters
 from kubeflow_pipelines.replay.launcher import Launcher, TaskCall, TaskError
-from kubeflow_pipelines.replay.parameters import resolve_parameters
+from kubeflow_pipelines.replay.platform import NO_SECRETS, Secrets, secrets_of
 from kubeflow_pipelines.replay.state import (
     RunRecord,
     new_run,
@@ -26,6 +29,8 @@ from kubeflow_pipelines.replay.state import (
 )
 
 Spec = Mapping[str, Any]
+#: Where an installation keeps artifacts that is told nothing else.
+DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,13 @@ class Places:
       work_dir: gets `runs/<run_id>/` with state, logs and, while tasks run, their pods.
       pipeline_root: URI of the artifacts; None: the one that was compiled in.
       object_store: None: the one of the environment; else a folder that stands for it.
+      backend: whose driver and launcher are imitated.
     """
 
     work_dir: Path
     pipeline_root: str | None = None
     object_store: Path | None = None
+    backend: Backend = BACKENDS[NEWEST]
 
     @property
     def runs_dir(self) -> Path:
@@ -80,7 +87,12 @@ def run_compiled(
     problems = lint(documents)
     if problems:
         raise ConfigError("the backend would refuse this file:\n  " + "\n  ".join(problems))
-    return run_spec(documents[0], parameters, places, resume=resume, say=say, sleep=sleep)
+    secrets = secrets_of(documents)
+    for text in secrets.missing():
+        say(text)
+    return run_spec(
+        documents[0], parameters, places, secrets=secrets, resume=resume, say=say, sleep=sleep
+    )
 
 
 def run_spec(
@@ -88,12 +100,13 @@ def run_spec(
     parameters: Mapping[str, Any],
     places: Places,
     *,
+    secrets: Secrets = NO_SECRETS,
     resume: bool = True,
     say: Callable[[str], None] = lambda text: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> RunRecord:
     """Runs a pipeline specification as it is; see `run_compiled`, which checks it first."""
-    values = resolve_parameters(spec, parameters)
+    values = complete(spec, parameters)
     make_folder(places.runs_dir, places.work_dir)
     with run_lock(places.work_dir):
         digest = spec_digest(spec)
@@ -102,7 +115,7 @@ def run_spec(
         run = found or new_run(digest, values, place)
         run = run.model_copy(update={"state": "RUNNING", "error": ""})
         say(_heading(spec, run, found is not None))
-        return _Runner(spec, run, places, say, sleep).run()
+        return _Runner(spec, run, places, secrets, say, sleep).run()
 
 
 def succeeded_runs(places: Places, run_date: str) -> list[RunRecord]:
@@ -127,17 +140,20 @@ class _Runner:
         spec: Spec,
         run: RunRecord,
         places: Places,
+        secrets: Secrets,
         say: Callable[[str], None],
         sleep: Callable[[float], None],
     ) -> None:
         self._spec = spec
         self._record = run
         self._places = places
+        self._secrets = secrets
         self._say = say
-        root = places.pipeline_root or spec["defaultPipelineRoot"]
-        self._root = f"{root.rstrip('/')}/{spec['pipelineInfo']['name']}/{run.run_id}"
+        root = places.pipeline_root or spec.get("defaultPipelineRoot") or DEFAULT_ROOT
+        self._root = f"{root.rstrip('/')}/{spec['pipelineInfo']['name']}/{run.uuid}"
         store = ArtifactStore(places.object_store)
-        self._launcher = Launcher(places.runs_dir / run.run_id, store, say, sleep)
+        folder = places.runs_dir / run.run_id
+        self._launcher = Launcher(folder, store, places.backend, say, sleep)
 
     def run(self) -> RunRecord:
         """Runs the graph at the top: what is an exit handler runs whatever happened."""
@@ -177,7 +193,10 @@ class _Runner:
         component = self._spec["components"][task["componentRef"]["name"]]
         status: dict[str, Any] = {
             "state": "FAILED" if error else "COMPLETE",
-            "pipelineJobResourceName": self._record.run_id,
+            # The name of Argo's workflow: that of the pipeline and five characters.
+            "pipelineJobResourceName": (
+                f"{self._spec['pipelineInfo']['name']}-{self._record.uuid[-5:]}"
+            ),
             "pipelineTaskName": task["dependentTasks"][0],
             # The backend leaves it empty.
             "error": {},
@@ -196,16 +215,24 @@ class _Runner:
         parameters: Mapping[str, Any],
         status: Mapping[str, Any] | None,
     ) -> None:
-        executor = self._spec["deploymentSpec"]["executors"][component["executorLabel"]]
+        label = component["executorLabel"]
+        executor = self._spec["deploymentSpec"]["executors"][label]
+        values = task_parameters(task, component, parameters, self._record, status)
 
-        def plan(output_file: str) -> dict[str, Any]:
-            root = f"{self._root}/{name}"
-            return executor_input(
-                task, component, parameters, self._record, root, output_file, status
-            )
+        def plan(spot: Spot) -> dict[str, Any]:
+            backend = self._places.backend
+            return executor_input(task, component, values, self._record, spot, backend)
 
-        call = TaskCall(name, executor["container"], task.get("retryPolicy", {}), plan)
-        record = self._launcher.run(call, self._record.run_id)
+        call = TaskCall(
+            name=name,
+            container=executor["container"],
+            retry=task.get("retryPolicy", {}),
+            secrets=self._secrets.variables_of(label),
+            output_root=f"{self._root}/{name}/{uuid.uuid4()}",
+            first_number=1 + sum(len(done.artifacts) for done in self._record.tasks.values()),
+            plan=plan,
+        )
+        record = self._launcher.run(call)
         if status is None:
             self._update(tasks={**self._record.tasks, name: record})
         tries = f", {record.attempts} tries" if record.attempts > 1 else ""

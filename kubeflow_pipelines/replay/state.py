@@ -54,6 +54,11 @@ class RunRecord(BaseModel):
     tasks: dict[str, TaskRecord] = {}
     error: str = ""
 
+    @property
+    def uuid(self) -> str:
+        """The run's id as the backend has it, the same whenever the run goes on."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, self.run_id))
+
 
 def spec_digest(spec: Mapping[str, Any]) -> str:
     """Returns a digest of a pipeline specification."""

@@ -70,15 +70,16 @@ def _run(parsed: argparse.Namespace, beam_args: list[str]) -> None:
     from kubeflow_pipelines.task.invocation import prepare, restored
     from kubeflow_pipelines.task.markers import remove_directory_markers
     from kubeflow_pipelines.task.shared import SHARED_VARIABLE, on_shared_volume
+    from kubeflow_pipelines.task.shown import show
     from kubeflow_pipelines.task.uris import launcher_root
 
     fixes.check()
-    remote = os.environ.get(ARTIFACTS_VARIABLE) == "remote"
+    remote, root = os.environ.get(ARTIFACTS_VARIABLE) == "remote", launcher_root()
     invocation = prepare(
         parsed.json_serialized_invocation_args,
         parsed.json_serialized_inputs_spec_args,
         parsed.json_serialized_outputs_spec_args,
-        launcher_root(),
+        root,
         remote,
     )
     _clear(invocation.output_file, invocation.outputs.values())
@@ -90,7 +91,8 @@ def _run(parsed: argparse.Namespace, beam_args: list[str]) -> None:
             elif remote:
                 remove_directory_markers(place)
         written = Path(placed.output_file)
-        written.write_text(restored(written.read_text(), placed.uris))
+        shown = show(placed, root)
+        written.write_text(restored(written.read_text(), placed.uris, shown))
 
 
 def _execute(parsed: argparse.Namespace, beam_args: list[str], executor_input: object) -> None:

@@ -16,6 +16,8 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb2
 from kubeflow_pipelines.task.uris import local_path, replace_prefix
 
 ExecutorInput = Any
+#: How the names of Kubeflow's own artifact types begin.
+SYSTEM_TYPE = "system."
 
 
 @dataclass(frozen=True)
@@ -23,16 +25,19 @@ class Invocation:
     """A task that can be run.
 
     Attributes:
-      executor_input: with complete types, local paths and parameters that TFX can read.
+      executor_input: with complete types, local paths and parameters that TFX can read; of the
+        outputs, those that a TFX component makes.
       output_file: where the results are described.
       outputs: output key -> local folder, or URI where it is not copied.
       uris: local folder -> URI, of everything that is copied.
+      shown: output key -> URI, of what the entry point makes for Kubeflow's pages.
     """
 
     executor_input: ExecutorInput
     output_file: str
     outputs: dict[str, str]
     uris: dict[str, str]
+    shown: dict[str, str]
 
 
 def prepare(
@@ -52,6 +57,7 @@ def prepare(
     inputs = json_format.Parse(inputs_spec or "{}", pipeline_pb2.ComponentInputsSpec())
     outputs = json_format.Parse(outputs_spec or "{}", pipeline_pb2.ComponentOutputsSpec())
     complete_types(message.inputs.artifacts, inputs.artifacts)
+    shown = take_foreign_outputs(message.outputs.artifacts, outputs.artifacts)
     complete_types(message.outputs.artifacts, outputs.artifacts)
     text_parameters(message)
     uris: dict[str, str] = {}
@@ -66,7 +72,32 @@ def prepare(
             key: entries.artifacts[0].uri for key, entries in message.outputs.artifacts.items()
         },
         uris=uris,
+        shown=shown,
     )
+
+
+def take_foreign_outputs(artifacts: Any, declared: Mapping[str, Any]) -> dict[str, str]:
+    """Removes the outputs that TFX knows nothing of; returns those that the pipeline declares.
+
+    The backend adds outputs of its own: `executor-logs` is a file that its launcher has open
+    before the command starts. They are its own business and stay as they are. Outputs of a
+    system type are for its pages; the entry point makes them (`task.shown`).
+
+    Args:
+      artifacts: output key -> `ArtifactList`; is changed.
+      declared: output key -> `ComponentOutputsSpec.ArtifactSpec`.
+
+    Returns:
+      Output key -> URI.
+    """
+    shown = {}
+    for key in list(artifacts):
+        if key not in declared:
+            del artifacts[key]
+        elif declared[key].artifact_type.schema_title.startswith(SYSTEM_TYPE):
+            shown[key] = artifacts[key].artifacts[0].uri
+            del artifacts[key]
+    return shown
 
 
 def complete_types(artifacts: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
@@ -109,7 +140,9 @@ def _localize(artifact: Any, root: str, uris: dict[str, str], remote: bool) -> N
     artifact.uri = path
 
 
-def restored(executor_output: str, uris: Mapping[str, str]) -> str:
+def restored(
+    executor_output: str, uris: Mapping[str, str], shown: Mapping[str, Any] | None = None
+) -> str:
     """Returns what a task wrote about its outputs, as the backend's launcher can read it.
 
     Local folders become URIs again, also inside texts. Values that are null go: the launcher
@@ -118,8 +151,11 @@ def restored(executor_output: str, uris: Mapping[str, str]) -> str:
     Args:
       executor_output: `ExecutorOutput` as JSON.
       uris: local folder -> URI.
+      shown: output key -> `ArtifactList` as JSON, of what is made beside TFX.
     """
     tree = json.loads(executor_output or "{}")
+    if shown:
+        tree.setdefault("artifacts", {}).update(shown)
     for entries in tree.get("artifacts", {}).values():
         for artifact in entries.get("artifacts", []):
             artifact["uri"] = replace_prefix(artifact.get("uri", ""), uris)

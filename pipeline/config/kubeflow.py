@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from core.config import BaseConfig
+from pipeline.config.earlier import without_keys
+from pipeline.config.pods import PodConfig
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 _TAG = re.compile(r"[^@\s]*[^@\s:/]:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
@@ -56,48 +58,6 @@ class ResourceConfig(BaseConfig):
         return self
 
 
-class TolerationConfig(BaseConfig):
-    """One toleration of Kubernetes."""
-
-    key: str = ""
-    operator: Literal["Equal", "Exists"] = "Equal"
-    value: str = ""
-    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
-    toleration_seconds: int | None = None
-
-
-class SecretConfig(BaseConfig):
-    """Environment variables from a Kubernetes secret; only its name is in the pipeline."""
-
-    name: str
-    env: dict[str, str] = Field(description="key in the secret -> environment variable")
-
-
-class VolumeConfig(BaseConfig):
-    """A persistent volume claim that every task mounts."""
-
-    claim: str
-    mount_path: str = Field(pattern=r"^/.+")
-
-
-class PodConfig(BaseConfig):
-    """Where tasks run and what they mount."""
-
-    node_selector: dict[str, str] = {}
-    tolerations: tuple[TolerationConfig, ...] = ()
-    secrets: tuple[SecretConfig, ...] = ()
-    volumes: tuple[VolumeConfig, ...] = ()
-
-    @field_validator("secrets", "volumes")
-    @classmethod
-    def _legal_names(cls, entries: tuple) -> tuple:
-        for entry in entries:
-            name = getattr(entry, "name", None) or entry.claim
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r}: lower-case letters, digits, '-' and '.' only")
-        return entries
-
-
 class ScheduleConfig(BaseConfig):
     """When the pipeline runs by itself."""
 
@@ -105,11 +65,13 @@ class ScheduleConfig(BaseConfig):
         "0 0 3 * * *", description="six fields (seconds first), UTC, as Kubeflow Pipelines reads it"
     )
     lag_days: int = Field(
-        1, ge=0, description="the span of a run is the scheduled day less so many days"
+        1, ge=0, description="the span of a run is the day of its start (UTC) less so many days"
     )
-    max_concurrency: Literal[1] = Field(
-        1, description="two runs at once would both start from the same baseline"
-    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier(cls, tree: Any) -> Any:
+        return without_keys(tree, "kubeflow.schedule", {"max_concurrency": "a schedule runs alone"})
 
 
 class KubeflowConfig(BaseConfig):
@@ -119,7 +81,9 @@ class KubeflowConfig(BaseConfig):
         "", description="image of this project, by digest (NAME@sha256:...) or by tag"
     )
     pipeline_root: str = Field(
-        "minio://mlpipeline/v2/artifacts", description="object storage of the artifacts"
+        "",
+        description="object storage of the artifacts; empty leaves it to the installation, which "
+        "may refuse any other (many users, from 2.15 on)",
     )
     checkpoint_dir: str = Field(
         "checkpoints",
@@ -130,6 +94,13 @@ class KubeflowConfig(BaseConfig):
         "dead_letters", description="of a run that they stopped; a volume's folder or a URL"
     )
     host: str = Field("", description="address of the Kubeflow Pipelines API")
+    sign_in: Literal["auto", "none", "token", "service_account"] = Field(
+        "auto",
+        description="token: KFP_TOKEN; service_account: a projected token of the pod "
+        "(KF_PIPELINES_SA_TOKEN_PATH); auto: whichever of these is there",
+    )
+    ca_cert: str = Field("", description="file with the certificates that the API's is signed by")
+    proxy: str = Field("", description="URL of a proxy; empty: HTTPS_PROXY and NO_PROXY decide")
     namespace: str = Field("", description="for a multi-user installation")
     experiment: str = Field("", description="'': the name of the pipeline")
     service_account: str = ""
@@ -146,11 +117,31 @@ class KubeflowConfig(BaseConfig):
         description="environment variables of every container; TESSERA_SHARED_DIR: a folder on a "
         "volume that Beam's workers elsewhere mount too",
     )
-    cache: bool = Field(
-        False, description="let Kubeflow reuse outputs of tasks that only depend on their inputs"
+    pods: dict[str, PodConfig] = Field(
+        {},
+        description="component id -> what its pod asks for, over that of `default`, which is for "
+        "all",
     )
-    pods: PodConfig = PodConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier(cls, tree: Any) -> Any:
+        tree = without_keys(
+            tree, "kubeflow", {"cache": "inputs carry a new URI in each run, so nothing was reused"}
+        )
+        pods = tree.get("pods") if isinstance(tree, Mapping) else None
+        if isinstance(pods, Mapping) and pods.keys() & PodConfig.model_fields.keys():
+            # Before there were pods per component, what is now `default` was all of it.
+            flat = {key: value for key, value in pods.items() if key in PodConfig.model_fields}
+            rest = {key: value for key, value in pods.items() if key not in flat}
+            return {**tree, "pods": {**rest, "default": {**(rest.get("default") or {}), **flat}}}
+        return tree
+
+    def pod_of(self, component: str) -> PodConfig:
+        """Returns what the pod of a component asks for, `default` included."""
+        base, own = self.pods.get("default", PodConfig()), self.pods.get(component)
+        return base if own is None else base.over(own)
 
     @field_validator("image")
     @classmethod
@@ -165,6 +156,13 @@ class KubeflowConfig(BaseConfig):
     @field_validator("pipeline_root")
     @classmethod
     def _object_storage(cls, root: str) -> str:
-        if not root.startswith(("minio://", "s3://", "gs://")):
+        if root and not root.startswith(("minio://", "s3://", "gs://")):
             raise ValueError("expected minio://, s3:// or gs:// and a bucket")
         return root.rstrip("/")
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy_url(cls, proxy: str) -> str:
+        if proxy and not re.fullmatch(r"https?://[^\s/@]+/?", proxy):
+            raise ValueError("expected http://HOST:PORT or https://HOST:PORT, without a password")
+        return proxy

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from components.candidates.config import CandidatesConfig
 from components.config import (
     EvaluatorConfig,
     GateConfig,
@@ -106,6 +107,7 @@ class RunConfig(BaseConfig):
     evaluator: EvaluatorConfig = EvaluatorConfig()
     serving: ServingValidatorConfig = ServingValidatorConfig()
     pusher: PusherConfig = PusherConfig()
+    candidates: CandidatesConfig = CandidatesConfig()
     refresh: RefreshConfig = RefreshConfig()
     beam: BeamConfig = BeamConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()

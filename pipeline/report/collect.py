@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.pusher.model_card import MODEL_CARD
+from core.errors import TesseraError
+from core.storage import ObjectStore, is_remote
 from pipeline.report.serving import failed_reasons
 
 #: Key of the previous version in `baselines`, beside the floors.
 PREVIOUS = "previous"
 _PRIMARY = "recall@100"
+_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def collect_report(inputs: ReportInputs) -> dict[str, Any]:
     blessing = _read(inputs.blessing, notes)
     serving = _read(inputs.serving, notes)
     pushed = _read(inputs.pushed, notes)
-    manifest = _read(_manifest_path(pushed), notes)
+    manifest = _manifest(pushed, notes)
     blessed = bool(blessing.get("blessed", False)) if blessing else None
     baselines = dict(evaluation.get("floors") or {})
     if evaluation.get("baseline"):
@@ -102,6 +106,7 @@ def collect_report(inputs: ReportInputs) -> dict[str, Any]:
         "timings_s": {name: round(value, 3) for name, value in inputs.timings.items()},
         "cached": list(inputs.cached),
         "manifest": {key: value for key, value in manifest.items() if key not in _LONG},
+        "model_card": _model_card(pushed),
         "config": inputs.config,
         "notes": notes,
     }
@@ -171,9 +176,25 @@ def _load(path: Path | None, notes: list[str]) -> Any:
         return None
 
 
-def _manifest_path(pushed: dict[str, Any]) -> Path | None:
-    destination = pushed.get("destination")
-    return Path(destination) / "manifest.json" if destination else None
+def _manifest(pushed: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    destination = str(pushed.get("destination") or "")
+    if not is_remote(destination):
+        return _read(Path(destination) / _MANIFEST if destination else None, notes)
+    try:
+        content = json.loads(ObjectStore(destination).read(_MANIFEST))
+    except (TesseraError, ValueError) as error:
+        notes.append(f"{destination}/{_MANIFEST}: cannot be read: {error}")
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _model_card(pushed: dict[str, Any]) -> str:
+    """Returns the text of the published version's card; '' without one."""
+    path = Path(pushed.get("destination") or ".") / MODEL_CARD
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def _finite(value: Any) -> Any:

@@ -19,7 +19,10 @@ _FLOORS = {
     "popularity": "the same most popular items for everyone",
     "item_cosine": "items that were engaged with together with the user's history",
     "last_transition": "what others engaged with right after the user's newest item",
-    "topic_popularity": "the most popular items of the topics in the user's history",
+    "topic_popularity": "the most popular items of the topics that the user follows",
+    "rp3beta": "random walks from the user's history over other users, damped by popularity",
+    "ease": "EASE, a linear item-to-item model in closed form",
+    "als": "implicit ALS, matrix factorisation by alternating least squares",
 }
 
 _METRICS = {

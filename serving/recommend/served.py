@@ -12,9 +12,7 @@ import numpy as np
 
 from components.bundle.verify import Bundle
 from components.index_builder.layout import INDEX_FILE, SCANN_RETRIEVER
-from core.errors import BundleError
 from core.files import read_json
-from serving.recommend.question import Question
 
 #: Outputs of `retrieve` that an `Answer` is made from.
 OUTPUTS = (
@@ -48,33 +46,6 @@ class Answer:
     history_slot: list[int]
     slot_mass: list[float]
     slot_valid: list[bool]
-
-
-def ask(bundle: Bundle, question: Question, n: int) -> Answer:
-    """Sends one request through the bundle's served graph.
-
-    Args:
-      bundle: the bundle to ask.
-      question: what it is asked.
-      n: items wanted; the bundle has a most of its own (`retrieval.max_results`).
-
-    Raises:
-      BundleError: the SavedModel does not load or does not answer.
-    """
-    _quiet()
-    import tensorflow as tf
-
-    from components.evaluator.replay import load_signature
-    from trainer.retrieval.signature import NUM_RESULTS
-
-    scann = served_folder(bundle) != bundle.path
-    retrieve = load_signature(served_folder(bundle), scann)
-    try:
-        inputs = question.arrays() | {NUM_RESULTS: np.array([n], np.int32)}
-        given = retrieve(**{name: tf.constant(value) for name, value in inputs.items()})
-        return answer_of({name: given[name].numpy() for name in OUTPUTS})
-    except (TypeError, ValueError, KeyError, tf.errors.OpError) as error:
-        raise BundleError(f"{bundle.path}: `retrieve` does not answer: {error}") from error
 
 
 def served_folder(bundle: Bundle) -> Path:
@@ -123,6 +94,7 @@ def _texts(values: Any) -> list[str]:
     return [value.decode("utf-8", "replace") for value in values]
 
 
-def _quiet() -> None:
+def quiet() -> None:
+    """Keeps TensorFlow from printing what is no error."""
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)

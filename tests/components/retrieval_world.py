@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from components.config import IndexConfig
 from components.index_builder.build import IndexPaths, do
 from tests.components.raw_examples import corpus_item, example, write_split
+from tests.shared import once
 from tests.trainer.retrieval.fake_model import FakeModel, save_fake_model
 from trainer.config import RetrievalConfig
 
@@ -44,6 +46,7 @@ def make_examples(count: int, seed: int = 0, popular: bool = False) -> list[dict
 def write_world(root: Path, model_seed: int = 0, popular: bool = False, n_eval: int = 400) -> None:
     """Writes `<root>/model` and `<root>/examples`."""
     save_fake_model(fake_model(model_seed), str(root / "model"))
+    (root / "world.json").write_text(json.dumps([model_seed, popular]))
     write_split(
         root / "examples",
         "corpus",
@@ -55,14 +58,29 @@ def write_world(root: Path, model_seed: int = 0, popular: bool = False, n_eval: 
 
 
 def build(root: Path, name: str = "index", kind: str = "exact", **retrieval) -> Path:
-    """Builds `<root>/<name>` from the world at `root`."""
-    settings = {"num_results": 20, **retrieval}
+    """Builds `<root>/<name>` from the world at `root`.
+
+    Where two worlds differ in nothing that an index is made of, neither do their indexes: one
+    is built in a test run and copied.
+    """
+    seed, popular = json.loads((root / "world.json").read_text())
+    if seed or popular or retrieval:
+        return _build(root, root / name, kind, retrieval)
+
+    def make(folder: Path) -> None:
+        _build(root, folder / "index", kind, {})
+
+    built, _ = once(f"index-{kind}", make)
+    return Path(shutil.copytree(built / "index", root / name))
+
+
+def _build(root: Path, index: Path, kind: str, retrieval: dict) -> Path:
     do(
-        IndexPaths(str(root / "model"), str(root / "examples"), str(root / name)),
+        IndexPaths(str(root / "model"), str(root / "examples"), str(index)),
         IndexConfig(kind=kind, recall_target=0.9),
-        RetrievalConfig(**settings),
+        RetrievalConfig(**{"num_results": 20, **retrieval}),
     )
-    return root / name
+    return index
 
 
 def publish(index: Path, bundle: Path) -> Path:

@@ -7,6 +7,7 @@ import pytest
 
 from components.baseline_resolver.resolve import resolve, write_outputs
 from components.bundle import verify
+from components.bundle.pins import Pins, write_pins
 from components.pusher.push import push
 from tests.components.bundle_fixtures import WARM_FILES, make_request
 
@@ -22,6 +23,32 @@ def model_dir(tmp_path):
 def test_the_newest_version_of_an_earlier_span_is_the_baseline(model_dir):
     assert resolve(model_dir, "digest-103", 103).found.version == 3
     assert resolve(model_dir, "another", 102).found.version == 2
+
+
+def test_after_a_rollback_the_served_version_is_the_baseline_not_the_newest(model_dir):
+    write_pins(model_dir, Pins(labels={"stable": 1}, previous=3))
+    assert resolve(model_dir, "digest-103", 103).found.version == 1
+    # A day at which it was not there yet: as without labels.
+    write_pins(model_dir, Pins(labels={"stable": 3}, previous=2))
+    assert resolve(model_dir, "digest-102", 102).found.version == 2
+    assert resolve(model_dir, "digest-101", 101).found.version == 1
+
+
+def test_what_was_served_before_is_next_where_the_served_one_is_of_the_same_day(
+    model_dir, tmp_path
+):
+    """A run that is repeated after its version was promoted sees the same baseline again."""
+    write_pins(model_dir, Pins(labels={"stable": 1}))
+    before = resolve(model_dir, "digest-103", 103).found
+    push(make_request(tmp_path, "four", span=103, training_digest="digest-103"), blessed=True)
+    write_pins(model_dir, Pins(labels={"stable": 4}, previous=1))
+    assert resolve(model_dir, "digest-103", 103).found == before
+
+
+def test_a_served_version_that_is_damaged_is_passed_over(model_dir):
+    (model_dir / "1/saved_model.pb").write_bytes(b"broken")
+    write_pins(model_dir, Pins(labels={"canary": 1}))
+    assert resolve(model_dir, "digest-103", 103).found.version == 3
 
 
 def test_a_rerun_of_a_span_sees_the_same_baseline_as_its_first_run(model_dir, tmp_path):

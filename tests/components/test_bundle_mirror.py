@@ -36,7 +36,8 @@ from tests.components.store_fixtures import (
     remote_request,
     visible,
 )
-from tests.object_store import s3, s3_server  # noqa: F401 - fixtures
+from tests.object_store import every_s3_server as s3_server  # noqa: F401 - fixtures
+from tests.object_store import s3  # noqa: F401
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 

@@ -82,6 +82,7 @@ def test_the_corpus_is_held_against_the_schema_that_the_run_names(tmp_path: Path
         _gate(tmp_path, corpus=corpus, corpus_schema="feature {")
 
 
+@pytest.mark.fault(6)
 def test_header_only_tables_stop_with_the_cause(tmp_path: Path) -> None:
     root = write_tables(tmp_path / "data", [], {})
     report = ingest(config_for(root), tmp_path)
@@ -90,6 +91,7 @@ def test_header_only_tables_stop_with_the_cause(tmp_path: Path) -> None:
     assert not (tmp_path / "verdict.json").exists()
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("split", ["train", "validation", "eval", "corpus"])
 def test_an_empty_split_stops(tmp_path: Path, split: str) -> None:
     with pytest.raises(DataGateError, match=f"{split}: the split is empty .*repeats_item 7"):

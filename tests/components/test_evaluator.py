@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from components.config import EvaluatorConfig, ThresholdConfig
+from components.config import FLOORS, EvaluatorConfig, ThresholdConfig
 from components.evaluator.evaluate import EvaluatorPaths, do
 from core.errors import ConfigError
 from tests.components import evaluation_oracles as oracles
@@ -25,6 +25,7 @@ CONFIG = EvaluatorConfig(
     thresholds={"recall@20": ThresholdConfig(min=0.05)},
     primary_metric="recall@20",
     slice_min_examples=50,
+    must_beat_floors=("popularity",),
     batch_size=64,
 )
 
@@ -70,12 +71,7 @@ def test_a_first_run_is_measured_blessed_and_written(root, tmp_path):
     assert json.loads((tmp_path / "blessing" / "blessing.json").read_text()) == decision
     assert evaluation["n_examples"] == 400
     assert evaluation["baseline"] is None
-    assert set(evaluation["floors"]) == {
-        "popularity",
-        "item_cosine",
-        "last_transition",
-        "topic_popularity",
-    }
+    assert set(evaluation["floors"]) == set(FLOORS)
     for figures in evaluation["floors"].values():
         assert set(figures) == set(evaluation["model"])
     assert set(evaluation["slices"]) == {"activity", "history_length", "follows", "target"}

@@ -15,6 +15,7 @@ CONFIG = EvaluatorConfig(
     max_drop_share=0.05,
     max_slice_drop_share=0.25,
     slice_min_examples=100,
+    must_beat_floors=("popularity",),
 )
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -34,7 +34,6 @@ def topic_matrix(topics: dict) -> sparse.csr_matrix:
     return sparse.csr_matrix(dense)
 
 
-@settings(max_examples=150, deadline=None)
 @given(rankings())
 def test_metrics_equal_those_of_plain_python(case):
     lists, targets, topics = case

@@ -79,6 +79,7 @@ class _Lab:
         return max(self.store.get_artifacts_by_type("Examples"), key=lambda a: a.id)
 
 
+@pytest.mark.fault(10, 75)
 def test_cache_follows_content_of_the_window_config_and_code(tmp_path: Path) -> None:
     lab = _Lab(tmp_path)
     assert lab.run() == _RAN

@@ -119,12 +119,11 @@ def test_on_a_dask_cluster(config: ExampleGenConfig, wanted: dict, tmp_path: Pat
         )
         work = client.run(lambda dask_worker: (os.getpid(), dask_worker.finished_steps))
     assert found == wanted
-    for pid, steps in work.values():
-        assert pid != os.getpid()
-        # Which process gets which bucket is for Dask to say; each has its share of both.
-        assert any(re.fullmatch(r"Read(/.*)?", step) for step in steps)
-        assert any(re.fullmatch(r"(JoinCatalogue|Build)(/.*)?", step) for step in steps)
-    assert len({pid for pid, _ in work.values()}) == 2
+    assert os.getpid() not in {pid for pid, _ in work.values()}
+    # Which process gets which bucket is for Dask to say.
+    steps = [step for _, finished in work.values() for step in finished]
+    assert any(re.fullmatch(r"Read(/.*)?", step) for step in steps)
+    assert any(re.fullmatch(r"(JoinCatalogue|Build)(/.*)?", step) for step in steps)
 
 
 @contextmanager

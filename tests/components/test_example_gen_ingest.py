@@ -64,6 +64,7 @@ FOLLOWS = [
 RULES = Rules(history_max=6, follows_max=4, negative=("hide",), repeats="keep")
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("bucket_rows", [10_000, 100])
 def test_equals_the_naive_join_whatever_the_number_of_buckets(
     tmp_path: Path, bucket_rows: int
@@ -141,6 +142,7 @@ def _spoil(root: Path, bad: int) -> None:
             file.write(b"u1,i1\r\n" if number % 2 else b"u\xff1,i1,1,like,,\r\n")
 
 
+@pytest.mark.fault(8)
 def test_a_thousandth_of_bad_rows_passes_and_is_reported(tmp_path: Path) -> None:
     root = write_tables(tmp_path / "data", log(1_998), ITEMS)
     _spoil(root, 2)
@@ -157,6 +159,7 @@ def test_a_thousandth_of_bad_rows_passes_and_is_reported(tmp_path: Path) -> None
     assert all(letter["file"].endswith("engagements.csv") for letter in lines)
 
 
+@pytest.mark.fault(8)
 def test_a_twentieth_of_bad_rows_stops_the_run_and_keeps_them(tmp_path: Path) -> None:
     root = write_tables(tmp_path / "data", log(380), ITEMS)
     _spoil(root, 20)
@@ -207,6 +210,7 @@ def test_a_truncated_file_is_a_data_error(tmp_path: Path) -> None:
         ingest(config_for(root), tmp_path)
 
 
+@pytest.mark.fault(25)
 def test_a_read_only_input_folder_is_enough(tmp_path: Path) -> None:
     root = write_tables(tmp_path / "data", log(50), ITEMS)
     before = sorted(os.listdir(root))
@@ -253,12 +257,14 @@ def test_a_window_of_spans_ends_with_the_run_date(tmp_path: Path) -> None:
     assert {row["timestamp"][0] // DAY - 19_723 for row in rows_of(tmp_path, "eval")} == {3}
 
 
+@pytest.mark.fault(9)
 def test_a_missing_span_is_never_replaced(tmp_path: Path) -> None:
     root = _spans(tmp_path / "data", range(1, 4))
     with pytest.raises(DataError, match="2024-01-04"):
         window.resolve(_span_config(root, 4), {})
 
 
+@pytest.mark.fault(10)
 def test_the_same_span_delivered_again_has_the_same_fingerprint(tmp_path: Path) -> None:
     root = _spans(tmp_path / "data", range(1, 4))
     config = _span_config(root, 3)

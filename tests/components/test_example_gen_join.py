@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config import ExampleGenConfig, SplitConfig
@@ -175,7 +175,7 @@ RULES = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.fault(18)
 @given(EVENTS, FOLLOWS, ITEMS, RULES, st.integers(1, 50), st.sampled_from([2, 200_000]))
 def test_equals_the_naive_join(
     events: list[Event],
@@ -188,7 +188,7 @@ def test_equals_the_naive_join(
     check(events, follows, items, rules, portion=portion, bucket_rows=bucket_rows)
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.fault(18)
 @given(EVENTS, FOLLOWS, ITEMS, RULES)
 def test_nothing_at_or_after_the_target_is_visible(
     events: list[Event], follows: list[Follow], items: dict[str, list[str]], rules: Rules
@@ -207,7 +207,7 @@ def test_nothing_at_or_after_the_target_is_visible(
             )
 
 
-@settings(max_examples=50, deadline=None)
+@pytest.mark.fault(11)
 @given(EVENTS, FOLLOWS, ITEMS, RULES, st.randoms(use_true_random=False))
 def test_row_order_changes_nothing(
     events: list[Event],
@@ -224,12 +224,14 @@ def test_row_order_changes_nothing(
     assert first == second
 
 
+@pytest.mark.fault(12)
 def test_duplicate_events_count_once() -> None:
     event = Event("u", "i", 5, "like")
     counts = check([event] * 4, [], {"i": []}, Rules())
     assert counts["duplicate_event"] == 3
 
 
+@pytest.mark.fault(11)
 def test_equal_timestamps_never_see_each_other() -> None:
     events = [Event("u", f"i{k}", 5, "like") for k in range(4)]
     splits, _ = built(events, [], {e.item: [] for e in events}, Rules())
@@ -246,6 +248,7 @@ def test_an_item_outside_the_catalogue_is_history_but_no_target() -> None:
     assert splits["train"][0]["history_item_id"] == ["gone"]
 
 
+@pytest.mark.fault(19)
 def test_a_user_with_most_of_the_log_is_capped_while_reading() -> None:
     events = [Event("hot", f"i{k % 50}", k, "like") for k in range(3_000)]
     events += [Event(f"u{k}", "i1", k, "like") for k in range(50)]
@@ -255,6 +258,7 @@ def test_a_user_with_most_of_the_log_is_capped_while_reading() -> None:
     assert counts["over_user_cap"] == 2_900
 
 
+@pytest.mark.fault(14)
 def test_ten_thousand_follows_are_capped_newest_first() -> None:
     follows = [Follow("u", f"t{k:05d}", k) for k in range(10_000)]
     follows += [Follow("u", f"gone{k}", 5_000, 6_000) for k in range(500)]

@@ -102,11 +102,13 @@ def refuse(root, tmp_path, corpus, message):
     assert not (tmp_path / "index" / "index.json").exists()
 
 
+@pytest.mark.fault(46)
 def test_an_item_that_occurs_twice_is_refused_by_name(root, tmp_path):
     corpus = [corpus_item(i, []) for i in ("i1", "i2", "i1")]
     refuse(root, tmp_path, corpus, "1 item ids occur more than once.*'i1' x2")
 
 
+@pytest.mark.fault(46)
 def test_an_empty_corpus_is_refused(root, tmp_path):
     refuse(root, tmp_path, [], "no items")
 
@@ -125,6 +127,7 @@ class _Model:
         return {"embeddings": tf.gather(self.vectors, tf.strings.to_number(item_id, tf.int32))}
 
 
+@pytest.mark.fault(17, 46)
 @pytest.mark.parametrize(
     ("vectors", "message"),
     [
@@ -139,6 +142,7 @@ def test_vectors_that_can_not_be_searched_are_refused(tmp_path, vectors, message
         embed_catalogue(_Model(vectors), str(tmp_path), 10)
 
 
+@pytest.mark.fault(47)
 def test_every_item_finds_itself_and_shifted_vectors_are_noticed():
     vectors = unit(np.random.default_rng(0).normal(size=(50, 8))) * np.linspace(0.1, 9, 50)[:, None]
     ids, topics = [str(i).encode() for i in range(50)], [[] for _ in range(50)]
@@ -170,6 +174,7 @@ def test_kind_follows_configuration_and_size(kind, items, chosen, caplog):
     assert bool(caplog.records) == (kind == "scann" and chosen == "exact")
 
 
+@pytest.mark.fault(46)
 def test_a_catalogue_smaller_than_the_results_is_answered_in_full(root, tmp_path):
     write_split(tmp_path / "examples", "corpus", [corpus_item(f"i{i}", []) for i in range(5)])
     paths = IndexPaths(str(root / "model"), str(tmp_path / "examples"), str(tmp_path / "index"))
@@ -213,6 +218,7 @@ def test_the_chosen_parameters_are_the_first_of_the_grid_that_reach_the_target()
     assert again == parameters
 
 
+@pytest.mark.fault(47)
 def test_a_recall_out_of_reach_names_the_best_that_was_reached(monkeypatch):
     monkeypatch.setattr(tuning, "_REORDER", (100,))
     vectors = unit(np.random.default_rng(0).normal(size=(2000, 32)))

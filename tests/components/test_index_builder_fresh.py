@@ -62,6 +62,7 @@ def bundle(tmp_path_factory):
     return copy, answers
 
 
+@pytest.mark.fault(48)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["retriever", "retriever_scann"])
 def test_a_copied_retriever_answers_alike_in_a_fresh_process(bundle, name, tmp_path):

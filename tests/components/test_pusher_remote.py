@@ -9,10 +9,10 @@ import signal
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from components.bundle import mirrored, pushed_spans, read_pins
+from components.bundle import list_versions, mirrored, pushed_spans, read_pins
 from components.bundle.labels import change, promoted
 from components.pusher import push as push_module
 from components.pusher.push import push
@@ -29,7 +29,12 @@ from tests.components.store_fixtures import (
     stop_before,
     visible,
 )
-from tests.object_store import s3, s3_server  # noqa: F401 - fixtures
+from tests.object_store import (
+    DROPPED,
+    LOST,
+    s3,  # noqa: F401
+)
+from tests.object_store import every_s3_server as s3_server  # noqa: F401 - fixtures
 
 NOON = dt.datetime(2026, 1, 2, 12, tzinfo=dt.timezone.utc)
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -52,14 +57,15 @@ def test_a_version_is_published_to_s3_with_every_file(tmp_path, s3):  # noqa: F8
     assert visible(keys) == [1]
     assert keys["demo/1/saved_model.pb"] == b"stock graph-one"
     assert len([k for k in keys if k.startswith("demo/1/")]) == (
-        len(INDEX_FILES) + len(WARM_FILES) + 2
+        len(INDEX_FILES) + len(WARM_FILES) + 3  # evaluation, model card, manifest
     )
     assert set(keys) - {k for k in keys if k.startswith("demo/1/")} == {
         "demo/claims/1.json",
         "demo/last_version.json",
         "models.config",
     }
-    assert f'base_path: "{url}/demo"' in keys["models.config"].decode()
+    # TensorFlow Serving does not read S3: `tessera sync` writes the configuration it reads.
+    assert "model_config_list {\n}" in keys["models.config"].decode()
     assert pushed_spans(url, "demo") == {dt.date(2025, 1, 10): 1}
 
 
@@ -216,13 +222,13 @@ def test_a_killed_process_leaves_no_version_and_blocks_nobody(tmp_path, s3, writ
 
 def _push_in_process(root, url, content, barrier, queue):
     barrier.wait(30)
-    result = publish(root, url, content)
+    result = publish(root, url, content, keep_versions=8)
     queue.put((content, result.version))
 
 
-def test_concurrent_pushers_get_a_folder_each(tmp_path, s3):  # noqa: F811
+def test_eight_concurrent_pushers_get_a_folder_each(tmp_path, s3):  # noqa: F811
     url, context = s3.fresh(), multiprocessing.get_context("fork")
-    contents = ["one", "two", "three"]
+    contents = [f"content-{number}" for number in range(8)]
     barrier, queue = context.Barrier(len(contents)), context.Queue()
     children = [
         context.Process(target=_push_in_process, args=(tmp_path / c, url, c, barrier, queue))
@@ -230,18 +236,72 @@ def test_concurrent_pushers_get_a_folder_each(tmp_path, s3):  # noqa: F811
     ]
     for child in children:
         child.start()
-    given_to = dict(queue.get(timeout=120) for _ in children)
+    given_to = dict(queue.get(timeout=300) for _ in children)
     for child in children:
         child.join(30)
     keys = s3.keys(url)
-    assert sorted(given_to.values()) == [1, 2, 3] == visible(keys)
+    # Whoever has claimed a smaller number is not hindered by one who was faster.
+    assert sorted(given_to.values()) == list(range(1, 9)) == visible(keys)
     for content, version in given_to.items():
         for name, value in keys.items():
             if name.startswith(f"demo/{version}/") and "variables" in name:
                 assert value.endswith(f"-{content}".encode())
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize("what", [LOST, DROPPED])
+def test_an_answer_that_is_lost_claims_no_second_number(tmp_path, s3, monkeypatch, what):  # noqa: F811
+    monkeypatch.setattr("core.storage_errors.FIRST_WAIT_S", 0.01)
+    url, lost = s3.fresh(), []
+
+    def rule(method, path):
+        if method != "PUT" or path in lost:
+            return None
+        lost.append(path)
+        return what
+
+    s3.faults.reset(rule)
+    assert publish(tmp_path, url).version == 1
+    s3.faults.reset()
+    assert len(lost) > 15 and visible(s3.keys(url)) == [1]
+    assert "demo/claims/2.json" not in s3.keys(url)
+
+
+def _upload_a_large_file_and_die(path, url):
+    import s3fs
+
+    async def dying(*_, **__):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    s3fs.S3FileSystem._upload_file_part_concurrent = dying
+    ObjectStore(url).upload(path, "large")
+
+
+@pytest.mark.nightly
+def test_a_killed_upload_in_parts_shows_nothing(tmp_path, s3):  # noqa: F811
+    url, path = s3.fresh(), tmp_path / "large"
+    path.write_bytes(b"x" * (110 << 20))
+    child = multiprocessing.get_context("fork").Process(
+        target=_upload_a_large_file_and_die, args=(path, url)
+    )
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    store = ObjectStore(url)
+    assert store.list() == {} == store.children()
+    store.upload(path, "large")
+    assert store.list() == {"large": 110 << 20}
+
+
+@pytest.mark.nightly
+def test_a_push_beside_many_other_objects(tmp_path, s3):  # noqa: F811
+    url = s3.fresh()
+    publish(tmp_path, url)
+    s3.put_many(f"{url}/demo/kept", [f"{number:05d}" for number in range(20_000)])
+    assert publish(tmp_path, url, "two").version == 2
+    with mirrored(url) as root:
+        assert [v.version for v in list_versions(root / "demo")] == [1, 2]
+
+
 @given(st.integers(2, 6), st.integers(0, 40))
 def test_a_number_is_claimed_once(pushers, last):
     url = memory_url()

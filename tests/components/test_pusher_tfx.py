@@ -101,6 +101,7 @@ def root(tmp_path_factory):
     return tmp_path_factory.mktemp("pipeline")
 
 
+@pytest.mark.fault(59)
 def test_a_pipeline_publishes_caches_and_finds_its_baseline(root):
     pushed, baseline, _ = _run(root, blessed=False)
     assert pushed.custom_properties["pushed"].int_value == 0

@@ -8,7 +8,7 @@ import tempfile
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config import IndexConfig, ServingValidatorConfig
@@ -59,6 +59,7 @@ def validated(root, tmp_path_factory):
     return root / "validation", result
 
 
+@pytest.mark.fault(48)
 @pytest.mark.slow
 def test_a_good_index_is_validated_with_a_reason_for_everything(validated):
     _, result = validated
@@ -80,6 +81,7 @@ def test_a_good_index_is_validated_with_a_reason_for_everything(validated):
     assert all(0 < figures["p50"] <= figures["p99"] for figures in result["latency_ms"].values())
 
 
+@pytest.mark.fault(64)
 @pytest.mark.slow
 def test_what_a_bundle_gains_lies_where_the_bundle_has_it(validated, root):
     folder, result = validated
@@ -113,6 +115,7 @@ def test_what_a_bundle_gains_lies_where_the_bundle_has_it(validated, root):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_search_in_parts_is_judged_by_exact_search(root):
     """One part of nine is searched: lists are short and miss items, which is no broken rule."""
     index = root / "parts"
@@ -151,7 +154,6 @@ def rows_on_disk(tmp_path_factory):
     return folder
 
 
-@settings(max_examples=25, deadline=None)
 @given(count=st.integers(1, 70), seed=st.integers(0, 2**32 - 1))
 def test_a_sample_is_in_order_without_repeats_and_the_same_for_a_seed(rows_on_disk, count, seed):
     split, table = sample.sample_requests(str(rows_on_disk), count, seed)

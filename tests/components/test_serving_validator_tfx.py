@@ -61,12 +61,16 @@ def run(root: Path, examples: str):
 
 
 @pytest.mark.slow
-def test_a_refusal_is_looked_at_again_and_a_pass_is_remembered(root):
+def test_a_refusal_is_looked_at_again(root):
     refused, state = run(root, "no_requests")
     assert (refused.custom_properties["validated"].int_value, state) == (0, COMPLETE)
     again, state = run(root, "no_requests")
     assert state == COMPLETE and again.id != refused.id
 
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_a_pass_is_remembered(root):
     passed, state = run(root, "examples")
     assert (passed.custom_properties["validated"].int_value, state) == (1, COMPLETE)
     verdict = json.loads((Path(passed.uri) / "validation.json").read_text())

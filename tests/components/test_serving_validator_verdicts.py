@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config import ServingValidatorConfig
@@ -152,7 +152,6 @@ def test_the_latency_of_a_model_that_is_not_served_is_told_only():
     assert not judged["passed"]
 
 
-@settings(max_examples=50)
 @given(
     values=st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=6),
     place=st.integers(0, 5),

@@ -4,10 +4,20 @@ import http.server
 import json
 import logging
 import threading
+from dataclasses import replace
 
 import pytest
 
-from components.status_report.executor import WEBHOOK_VARIABLE, Executor, status_report
+from components.bundle.reports import write_report_page
+from components.bundle.versions import list_versions
+from components.pusher.push import push
+from components.status_report.executor import (
+    WEBHOOK_VARIABLE,
+    Executor,
+    published,
+    status_report,
+)
+from tests.components.bundle_fixtures import make_request
 from tests.object_store import s3, s3_server  # noqa: F401
 
 FAILED = {
@@ -47,6 +57,7 @@ def webhook():
     server.shutdown()
 
 
+@pytest.mark.fault(73)
 def test_a_failed_run_is_an_error_in_the_log_with_its_reason(caplog):
     with caplog.at_level(logging.INFO, "tessera"):
         report(FAILED)
@@ -127,3 +138,49 @@ def test_trouble_only_warns_and_never_tells_the_address(webhook, monkeypatch, ca
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) == 2
     assert "secret-part" not in " ".join(warnings)
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """One version of 2026-01-02, with a report beside it."""
+    request = make_request(tmp_path, span=20455)
+    push(request, blessed=True)
+    return tmp_path / "serving"
+
+
+@pytest.mark.parametrize("with_page", [True, False])
+def test_a_run_that_published_leads_to_its_version_and_report(serving, tmp_path, with_page):
+    expected = {"version": 1}
+    if with_page:
+        expected["report"] = write_report_page(str(serving), "demo", 1, "<html>")
+        assert expected["report"] == f"{serving}/demo/reports/1.html"
+    given = {"serving_dir": str(serving), "model_name": "demo"}
+    report({"state": "COMPLETE"}, str(tmp_path / "status"), **given)
+    status = json.loads((tmp_path / "status/demo-2026-01-02.json").read_text())
+    found = {key: status[key] for key in ("version", "report") if key in status}
+    assert found == expected
+    # The report is beside the versions and is none.
+    assert [bundle.version for bundle in list_versions(serving / "demo")] == [1]
+
+
+def test_what_was_published_before_is_not_told_of_a_failed_run(serving, tmp_path):
+    given = {"serving_dir": str(serving), "model_name": "demo"}
+    report(FAILED, str(tmp_path / "status"), **given)
+    assert "version" not in json.loads((tmp_path / "status/demo-2026-01-02.json").read_text())
+
+
+def test_a_report_in_a_bucket(s3, tmp_path):  # noqa: F811
+    url = s3.fresh()
+    push(replace(make_request(tmp_path, span=20455), serving_dir=url), blessed=True)
+    path = write_report_page(url, "demo", 1, "<html>")
+    assert published(url, "demo", "2026-01-02") == {"version": 1, "report": path}
+    assert published(url, "demo", "2026-01-03") == {}
+
+
+def test_a_serving_folder_that_cannot_be_read_is_a_warning(tmp_path, caplog):
+    (tmp_path / "serving/demo/1").mkdir(parents=True)
+    (tmp_path / "serving/demo/pins.json").write_text("{")
+    (tmp_path / "serving/demo/reports").write_text("a file where a folder ought to be")
+    given = {"serving_dir": str(tmp_path / "serving" / "demo" / "reports"), "model_name": "demo"}
+    report({"state": "COMPLETE"}, str(tmp_path / "status"), **given)
+    assert (tmp_path / "status/demo-2026-01-02.json").exists()

@@ -27,6 +27,7 @@ PLAIN = [
 ]  # fmt: skip
 
 
+@pytest.mark.fault(80)
 @pytest.mark.parametrize("secret", SECRETS)
 @given(before=st.text(" abc:=", max_size=5), after=st.sampled_from(["", " ", '"', "\n"]))
 def test_a_secret_inside_any_text_is_found_and_masked(secret, before, after):

@@ -41,9 +41,25 @@ def one(kind, found):
     return document
 
 
-def server_container():
-    (container,) = one("Deployment", manifests())["spec"]["template"]["spec"]["containers"]
-    return container
+def server_container(deployment=None):
+    """The model server's container; `sync_containers` has the others."""
+    deployment = one("Deployment", manifests()) if deployment is None else deployment
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    return next(container for container in containers if container["name"] == "tf-serving")
+
+
+def sync_containers():
+    """`(where, container)` of everything that runs `tessera sync`: init container, side-car."""
+    pods = [("Deployment", one("Deployment", manifests())["spec"]["template"]["spec"])]
+    pods += [
+        (document["metadata"]["name"], document["spec"]["predictor"])
+        for _, document in kserve()
+        if "initContainers" in document.get("spec", {}).get("predictor", {})
+    ]
+    for where, pod in pods:
+        for container in (*pod["initContainers"], *pod["containers"]):
+            if container["args"][0] == "sync":
+                yield where, container
 
 
 def dockerfile(name):

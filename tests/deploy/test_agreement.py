@@ -2,8 +2,10 @@
 
 import re
 
+import pytest
 import yaml
 
+from cli.sync import sync
 from tests.deploy.deployment_files import (
     DOCKER,
     OVERLAYS,
@@ -17,6 +19,7 @@ from tests.deploy.deployment_files import (
     manifests,
     one,
     server_container,
+    sync_containers,
 )
 
 MODEL = "tessera"
@@ -114,9 +117,12 @@ def test_volumes_that_are_mounted_exist_and_servers_only_read():
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     container = server_container()
     assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
-    claim = volumes["serving"]["persistentVolumeClaim"]
-    assert claim["readOnly"] is True
-    assert claim["claimName"] == one("PersistentVolumeClaim", manifests())["metadata"]["name"]
+    assert "emptyDir" in volumes["serving"]
+    (patch,) = documents(OVERLAYS / "claim/deployment.yaml")
+    (volume,) = patch["spec"]["template"]["spec"]["volumes"]
+    (claim,) = documents(OVERLAYS / "claim/volume-claim.yaml")
+    assert volume["persistentVolumeClaim"]["readOnly"] is True
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     (generated,) = documents(SERVING / "tf_serving/kustomization.yaml")[0]["configMapGenerator"]
     assert volumes["config"]["configMap"]["name"] == generated["name"]
     mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
@@ -127,6 +133,29 @@ def test_volumes_that_are_mounted_exist_and_servers_only_read():
     assert f"--model_config_file=$({environment['name']})" in container["args"]
 
 
+def test_sync_is_called_with_options_that_it_has_and_writes_where_servers_read():
+    found = list(sync_containers())
+    assert [(where, c["name"]) for where, c in found] == [
+        ("Deployment", "fill"),
+        ("Deployment", "sync"),
+        ("tessera-object-store", "fill"),
+        ("tessera-object-store", "sync"),
+    ]
+    for where, container in found:
+        with sync.make_context("sync", container["args"][1:]) as context:
+            given = context.params
+        assert given["name"] == MODEL and given["url"] == "$(SERVING_URL)"
+        assert str(given["folder"]) == "/models"
+        assert given["once"] is (container["name"] == "fill")
+        port = "9000" if where == "tessera-object-store" else "8500"
+        assert given["server"] == ("" if given["once"] else f"localhost:{port}")
+        mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+        assert "readOnly" not in mounts["/models"] and "/tmp" in mounts
+        assert [variable["name"] for variable in container["env"]] == ["SERVING_URL"]
+    (config,) = [d for _, d in manifests() if d["kind"] == "ConfigMap"]
+    assert config["data"]["url"].startswith("s3://")
+
+
 def test_pods_are_nobody_and_cannot_write():
     spec = one("Deployment", manifests())["spec"]["template"]["spec"]
     assert spec["securityContext"]["runAsNonRoot"] is True
@@ -135,6 +164,7 @@ def test_pods_are_nobody_and_cannot_write():
     for _, runtime in kserve():
         if runtime["kind"] == "ServingRuntime":
             contexts += [c["securityContext"] for c in runtime["spec"]["containers"]]
+    contexts += [container["securityContext"] for _, container in sync_containers()]
     for context in contexts:
         assert context["readOnlyRootFilesystem"] is True
         assert context["allowPrivilegeEscalation"] is False
@@ -181,6 +211,7 @@ def test_yaml_files_have_no_key_twice():
             list(yaml.load_all(path.read_text(), Strict))
 
 
+@pytest.mark.fault(53)
 def test_the_scann_server_runs_only_where_avx2_is():
     wanted = {f"feature.node.kubernetes.io/cpu-cpuid.{f}": "true" for f in ("AVX2", "FMA3")}
     (patch,) = documents(OVERLAYS / "scann/deployment.yaml")

@@ -34,7 +34,7 @@ def get(server, path, body=None):
     path = path.replace("/tessera", f"/{bundles.NAME}")
     request = urllib.request.Request(f"http://localhost:{server.rest_port}{path}", data=body)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -71,4 +71,4 @@ def test_probes_and_health_check_tell_a_loaded_model_from_none(labelled):
             "REST_PORT": str(labelled.rest_port),
         }
         script = [str(DOCKER / "healthcheck.sh")]
-        assert subprocess.run(script, env=environment, timeout=30).returncode == expected
+        assert subprocess.run(script, env=environment, timeout=300).returncode == expected

@@ -83,11 +83,11 @@ def test_hadolint_has_nothing_to_say(name):
     hadolint = shutil.which("hadolint")
     if hadolint is None:
         pytest.skip("hadolint is not installed")
-    result = subprocess.run([hadolint, DOCKER / name], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([hadolint, DOCKER / name], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout
     worse = (DOCKER / name).read_text() + "\nRUN cd /tmp && sudo apt-get install curl\n"
     result = subprocess.run(
-        [hadolint, "-"], input=worse, text=True, capture_output=True, timeout=60
+        [hadolint, "-"], input=worse, text=True, capture_output=True, timeout=300
     )
     assert result.returncode != 0
 
@@ -128,7 +128,7 @@ def healthy(port, model="tessera"):
         "HEALTHCHECK_TIMEOUT_S": "1",
     }
     script = [str(DOCKER / "healthcheck.sh")]
-    return subprocess.run(script, env=environment, capture_output=True, timeout=10).returncode == 0
+    return subprocess.run(script, env=environment, capture_output=True, timeout=300).returncode == 0
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, True), (404, False), (503, False)])

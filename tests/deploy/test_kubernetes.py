@@ -20,7 +20,7 @@ from tests.deploy.deployment_files import (
     documents,
     kserve,
     manifests,
-    one,
+    server_container,
 )
 
 #: The oldest and the newest Kubernetes that the manifests are checked for.
@@ -28,7 +28,7 @@ VERSIONS = ("1.27", "1.37")
 KINDS = {
     "Deployment",
     "Service",
-    "PersistentVolumeClaim",
+    "ConfigMap",
     "HorizontalPodAutoscaler",
     "PodDisruptionBudget",
     "NetworkPolicy",
@@ -75,8 +75,8 @@ POD = ("spec", "template", "spec")
 @pytest.mark.parametrize(
     "manifest",
     [
-        changed("Deployment", *POD, "containers", 0, "readynessProbe", {"httpGet": {"port": 1}}),
-        changed("Deployment", *POD, "containers", 0, "resources", "limits", "memory", ["4Gi"]),
+        changed("Deployment", *POD, "containers", 1, "readynessProbe", {"httpGet": {"port": 1}}),
+        changed("Deployment", *POD, "containers", 1, "resources", "limits", "memory", ["4Gi"]),
         changed("Deployment", "spec", "selector", None),
         changed("HorizontalPodAutoscaler", "spec", "maxReplicas", "six"),
         changed("PodDisruptionBudget", "spec", "minAvailble", 1),
@@ -137,40 +137,51 @@ def test_a_broken_kserve_document_is_found(kind, path, value):
 def test_each_inference_service_finds_its_runtime_and_its_config_map():
     runtimes = {d["metadata"]["name"]: d for _, d in kserve() if d["kind"] == "ServingRuntime"}
     config_maps = {d["metadata"]["name"] for _, d in kserve() if d["kind"] == "ConfigMap"}
-    claim = one("PersistentVolumeClaim", manifests())["metadata"]["name"]
+    (claim,) = documents(OVERLAYS / "claim/volume-claim.yaml")
     services = [d for _, d in kserve() if d["kind"] == "InferenceService"]
-    assert len(services) == 2 and len(list(KSERVE.glob("*.yaml"))) == 3
+    assert len(services) == 3 and len(list(KSERVE.glob("*.yaml"))) == 4
     for service in services:
         predictor = service["spec"]["predictor"]
         model = predictor["model"]
         (container,) = runtimes[model["runtime"]]["spec"]["containers"]
         assert container["name"] == "kserve-container"
         assert f"--rest_api_port={model['readinessProbe']['httpGet']['port']}" in container["args"]
-        assert 0 <= predictor["canaryTrafficPercent"] <= 100
-        assert model["storageUri"].startswith(f"pvc://{claim}/tessera")
-        assert {v["configMap"]["name"] for v in predictor["volumes"]} <= config_maps
         mounted = {mount["name"] for mount in model["volumeMounts"]}
+        if "storageUri" not in model:
+            assert "--model_config_file=/models/models.config" in container["args"]
+            assert mounted < {volume["name"] for volume in predictor["volumes"]}
+            continue
+        assert 0 <= predictor["canaryTrafficPercent"] <= 100
+        assert model["storageUri"].startswith(f"pvc://{claim['metadata']['name']}/tessera")
+        assert {v["configMap"]["name"] for v in predictor["volumes"]} <= config_maps
         assert mounted == {volume["name"] for volume in predictor["volumes"]}
         assert any(a.startswith("--model_config_file=/mnt/config/") for a in container["args"])
 
 
-@pytest.mark.parametrize("place", ["base", "labels", "scann", "batching"])
+@pytest.mark.parametrize("place", ["base", "labels", "scann", "batching", "claim"])
 def test_kustomize_builds_what_kubernetes_accepts(place):
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
     folder = BASE if place == "base" else OVERLAYS / place
     built = subprocess.run(
-        ["kubectl", "kustomize", folder], capture_output=True, text=True, timeout=60, check=True
+        ["kubectl", "kustomize", folder], capture_output=True, text=True, timeout=300, check=True
     )
     found = list(yaml.safe_load_all(built.stdout))
     for document in found:
         kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
     deployment = next(d for d in found if d["kind"] == "Deployment")
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    config_map = next(d for d in found if d["kind"] == "ConfigMap")
+    container = server_container(deployment)
+    pod = deployment["spec"]["template"]["spec"]
+    copied = place != "claim"
+    assert (len(pod["containers"]), len(pod.get("initContainers") or [])) == (1 + copied, copied)
+    assert any(d["metadata"]["name"] == "tessera-sync" for d in found) is copied
+    config_map = next(
+        d for d in found if d["kind"] == "ConfigMap" and d["metadata"]["name"] != "tessera-sync"
+    )
     assert set(config_map["data"]) == {"batching.config", "monitoring.config"}
     volumes = {v["name"]: v for v in deployment["spec"]["template"]["spec"]["volumes"]}
     assert volumes["config"]["configMap"]["name"] == config_map["metadata"]["name"]
+    assert {*volumes["serving"]} == {"name", "emptyDir" if copied else "persistentVolumeClaim"}
     (environment,) = container["env"]
     assert environment["value"].endswith("-scann.config") is (place == "scann")
     assert container["image"].startswith("tessera-tf-serving-scann:") is (place == "scann")

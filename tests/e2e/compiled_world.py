@@ -5,45 +5,28 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
-from tests.e2e.conftest import REPOSITORY, tessera, write_config
+from tests.e2e.conftest import DAILY, LAST_DAY, REPOSITORY, WINDOW, tessera, write_config
 from tests.kubeflow_pipelines.client.kfp_stub import FINAL, KfpStub
 
-LAST_DAY = dt.date(2024, 3, 31)
-FIRST_DAY = LAST_DAY - dt.timedelta(days=2)
 MIDDLE_DAY = LAST_DAY - dt.timedelta(days=1)
 NAME = "e2e"
-SETTINGS = {
-    "examples": {
-        "split": {"strategy": "time", "eval_days": 2, "validation_days": 1},
-        "negative_actions": ["hide"],
-    },
-    "evaluator": {
-        "thresholds": {"recall@100": {"min": 0.001}},
-        "must_beat_floors": [],
-        "max_drop_share": 1.0,
-        "max_slice_drop_share": 1.0,
-    },
-}
-WINDOW = {"layout": "auto", "window_days": 9}
+_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
 class World:
-    """Tables in a bucket, a compiled file, and where its runs work."""
+    """Tables in a bucket, a compiled file, and where its runs work.
 
-    def __init__(self, root, s3):
-        self.root, self.s3, self.runs = Path(root), s3, []
-        self.tables = self.root / "tables"
-        done = tessera(
-            "data", "generate", "--out", self.tables, "--users", 250, "--items", 300,
-            "--topics", 12, "--days", 12, "--engagements", 5000, "--seed", 5,
-            "--layout", "spans", "--end-date", LAST_DAY.isoformat(),
-        )  # fmt: skip
-        assert done.code == 0, done.err
+    Attributes:
+      python: starts `tessera run --compiled`, and is what the tasks' `python` is.
+    """
+
+    def __init__(self, root, s3, tables, python):
+        self.root, self.s3, self.tables, self.python = Path(root), s3, tables, python
+        self.runs = []
         self.data_root, self.serving_root = s3.url("tables"), s3.url("serving")
         self.work_dir = self.root / "compiled"
         self.conf = write_config(
@@ -58,8 +41,14 @@ class World:
                 "pipeline_root": s3.url("artifacts"),
                 "retry": {"max_retries": 1, "backoff_s": 1},
                 "status_dir": s3.url("status"),
+                # Tasks see nothing of this process's environment but what they name.
+                "env": {
+                    "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"],
+                    "AWS_DEFAULT_REGION": os.environ["AWS_DEFAULT_REGION"],
+                },
+                "pods": {"secrets": [{"name": "store", "env": {n: n for n in _SECRETS}}]},
             },
-            **SETTINGS,
+            **DAILY,
         )
         self.file = self.root / "pipeline.yaml"
         done = tessera("compile", "--conf", self.conf, "-o", self.file)
@@ -73,7 +62,7 @@ class World:
 
     def command(self, day):
         return [
-            sys.executable, "-m", "pipeline", "run", "--compiled", str(self.file),
+            self.python, "-m", "cli", "run", "--compiled", str(self.file),
             "--run-date", str(day), "--work-dir", str(self.work_dir), "--object-store", "s3",
         ]  # fmt: skip
 

@@ -1,5 +1,6 @@
-"""Small generated tables and a way to call the command line as a user does."""
+"""Small tables, one bundle trained from them, and the command line as a user calls it."""
 
+import datetime as dt
 import functools
 import json
 import os
@@ -11,7 +12,26 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import forkserver
+from tests.shared import once
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+LAST_DAY = dt.date(2024, 3, 31)
+FIRST_DAY = LAST_DAY - dt.timedelta(days=2)
+#: Of a scheduled run; the tables of `tables` have twelve days.
+WINDOW = {"layout": "auto", "window_days": 9}
+DAILY = {
+    "examples": {
+        "split": {"strategy": "time", "eval_days": 2, "validation_days": 1},
+        "negative_actions": ["hide"],
+    },
+    "evaluator": {
+        "thresholds": {"recall@100": {"min": 0.001}},
+        "must_beat_floors": [],
+        "max_drop_share": 1.0,
+        "max_slice_drop_share": 1.0,
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -37,10 +57,20 @@ def without_network():
     return words if allowed.returncode == 0 else ()
 
 
-def tessera(*arguments, env=None, timeout=600, before=()):
-    """Runs the command line in a fresh process, after the words `before`."""
+def tessera(*arguments, env=None, timeout=600, before=(), fresh=False):
+    """Runs the command line in a process of its own.
+
+    Args:
+      arguments: of the command line.
+      env: variables beside those of this process.
+      timeout: in seconds.
+      before: words before the command, such as `unshare`.
+      fresh: start Python anew, as a user does, instead of forking a process that has imported
+        TFX and TensorFlow.
+    """
+    python = sys.executable if fresh else forkserver.interpreter()
     done = subprocess.run(
-        [*before, sys.executable, "-m", "pipeline", *map(str, arguments)],
+        [*before, python, "-m", "cli", *map(str, arguments)],
         cwd=REPOSITORY,
         env={**os.environ, **(env or {})},
         capture_output=True,
@@ -75,12 +105,56 @@ def write_config(path, root, work_dir, **overrides):
 
 
 @pytest.fixture(scope="session")
-def generated(tmp_path_factory):
-    """A few thousand generated engagements."""
-    root = tmp_path_factory.mktemp("generated") / "tables"
-    done = tessera(
-        "data", "generate", "--out", root, "--users", 300, "--items", 400,
-        "--topics", 16, "--days", 20, "--seed", 3,
-    )  # fmt: skip
+def tables():
+    """Twelve days of a few hundred generated engagements each, a folder per day."""
+
+    def generate(folder):
+        done = tessera(
+            "data", "generate", "--out", folder / "tables", "--users", 250, "--items", 300,
+            "--topics", 12, "--days", 12, "--engagements", 5000, "--seed", 5,
+            "--layout", "spans", "--end-date", LAST_DAY.isoformat(),
+        )  # fmt: skip
+        assert done.code == 0, done.err
+
+    return once("generated", generate)[0] / "tables"
+
+
+@dataclass(frozen=True)
+class Published:
+    """The first day's run and what it published: read it, never write.
+
+    Attributes:
+      work: holds `conf.yaml`, `runs/` and `serving/e2e/1`.
+      done: the finished `tessera run --json`.
+    """
+
+    work: Path
+    done: Done
+
+    @property
+    def conf(self):
+        return self.work / "conf.yaml"
+
+    @property
+    def bundle(self):
+        return self.work / "serving" / "e2e" / "1"
+
+
+@pytest.fixture(scope="session")
+def published(tables):
+    """One whole run in a fresh process without network, shared by all tests of a test run."""
+
+    def run(folder):
+        conf = write_config(
+            folder / "conf.yaml",
+            tables,
+            folder,
+            data={"root": str(tables), "run_date": FIRST_DAY.isoformat(), **WINDOW},
+            **DAILY,
+        )
+        # The main job asks nobody: it runs without any network, where that can be taken away.
+        return tessera("run", "--conf", conf, "--json", before=without_network(), fresh=True)
+
+    folder, done = once("published", run)
     assert done.code == 0, done.err
-    return root
+    return Published(folder, done)

@@ -8,44 +8,26 @@ import pytest
 
 from components.bundle import pushed_spans
 from tests.components.store_fixtures import visible
-from tests.e2e.conftest import tessera, write_config
+from tests.e2e.conftest import DAILY, LAST_DAY, tessera, write_config
 from tests.object_store import running_s3
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(2400)]
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
-LAST_DAY = dt.date(2024, 3, 31)
 
 
-def test_two_days_a_rerun_a_refresh_and_a_question_over_s3(tmp_path):
-    local = tmp_path / "tables"
-    done = tessera(
-        "data", "generate", "--out", local, "--users", 250, "--items", 300, "--topics", 12,
-        "--days", 12, "--engagements", 5000, "--seed", 5, "--layout", "spans",
-        "--end-date", LAST_DAY.isoformat(),
-    )  # fmt: skip
-    assert done.code == 0, done.err
+def test_two_days_a_rerun_a_refresh_and_a_question_over_s3(tables, tmp_path):
     with running_s3() as store:
-        tables, serving = store.put_tree(local, store.url("tables")), store.url("serving")
+        data_root, serving = store.put_tree(tables, store.url("tables")), store.url("serving")
         work, scratch = tmp_path / "work", tmp_path / "scratch"
         scratch.mkdir()
-        local.rename(tmp_path / "not-here")
         conf = write_config(
             tmp_path / "conf.yaml",
-            tables,
+            data_root,
             work,
             serving_dir=serving,
             trainer={"epochs": 1},
-            data={"root": tables, "layout": "spans", "window_days": 10},
-            examples={
-                "split": {"strategy": "time", "eval_days": 2, "validation_days": 1},
-                "negative_actions": ["hide"],
-            },
-            evaluator={
-                "thresholds": {"recall@100": {"min": 0.001}},
-                "must_beat_floors": [],
-                "max_drop_share": 1.0,
-                "max_slice_drop_share": 1.0,
-            },
+            data={"root": data_root, "layout": "spans", "window_days": 10},
+            **DAILY,
         )
 
         def run(day, *more):
@@ -65,7 +47,7 @@ def test_two_days_a_rerun_a_refresh_and_a_question_over_s3(tmp_path):
         assert again.code == 0 and again.err.count("reused") >= 10, again.err
         keys = store.keys(serving)
         assert visible(keys, "e2e") == [1, 2]
-        assert json.loads(keys["e2e/2/manifest.json"])["data_root"] == tables
+        assert json.loads(keys["e2e/2/manifest.json"])["data_root"] == data_root
         assert pushed_spans(serving, "e2e") == {
             LAST_DAY - dt.timedelta(days=1): 1,
             LAST_DAY: 2,
@@ -73,7 +55,7 @@ def test_two_days_a_rerun_a_refresh_and_a_question_over_s3(tmp_path):
 
         missing = run(LAST_DAY + dt.timedelta(days=1))
         assert missing.code == 2
-        assert f"{tables}/engagements/span=2024-04-01" in missing.err
+        assert f"{data_root}/engagements/span=2024-04-01" in missing.err
 
         refreshed = run(LAST_DAY, "--set", "pipeline=refresh")
         assert refreshed.code == 0, refreshed.err

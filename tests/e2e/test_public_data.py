@@ -26,6 +26,7 @@ def test_the_tables_of_a_public_set_keep_the_contract(name):
     assert done.code == 0, done.err
 
 
+@pytest.mark.nightly
 def test_quantum_stackexchange_is_run_pushed_and_asked(tmp_path):
     root = root_of("quantum-stackexchange")
     done = tessera(

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.e2e.conftest import tessera, write_config
+from tests.e2e.conftest import FIRST_DAY, tessera
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("builds an index and lets a fresh process answer from it")
 
 TOPIC, FRESH_TOPIC = "baking", "a topic of today"
 NEW = {f"new{n}": [TOPIC] for n in range(5)} | {"newest": [FRESH_TOPIC]}
@@ -18,13 +18,9 @@ GONE = "i0"
 
 
 @pytest.fixture(scope="module")
-def trained(generated, tmp_path_factory):
+def trained(published, tmp_path_factory):
     work = tmp_path_factory.mktemp("refresh")
-    conf = write_config(
-        work / "train.yaml", generated, work, trainer={"epochs": 1, "batch_size": 256}
-    )
-    done = tessera("run", "--conf", conf, "--json")
-    assert done.code == 0, done.err
+    shutil.copytree(published.work / "serving", work / "serving")
     return work
 
 
@@ -42,16 +38,17 @@ def refresh_conf(work, root, path=None):
 
 
 @pytest.fixture(scope="module")
-def refreshed(trained, generated):
+def refreshed(trained, tables):
     """The items table alone, with new items, one gone and one with another topic."""
-    tables = trained / "items-only"
-    tables.mkdir()
-    rows = pq.read_table(generated / "items.parquet").select(["item_id", "topics"]).to_pylist()
+    (day,) = (tables / "items" / f"span={FIRST_DAY}").glob("*.parquet")
+    rows = pq.read_table(day).select(["item_id", "topics"]).to_pylist()
+    only = trained / "items-only"
+    only.mkdir()
     items = {row["item_id"]: row["topics"] for row in rows if row["item_id"] != GONE} | NEW
     items["i1"] = [FRESH_TOPIC]
     topics = pa.array(list(items.values()), pa.list_(pa.string()))
-    pq.write_table(pa.table({"item_id": list(items), "topics": topics}), tables / "items.parquet")
-    conf = refresh_conf(trained, tables)
+    pq.write_table(pa.table({"item_id": list(items), "topics": topics}), only / "items.parquet")
+    conf = refresh_conf(trained, only)
     return trained, conf, tessera("run", "--conf", conf, "--json")
 
 
@@ -123,6 +120,7 @@ def test_an_item_that_left_the_table_is_in_no_answer(refreshed):
         assert len(ids) > 50 and GONE not in ids
 
 
+@pytest.mark.nightly
 def test_the_same_table_again_publishes_nothing(refreshed):
     work, conf, _ = refreshed
     before = versions(work)
@@ -165,6 +163,35 @@ def test_a_dry_run_names_the_version_and_what_is_not_followed(refreshed):
     assert "model        version 2 of" in done.out
     assert "not followed model.embedding_dim=99 (published: 16)" in done.out
     assert "BundleSource → CatalogueGen → IndexBuilder → ServingValidator → Pusher" in done.out
+
+
+def test_a_compiled_refresh_publishes_the_next_version_with_its_report(refreshed, tmp_path):
+    """As Kubeflow runs it: one task that is planned when it starts, then the exit handler."""
+    work, conf, _ = refreshed
+    before = versions(work)
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    items = {"late1": [TOPIC], **{f"i{n}": [TOPIC] for n in range(2, 300)}}
+    topics = pa.array(list(items.values()), pa.list_(pa.string()))
+    pq.write_table(pa.table({"item_id": list(items), "topics": topics}), tables / "items.parquet")
+    sets = {
+        "serving_dir": "s3://tessera/serving", "data.root": "s3://tessera/tables",
+        "data.layout": "single", "refresh.max_removed_share": 0.9,
+        "kubeflow.image": "registry.example/tessera:1",
+    }  # fmt: skip
+    file = tmp_path / "refresh-file.yaml"
+    words = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    done = tessera("compile", "--conf", conf, *words, "-o", file)
+    assert done.code == 0, done.err
+    done = tessera(
+        "run", "--compiled", file, "--work-dir", tmp_path / "w", "--param", f"data_root={tables}",
+        "--param", f"serving_root={work / 'serving'}",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (new,) = set(versions(work)) - set(before)
+    assert f"{work / 'serving'}/e2e/{new}" in done.out
+    page = (work / "serving" / "e2e" / "reports" / f"{new}.html").read_text()
+    assert "BundleSource" in page
 
 
 def test_without_a_published_model_there_is_nothing_to_refresh(refreshed, tmp_path):

@@ -5,46 +5,29 @@ import shutil
 
 import pytest
 
-from tests.e2e.conftest import tessera, write_config
+from tests.e2e.conftest import DAILY, LAST_DAY, tessera, write_config
 
 pytestmark = pytest.mark.slow
 
-LAST_DAY = dt.date(2024, 3, 31)
 
-
-@pytest.fixture(scope="module")
-def spans(tmp_path_factory):
-    root = tmp_path_factory.mktemp("spans") / "tables"
-    done = tessera(
-        "data", "generate", "--out", root, "--users", 250, "--items", 300, "--topics", 12,
-        "--days", 12, "--engagements", 5000, "--seed", 5, "--layout", "spans",
-        "--end-date", LAST_DAY.isoformat(),
-    )  # fmt: skip
-    assert done.code == 0, done.err
+@pytest.fixture
+def spans(tables, tmp_path_factory):
     work = tmp_path_factory.mktemp("spans-run")
     conf = write_config(
         work / "conf.yaml",
-        root,
+        tables,
         work,
-        data={"root": str(root), "layout": "spans", "window_days": 10},
-        examples={
-            "split": {"strategy": "time", "eval_days": 2, "validation_days": 1},
-            "negative_actions": ["hide"],
-        },
-        evaluator={
-            "thresholds": {"recall@100": {"min": 0.001}},
-            "must_beat_floors": [],
-            "max_drop_share": 1.0,
-            "max_slice_drop_share": 1.0,
-        },
+        data={"root": str(tables), "layout": "spans", "window_days": 10},
+        **DAILY,
     )
-    return root, work, conf
+    return tables, work, conf
 
 
 def run(conf, day, *more):
     return tessera("run", "--conf", conf, "--set", f"data.run_date={day}", "--json", *more)
 
 
+@pytest.mark.nightly
 def test_the_second_day_starts_from_the_first_and_a_rerun_changes_nothing(spans):
     _, work, conf = spans
     first = run(conf, LAST_DAY - dt.timedelta(days=1))

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.shared import once
+
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory):
+def world():
     """Tables with odd ids, taken through every step once."""
-    from tests.faults.world import build
+    from tests.faults.world import build, load
 
-    return build(tmp_path_factory.mktemp("world"))
+    return load(once("faults-world", build)[1])
 
 
 @pytest.fixture

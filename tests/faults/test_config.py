@@ -71,14 +71,16 @@ def tables(tmp_path):
     return conf
 
 
-def test_2_more_results_than_the_catalogue_holds_are_refused_before_tensorflow(tables):
+@pytest.mark.fault(2)
+def test_more_results_than_the_catalogue_holds_are_refused_before_tensorflow(tables):
     done = run("run", "--conf", tables)
     refused(done, "evaluator.ks asks for k=100, but the catalogue")
     assert "items.csv) has 40 items" in done.stderr
     assert not (tables.parent / "w").exists()
 
 
-def test_2_as_many_results_as_items_are_fine(tables):
+@pytest.mark.fault(2)
+def test_as_many_results_as_items_are_fine(tables):
     from pipeline.local.preflight import refuse_more_results_than_items
 
     def measured_at(k):
@@ -90,12 +92,14 @@ def test_2_as_many_results_as_items_are_fine(tables):
         refuse_more_results_than_items(measured_at(41))
 
 
-def test_2_widths_of_layers_are_positive(tables):
+@pytest.mark.fault(2)
+def test_widths_of_layers_are_positive(tables):
     for value in ("[0]", "[128, -3]"):
         with pytest.raises(ConfigError, match=r"model\.hidden_units\.\d: .*greater than"):
             load_config(tables, [f"model.hidden_units={value}"])
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize(
     ("bound", "message"),
     [
@@ -105,12 +109,13 @@ def test_2_widths_of_layers_are_positive(tables):
         ("{min: 0.5, max: 0.1}", "nothing can pass"),
     ],
 )
-def test_3_a_threshold_that_bounds_nothing_is_refused(tables, bound, message):
+def test_a_threshold_that_bounds_nothing_is_refused(tables, bound, message):
     with pytest.raises(ConfigError, match=message):
         load_config(tables, [f"evaluator.thresholds={{recall@10: {bound}}}"])
 
 
-def test_4_a_missing_variable_is_named_with_its_file(tmp_path, monkeypatch):
+@pytest.mark.fault(4)
+def test_a_missing_variable_is_named_with_its_file(tmp_path, monkeypatch):
     monkeypatch.delenv("TESSERA_SURELY_NOT_SET", raising=False)
     (tmp_path / "base.yaml").write_text("data: {root: '${TESSERA_SURELY_NOT_SET}/x'}\n")
     top = tmp_path / "top.yaml"
@@ -191,11 +196,7 @@ def fitting(tree: dict[str, Any]) -> dict[str, Any]:
 
 TREES = models(RunConfig)
 LEGAL = TREES.map(fitting)
-SLOW = settings(
-    deadline=None,
-    max_examples=100,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 
 @pytest.fixture(scope="module")
@@ -203,9 +204,10 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("conf") / "c.yaml"
 
 
+@pytest.mark.fault(5)
 @SLOW
 @given(LEGAL)
-def test_5_any_legal_configuration_survives_yaml(path, tree):
+def test_any_legal_configuration_survives_yaml(path, tree):
     try:
         config = RunConfig.model_validate(tree)
     except ValidationError:  # fields that do not fit together
@@ -233,9 +235,10 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.fault(5)
 @SLOW
 @given(LEGAL, ANYTHING, st.randoms(use_true_random=False))
-def test_5_anything_anywhere_is_a_configuration_or_a_config_error(path, tree, value, chance):
+def test_anything_anywhere_is_a_configuration_or_a_config_error(path, tree, value, chance):
     tree = copy.deepcopy(tree)
     node: Any = tree
     while True:
@@ -258,9 +261,10 @@ def _plain(tree: Any) -> Any:
     return [_plain(value) for value in tree] if isinstance(tree, (list, tuple)) else tree
 
 
+@pytest.mark.fault(5)
 @SLOW
 @given(st.randoms(use_true_random=False))
-def test_5_bytes_changed_in_a_configuration_give_one_or_a_config_error(path, chance):
+def test_bytes_changed_in_a_configuration_give_one_or_a_config_error(path, chance):
     data = bytearray((REPOSITORY / "conf" / "goodbooks-10k.yaml").read_bytes())
     for _ in range(chance.choice([1, 3, 10])):
         data[chance.randrange(len(data))] = chance.choice(b"{}[]:!&*?-\"'\x00\xff \n0ax%")
@@ -271,6 +275,7 @@ def test_5_bytes_changed_in_a_configuration_give_one_or_a_config_error(path, cha
         assert str(path) in str(error) or "configuration file" in str(error)
 
 
+@pytest.mark.fault(5)
 @pytest.mark.parametrize(
     "text",
     [
@@ -285,7 +290,7 @@ def test_5_bytes_changed_in_a_configuration_give_one_or_a_config_error(path, cha
         "\x00",
     ],
 )
-def test_5_what_only_looks_like_yaml_is_a_config_error(path, text):
+def test_what_only_looks_like_yaml_is_a_config_error(path, text):
     path.write_text(text)
     with pytest.raises(ConfigError):
         load_config(path)

@@ -47,7 +47,8 @@ def gate(out: Path, report: dict, config: GateConfig = LOOSE, **given: Any) -> d
     return read_json(verdict)
 
 
-def test_20_a_log_without_a_second_target_per_user_has_no_eval_split_and_stops(tmp_path):
+@pytest.mark.fault(20)
+def test_a_log_without_a_second_target_per_user_has_no_eval_split_and_stops(tmp_path):
     events = [Event(f"u{k}", f"i{k % 10}", k, "like") for k in range(60)]
     root = write_tables(tmp_path / "data", events, ITEMS)
     report = ingest(config_for(root, Rules()), tmp_path)
@@ -68,8 +69,9 @@ def plain(tmp_path_factory) -> tuple[Path, dict]:
     return out, ingest(config_for(root, Rules(repeats="keep")), out)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("lacking", features.RAW_FEATURES)
-def test_21_a_schema_that_lacks_a_training_feature_stops_the_run(plain, lacking):
+def test_a_schema_that_lacks_a_training_feature_stops_the_run(plain, lacking):
     out, report = plain
     schema = tfdv.load_schema_text(str(SCHEMA))
     kept = [feature for feature in schema.feature if feature.name != lacking]
@@ -80,7 +82,8 @@ def test_21_a_schema_that_lacks_a_training_feature_stops_the_run(plain, lacking)
         gate(out, report, anomalies={"train": found})
 
 
-def test_21_an_example_that_lacks_a_feature_of_the_schema_stops_the_run(plain):
+@pytest.mark.fault(21)
+def test_an_example_that_lacks_a_feature_of_the_schema_stops_the_run(plain):
     out, report = plain
     table = pa.Table.from_batches(read_split(str(out / "examples"), "train"))
     lacking = tfdv.generate_statistics_from_dataframe(table.drop([features.ITEM_ID]).to_pandas())
@@ -118,7 +121,8 @@ def inverted(tmp_path_factory):
     return report, (statistics_of(out, "train"), statistics_of(out, "eval"))
 
 
-def test_22_inverted_popularity_stops_the_run_where_the_policy_is_fail(inverted, tmp_path):
+@pytest.mark.fault(22)
+def test_inverted_popularity_stops_the_run_where_the_policy_is_fail(inverted, tmp_path):
     report, splits = inverted
     with pytest.raises(DataGateError) as caught:
         gate(tmp_path, report, LOOSE.model_copy(update={"drift_policy": "fail"}), targets=splits)
@@ -129,7 +133,8 @@ def test_22_inverted_popularity_stops_the_run_where_the_policy_is_fail(inverted,
     assert caught.value.exit_code == 2
 
 
-def test_22_by_default_the_run_goes_on_with_a_warning_that_is_kept(inverted, tmp_path, caplog):
+@pytest.mark.fault(22)
+def test_by_default_the_run_goes_on_with_a_warning_that_is_kept(inverted, tmp_path, caplog):
     report, splits = inverted
     verdict = gate(tmp_path, report, targets=splits)
     assert verdict["passed"] is True
@@ -138,6 +143,7 @@ def test_22_by_default_the_run_goes_on_with_a_warning_that_is_kept(inverted, tmp
     assert "item_id drifted" in warning.getMessage()
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize(
     ("now", "change", "drifted"),
     [
@@ -149,7 +155,7 @@ def test_22_by_default_the_run_goes_on_with_a_warning_that_is_kept(inverted, tmp
         ((2, 7), {"drift_max_distance": 0.9}, []),
     ],
 )
-def test_22_what_counts_as_drift(inverted, tmp_path, now, change, drifted):
+def test_what_counts_as_drift(inverted, tmp_path, now, change, drifted):
     report, _ = inverted
     events = targets(*now)
     splits = counted(events[:900]), counted(events[900:])

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -35,12 +35,12 @@ def vectors(count: int, dim: int = 8) -> np.ndarray:
     return unit(np.random.default_rng(count).normal(size=(count, dim)))
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.fault(46)
 @given(
     ids=st.lists(st.sampled_from([b"a", b"b", b"c", b""]), max_size=4),
     bad=st.sampled_from([None, np.nan, np.inf, -np.inf, 0.0]),
 )
-def test_46_ids_and_vectors_are_either_sound_or_refused_by_name(ids, bad):
+def test_ids_and_vectors_are_either_sound_or_refused_by_name(ids, bad):
     matrix = np.ones((len(ids), 2), np.float32)
     if bad is not None:
         matrix[-1:] = bad
@@ -52,8 +52,9 @@ def test_46_ids_and_vectors_are_either_sound_or_refused_by_name(ids, bad):
         check_catalogue(ids, matrix)
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize("items", [1, 15, SCANN_MIN_ITEMS - 1])
-def test_46_too_few_items_for_scann_are_searched_exactly_and_the_log_says_so(items, caplog):
+def test_too_few_items_for_scann_are_searched_exactly_and_the_log_says_so(items, caplog):
     with caplog.at_level(logging.WARNING, "tessera"):
         assert choose_kind(IndexConfig(kind="scann"), items) == "exact"
     assert f"{items} items are fewer than the {SCANN_MIN_ITEMS} it needs" in caplog.text
@@ -62,8 +63,9 @@ def test_46_too_few_items_for_scann_are_searched_exactly_and_the_log_says_so(ite
     assert sorted(rows.numpy()[0].tolist()) == [-1] * 5 + list(range(items))
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize("items", [SCANN_MIN_ITEMS, SCANN_MIN_ITEMS + 1, 150])
-def test_46_fewer_items_than_neighbours_or_usual_leaves_are_indexed(items):
+def test_fewer_items_than_neighbours_or_usual_leaves_are_indexed(items):
     own = vectors(items)
     search, parameters, reached, _ = tune_scann(own, own[:20], 0.95, depth=500)
     assert parameters.num_leaves <= items
@@ -73,7 +75,8 @@ def test_46_fewer_items_than_neighbours_or_usual_leaves_are_indexed(items):
     assert ((rows.numpy() >= 0) == np.isfinite(scores.numpy())).all()
 
 
-def test_47_every_item_is_the_first_result_for_its_own_vector(index):
+@pytest.mark.fault(47)
+def test_every_item_is_the_first_result_for_its_own_vector(index):
     served = bind(tf.saved_model.load(str(index / "retriever")), "retrieve")
     # The model embeds a user of one item as that item.
     answer = served(**request([[item] for item in world.IDS], [[] for _ in world.IDS]))
@@ -81,7 +84,8 @@ def test_47_every_item_is_the_first_result_for_its_own_vector(index):
     np.testing.assert_allclose(answer["score"][:, 0], 1.0, rtol=1e-5)
 
 
-def test_47_what_the_gate_calls_recall_is_the_share_of_the_exact_neighbours():
+@pytest.mark.fault(47)
+def test_what_the_gate_calls_recall_is_the_share_of_the_exact_neighbours():
     own, asked = vectors(900), vectors(30)
     search, _, reached, _ = tune_scann(own, asked, 0.8)
     found = search.search(tf.constant(asked), tf.constant(100))[0].numpy()
@@ -90,7 +94,8 @@ def test_47_what_the_gate_calls_recall_is_the_share_of_the_exact_neighbours():
     assert reached >= 0.8
 
 
-def test_49_the_model_that_stock_servers_load_has_stock_operations_only(index):
+@pytest.mark.fault(49)
+def test_the_model_that_stock_servers_load_has_stock_operations_only(index):
     saved = saved_model_pb2.SavedModel.FromString(
         (index / "retriever" / "saved_model.pb").read_bytes()
     )
@@ -110,10 +115,10 @@ _CANDIDATES = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@pytest.mark.fault(68, 69)
 @given(slots=st.lists(_CANDIDATES, min_size=1, max_size=4), n=st.integers(1, 8))
 @pytest.mark.parametrize("rule", ["round_robin", "score"])
-def test_68_69_merged_lists_are_distinct_stable_and_grow_with_n(rule, slots, n):
+def test_merged_lists_are_distinct_stable_and_grow_with_n(rule, slots, n):
     """Ties and NaN included; seen items never; the first k of a longer list are the list of k."""
     width = max(len(slot) for slot in slots) + 1
     rows = np.full((1, len(slots), width), -1, np.int32)

@@ -36,14 +36,16 @@ def _holding(script, path):
         yield other
 
 
-def test_74_deleted_metadata_cost_the_cache_and_nothing_else(run, tmp_path):
+@pytest.mark.fault(74)
+def test_deleted_metadata_cost_the_cache_and_nothing_else(run, tmp_path):
     assert run().error is None
     (tmp_path / "metadata.db").unlink()
     assert run().error is None
     assert run().error is None
 
 
-def test_74_damaged_metadata_are_named_with_the_mend(run, tmp_path):
+@pytest.mark.fault(74)
+def test_damaged_metadata_are_named_with_the_mend(run, tmp_path):
     assert run().error is None
     (tmp_path / "metadata.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(TesseraError, match=r"metadata\.db: .*not a database; remove it"):
@@ -52,7 +54,8 @@ def test_74_damaged_metadata_are_named_with_the_mend(run, tmp_path):
     assert run().error is None
 
 
-def test_74_locked_metadata_are_named_and_used_once_they_are_free(run, tmp_path):
+@pytest.mark.fault(74)
+def test_locked_metadata_are_named_and_used_once_they_are_free(run, tmp_path):
     assert run().error is None
     locking = (
         "import sqlite3, sys\n"
@@ -66,7 +69,8 @@ def test_74_locked_metadata_are_named_and_used_once_they_are_free(run, tmp_path)
     assert run().error is None
 
 
-def test_74_a_second_run_at_the_same_time_is_refused_and_the_first_goes_on(run, tmp_path):
+@pytest.mark.fault(74)
+def test_a_second_run_at_the_same_time_is_refused_and_the_first_goes_on(run, tmp_path):
     holder = (
         "import sys, pathlib; from core.lock import run_lock\n"
         "with run_lock(pathlib.Path(sys.argv[1])):\n"

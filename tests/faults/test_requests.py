@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
@@ -19,9 +19,6 @@ from serving.server.process import ModelServer
 from serving.server.source import OneBundle
 from tests.serving import bundles
 
-FUZZ = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 GOOD = UserRequest(1000, ["a1", "a2"], [9, 8], ["like", "like"], ["t1"], "u")
 #: What an error may be: never INTERNAL, which would be a mistake of ours.
 REFUSALS = {
@@ -116,13 +113,13 @@ OPTIONS = ["user_id", "num_results", "use_implicit", "use_explicit", "examples",
 SIGNATURES = ["", "retrieve", "retrieve_examples", "embed_user", "embed_items", "nope", "\x00"]
 
 
-@FUZZ
+@pytest.mark.fault(67)
 @given(
     st.dictionaries(st.sampled_from(NAMES + OPTIONS), tensors(), max_size=4),
     st.sets(st.sampled_from(NAMES), max_size=1),
     st.sampled_from(SIGNATURES),
 )
-def test_67_inputs_of_any_type_and_shape_over_grpc(served, changed, left_out, signature):
+def test_inputs_of_any_type_and_shape_over_grpc(served, changed, left_out, signature):
     inputs = {**good_inputs(), **changed}
     inputs = {name: value for name, value in inputs.items() if name not in left_out}
     answer = ask(served[0], request(inputs, signature))
@@ -130,9 +127,9 @@ def test_67_inputs_of_any_type_and_shape_over_grpc(served, changed, left_out, si
     check_alive(served)
 
 
-@FUZZ
+@pytest.mark.fault(67)
 @given(st.binary(max_size=200), st.integers(0, 400), st.booleans())
-def test_67_bytes_that_are_no_request_over_grpc(served, noise, place, random):
+def test_bytes_that_are_no_request_over_grpc(served, noise, place, random):
     message = request(good_inputs()).SerializeToString()
     message = noise if random else message[:place] + noise + message[place + len(noise) :]
     answer = ask_bytes(served[0], message)
@@ -159,9 +156,9 @@ JSON = st.recursive(
 )
 
 
-@FUZZ
+@pytest.mark.fault(67)
 @given(st.sampled_from([*NAMES, *OPTIONS, ""]), JSON, st.booleans(), st.sampled_from(SIGNATURES))
-def test_67_any_json_over_rest(served, name, value, rows, signature):
+def test_any_json_over_rest(served, name, value, rows, signature):
     row = {
         "timestamp": 5, "history_item_id": ["a1"], "history_timestamp": [1],
         "history_action": [""], "followed_topic": ["t1"], "user_id": "", "num_results": 2,
@@ -176,16 +173,17 @@ def test_67_any_json_over_rest(served, name, value, rows, signature):
     check_alive(served)
 
 
-@FUZZ
+@pytest.mark.fault(67)
 @given(st.binary(max_size=60), st.text(max_size=20))
-def test_67_bytes_that_are_no_json_over_rest(served, body, word):
+def test_bytes_that_are_no_json_over_rest(served, body, word):
     assert post(served[0], body)[0] == 400
     word = "".join(each for each in word if each.isalnum() and each.isascii())
     assert post(served[0], body, f"/v1/{word}")[0] == 400
     check_alive(served)
 
 
-def test_67_ten_thousand_items_of_history_are_answered(served):
+@pytest.mark.fault(67)
+def test_ten_thousand_items_of_history_are_answered(served):
     _, client, _ = served
     long = [f"a{n % 60}" for n in range(10_000)]
     [answer] = client.retrieve([UserRequest(5, long)])
@@ -196,7 +194,8 @@ def test_67_ten_thousand_items_of_history_are_answered(served):
     check_alive(served)
 
 
-def test_67_unknown_users_items_and_topics_are_answered(served):
+@pytest.mark.fault(67)
+def test_unknown_users_items_and_topics_are_answered(served):
     _, client, _ = served
     nobody, stranger, follower = client.retrieve(
         [
@@ -209,28 +208,32 @@ def test_67_unknown_users_items_and_topics_are_answered(served):
     assert {len(each.items) for each in (nobody, stranger, follower)} == {bundles.RESULTS}
 
 
-def test_67_an_empty_batch_is_answered_with_no_rows(served):
+@pytest.mark.fault(67)
+def test_an_empty_batch_is_answered_with_no_rows(served):
     empty = {name: value[:0] for name, value in good_inputs().items()}
     answer = ask(served[0], request(empty, "retrieve"))
     assert tf.make_ndarray(answer.outputs["item_id"]).shape[0] == 0
     check_alive(served)
 
 
+@pytest.mark.fault(67)
 @pytest.mark.parametrize("wanted", [-(2**31), -1, 0, 1, 2**31 - 1])
-def test_67_any_number_of_results_is_answered(served, wanted):
+def test_any_number_of_results_is_answered(served, wanted):
     inputs = {**good_inputs(), "num_results": np.array([wanted], np.int32)}
     answer = ask(served[0], request(inputs))
     assert 1 <= tf.make_ndarray(answer.outputs["count"])[0] <= bundles.ITEMS
 
 
-def test_67_garbage_examples_are_refused(served):
+@pytest.mark.fault(67)
+def test_garbage_examples_are_refused(served):
     for example in (b"", b"\xff\xff", tf.train.Example().SerializeToString()):
         inputs = {"examples": np.array([example], object)}
         assert ask(served[0], request(inputs, "retrieve_examples")) in REFUSALS
     check_alive(served)
 
 
-def test_67_a_request_beyond_the_size_limit_is_refused(served):
+@pytest.mark.fault(67)
+def test_a_request_beyond_the_size_limit_is_refused(served):
     from serving.server.http import MAX_REQUEST_BYTES
 
     made = request({"examples": np.array([b"x" * (MAX_REQUEST_BYTES + 1)], object)})

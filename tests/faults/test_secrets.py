@@ -22,7 +22,8 @@ def config():
     return RunConfig.model_validate({"data": {"root": ROOT}, "kubeflow": {"env": {"A": KEY}}})
 
 
-def test_80_a_log_file_masks_it(tmp_path):
+@pytest.mark.fault(80)
+def test_a_log_file_masks_it(tmp_path):
     with run_output(tmp_path / "run.log", verbose=False):
         logging.getLogger("tessera").info("reads %s", ROOT)
         logging.getLogger("absl").info("exec_properties: {'key': '%s'}", KEY)
@@ -31,7 +32,8 @@ def test_80_a_log_file_masks_it(tmp_path):
     assert KEY not in text
 
 
-def test_80_a_traceback_masks_it():
+@pytest.mark.fault(80)
+def test_a_traceback_masks_it():
     try:
         raise ValueError(f"no access with {KEY}")
     except ValueError:
@@ -41,7 +43,8 @@ def test_80_a_traceback_masks_it():
     assert KEY not in text
 
 
-def test_80_the_manifest_and_the_report_mask_it(config):
+@pytest.mark.fault(80)
+def test_the_manifest_and_the_report_mask_it(config):
     paths = Paths(ROOT, "/serving", "", "", "/checkpoints", "/dead")
     pusher = build_components(config, paths)[-1]
     manifest = json.loads(pusher.exec_properties["manifest_json"])
@@ -50,7 +53,8 @@ def test_80_the_manifest_and_the_report_mask_it(config):
     assert KEY not in json.dumps(report_inputs(config, "run", {}, {}, None).config)
 
 
-def test_80_a_pipeline_with_one_is_not_compiled_and_the_message_does_not_repeat_it(config):
+@pytest.mark.fault(80)
+def test_a_pipeline_with_one_is_not_compiled_and_the_message_does_not_repeat_it(config):
     image = config.kubeflow.model_copy(update={"image": "registry.example/tessera:1"})
     with pytest.raises(ConfigError, match="looks like a secret") as raised:
         compile_pipeline(config.model_copy(update={"kubeflow": image}))

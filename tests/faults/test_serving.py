@@ -54,7 +54,8 @@ def some_requests(examples, rows):
 # -- 48 -----------------------------------------------------------------------------------
 
 
-def test_48_a_fresh_process_answers_without_importing_scann(made, tmp_path):
+@pytest.mark.fault(48)
+def test_a_fresh_process_answers_without_importing_scann(made, tmp_path):
     """It has a copy of ScaNN's operations; this process imports `scann` and answers alike."""
     asked = some_requests(made / "examples", range(5))
     _, table = sample.sample_requests(str(made / "examples"), 20, 1)
@@ -88,7 +89,8 @@ def trained(world):
     return folder, Session(str(folder))
 
 
-def test_50_a_trained_retriever_has_the_signatures_that_are_promised(trained):
+@pytest.mark.fault(50)
+def test_a_trained_retriever_has_the_signatures_that_are_promised(trained):
     assert broken_promises(trained[0]) == []
 
 
@@ -121,6 +123,7 @@ def _other_default(definitions):
     definitions["retrieve"].defaults["num_results"].CopyFrom(tf.make_tensor_proto([7], tf.int32))
 
 
+@pytest.mark.fault(50)
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -134,7 +137,7 @@ def _other_default(definitions):
         (_other_default, "retrieve input `num_results` has default"),
     ],
 )
-def test_50_another_name_dtype_shape_or_default_is_named(made, tmp_path, change, words):
+def test_another_name_dtype_shape_or_default_is_named(made, tmp_path, change, words):
     content = (made / "exact/retriever/saved_model.pb").read_bytes()
     proto = saved_model_pb2.SavedModel.FromString(content)
     change(proto.meta_graphs[0].signature_def)
@@ -142,14 +145,16 @@ def test_50_another_name_dtype_shape_or_default_is_named(made, tmp_path, change,
     assert any(words in problem for problem in broken_promises(tmp_path)), words
 
 
-def test_50_a_graph_that_cannot_be_read_is_an_error(tmp_path):
+@pytest.mark.fault(50)
+def test_a_graph_that_cannot_be_read_is_an_error(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"\xff" * 20)
     with pytest.raises(BundleError, match=r"saved_model\.pb cannot be read"):
         broken_promises(tmp_path)
 
 
+@pytest.mark.fault(50)
 @pytest.mark.parametrize("rows", [0, 1, 64])
-def test_50_batches_of_0_1_and_64_are_answered_by_every_signature(world, trained, rows):
+def test_batches_of_0_1_and_64_are_answered_by_every_signature(world, trained, rows):
     table = sample.sample_requests(str(world.model.parent / "examples"), 100, 1)[1]
     one = sample.request_of(table, np.resize(np.arange(table.num_rows), max(rows, 1)))
     asked = {name: value[:rows] for name, value in one.items()}
@@ -168,9 +173,8 @@ def test_50_batches_of_0_1_and_64_are_answered_by_every_signature(world, trained
         assert {len(value) for value in answer.values()} == {rows}, name
 
 
-def test_50_an_unknown_input_is_refused_and_an_unknown_feature_of_an_example_ignored(
-    world, trained
-):
+@pytest.mark.fault(50)
+def test_an_unknown_input_is_refused_and_an_unknown_feature_of_an_example_ignored(world, trained):
     asked = some_requests(world.model.parent / "examples", [0, 1])
     call = signature.bind(world.retriever, "retrieve")
     given = {name: tf.constant(value) for name, value in asked.items()}
@@ -189,7 +193,8 @@ def test_50_an_unknown_input_is_refused_and_an_unknown_feature_of_an_example_ign
 # -- 51 -----------------------------------------------------------------------------------
 
 
-def test_51_training_and_serving_make_the_same_tensors_of_a_raw_example(world, trained):
+@pytest.mark.fault(51)
+def test_training_and_serving_make_the_same_tensors_of_a_raw_example(world, trained):
     """Transform's output through the trained weights = raw features through the signature."""
     files = inputs.split_files([f"{world.transformed.examples}/Split-train/*"], "eval")
     spec = world.transformed.output().transformed_feature_spec()
@@ -234,8 +239,9 @@ def trained_model(world, spec):
 # -- 64 -----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(64)
 @pytest.mark.parametrize(("asked", "written"), [(1, 1), (8, 8), (1000, 1000), (4000, 1000)])
-def test_64_warm_up_requests_parse_and_match_the_signature(made, tmp_path, asked, written):
+def test_warm_up_requests_parse_and_match_the_signature(made, tmp_path, asked, written):
     _, table = sample.sample_requests(str(made / "examples"), 20, 1)
     path = tmp_path / "assets.extra" / "tf_serving_warmup_requests"
     warmup.write_warmup(path, table, asked)
@@ -257,7 +263,8 @@ def test_64_warm_up_requests_parse_and_match_the_signature(made, tmp_path, asked
     assert batches == ({1} if asked == 1 else {1, warmup.LARGER_BATCH})
 
 
-def test_64_warm_up_requests_are_answered(made, tmp_path):
+@pytest.mark.fault(64)
+def test_warm_up_requests_are_answered(made, tmp_path):
     from components.serving_validator.probe import replay_warmup
 
     _, table = sample.sample_requests(str(made / "examples"), 20, 1)
@@ -298,8 +305,9 @@ def refused(made, tmp_path, damage):
     return failed
 
 
+@pytest.mark.fault(48)
 @pytest.mark.slow
-def test_48_a_saved_model_with_a_missing_variable_file_is_not_published(made, tmp_path):
+def test_a_saved_model_with_a_missing_variable_file_is_not_published(made, tmp_path):
     def damage(index: Path) -> None:
         next((index / "retriever/variables").glob("*.data-*")).unlink()
 
@@ -308,8 +316,10 @@ def test_48_a_saved_model_with_a_missing_variable_file_is_not_published(made, tm
     assert "variables" in failed["loads"]
 
 
+@pytest.mark.fault(50)
 @pytest.mark.slow
-def test_50_an_answer_with_nan_is_not_published(made, tmp_path):
+@pytest.mark.nightly
+def test_an_answer_with_nan_is_not_published(made, tmp_path):
     class Diverged(Retriever):
         def _answer(self, *arguments, **named):
             answer = super()._answer(*arguments, **named)
@@ -320,15 +330,18 @@ def test_50_an_answer_with_nan_is_not_published(made, tmp_path):
     assert "scores" in failed
 
 
+@pytest.mark.fault(51)
 @pytest.mark.slow
-def test_51_the_retriever_of_another_index_is_not_published(made, tmp_path):
+def test_the_retriever_of_another_index_is_not_published(made, tmp_path):
     others = [f"other {n}" for n in range(fake.ITEMS)]
     failed = refused(made, tmp_path, lambda index: replace(index, Retriever, others))
     assert "not in the catalogue" in failed["known items"]
 
 
+@pytest.mark.fault(51)
 @pytest.mark.slow
-def test_51_the_retriever_of_another_model_is_not_published(made, tmp_path):
+@pytest.mark.nightly
+def test_the_retriever_of_another_model_is_not_published(made, tmp_path):
     failed = refused(made, tmp_path, lambda index: replace(index, Retriever, fake.IDS, seed=5))
     assert "differ" in failed["item embeddings"]
     assert "scores" in failed

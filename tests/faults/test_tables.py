@@ -70,7 +70,8 @@ def _run(*arguments: object) -> subprocess.CompletedProcess:
     )
 
 
-def test_6_72_whatever_trains_or_publishes_waits_for_the_gate(tmp_path):
+@pytest.mark.fault(6, 72)
+def test_whatever_trains_or_publishes_waits_for_the_gate(tmp_path):
     """So that an empty log, which the gate refuses, leaves what is served alone."""
     places = {name: str(tmp_path) for name in Paths.__dataclass_fields__}
     config = RunConfig.model_validate({"data": {"root": str(tmp_path)}})
@@ -84,7 +85,8 @@ def test_6_72_whatever_trains_or_publishes_waits_for_the_gate(tmp_path):
     assert above["Pusher"] >= {"RetrievalEvaluator", "IndexBuilder", "Trainer", "DataGate"}
 
 
-def test_7_all_problems_of_all_tables_come_in_one_message_with_file_and_line(tmp_path):
+@pytest.mark.fault(7)
+def test_all_problems_of_all_tables_come_in_one_message_with_file_and_line(tmp_path):
     root = tmp_path / "data"
     root.mkdir()
     (root / "engagements.csv").write_text("\nuser_id,item_id,item_id,action\nu,i,i,like\n")
@@ -114,6 +116,7 @@ def test_7_all_problems_of_all_tables_come_in_one_message_with_file_and_line(tmp
     assert all(problem in str(caught.value) for problem in expected)
 
 
+@pytest.mark.fault(11)
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -122,7 +125,7 @@ def test_7_all_problems_of_all_tables_come_in_one_message_with_file_and_line(tmp
         (lambda time: time + 40 * 365 * 86_400, "timestamp is in the future"),
     ],
 )
-def test_11_a_log_in_another_epoch_is_refused_with_the_reason(tmp_path, change, reason):
+def test_a_log_in_another_epoch_is_refused_with_the_reason(tmp_path, change, reason):
     events = [Event(f"u{k % 3}", f"i{k % 5}", change(NOW + k), "like") for k in range(50)]
     root = write_tables(tmp_path / "data", events, ITEMS)
     with pytest.raises(DataError, match=reason) as caught:
@@ -130,7 +133,8 @@ def test_11_a_log_in_another_epoch_is_refused_with_the_reason(tmp_path, change, 
     assert "50 of 50 rows" in str(caught.value)
 
 
-def test_11_events_out_of_order_with_equal_times_have_one_order(tmp_path):
+@pytest.mark.fault(11)
+def test_events_out_of_order_with_equal_times_have_one_order(tmp_path):
     events = [Event("u", f"i{k}", 5 + (k == 4), "like") for k in range(5)]
     wanted = None
     for number, rows in enumerate((events, events[::-1], events[2:] + events[:2])):
@@ -145,7 +149,8 @@ def test_11_events_out_of_order_with_equal_times_have_one_order(tmp_path):
 NUMBERS = ["nan", "NaN", "inf", "-Infinity", "1e400", "5e-324", "1e-310", "0.1", "1,5", "१२"]
 
 
-def test_17_numbers_that_are_not_whole_never_become_times(tmp_path):
+@pytest.mark.fault(17)
+def test_numbers_that_are_not_whole_never_become_times(tmp_path):
     good = [Event(f"u{k % 3}", f"i{k % 5}", k, "like") for k in range(20)]
     bad = [Event("u1", "i1", text, "like") for text in NUMBERS]
     root = write_tables(tmp_path / "data", [*good, *bad], ITEMS)
@@ -154,8 +159,9 @@ def test_17_numbers_that_are_not_whole_never_become_times(tmp_path):
     assert report["events"]["total"] == len(good)
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize("values", [[np.nan], [np.inf], [5e-324], [1.0]])
-def test_17_a_column_of_floating_point_times_is_refused(tmp_path, values):
+def test_a_column_of_floating_point_times_is_refused(tmp_path, values):
     root = write_tables(tmp_path / "data", [], ITEMS)
     (root / "engagements.csv").unlink()
     columns = {"user_id": ["u"], "item_id": ["i1"], "timestamp": values, "action": ["like"]}
@@ -175,7 +181,8 @@ class Given(tf.Module):
         return {"embeddings": tf.gather(self.vectors, tf.strings.to_number(item_id, tf.int32))}
 
 
-def test_17_denormal_vectors_are_searched_without_turning_into_nan(tmp_path):
+@pytest.mark.fault(17)
+def test_denormal_vectors_are_searched_without_turning_into_nan(tmp_path):
     vectors = np.array([[1.0, 0.0], [1e-40, 1e-42], [0.0, 1e-45], [0.0, 1.0]], np.float32)
     write_split(tmp_path, "corpus", [corpus_item(str(n), []) for n in range(4)])
     model = Given(vectors)
@@ -207,10 +214,11 @@ def write_day(root: Path) -> Path:
     return root / "engagements" / "span=2024-01-01" / "part-0.csv"
 
 
+@pytest.mark.fault(25)
 @needs_root
 @pytest.mark.parametrize("closed", ["file", "folder"])
 @pytest.mark.parametrize("layout", ["single", "spans"])
-def test_25_without_permission_the_path_is_named(open_folder, layout, closed):
+def test_without_permission_the_path_is_named(open_folder, layout, closed):
     good, root = write_single(open_folder / "good"), open_folder / "data"
     words = ["data", "check", "--root", root]
     if layout == "single":
@@ -227,8 +235,9 @@ def test_25_without_permission_the_path_is_named(open_folder, layout, closed):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.fault(25)
 @needs_root
-def test_25_a_read_only_folder_of_another_owner_is_enough(open_folder):
+def test_a_read_only_folder_of_another_owner_is_enough(open_folder):
     root = write_single(open_folder / "data")
     for path in root.iterdir():
         path.chmod(0o444)
@@ -239,8 +248,9 @@ def test_25_a_read_only_folder_of_another_owner_is_enough(open_folder):
     assert sorted(os.listdir(root)) == before
 
 
+@pytest.mark.fault(25)
 @pytest.mark.parametrize("place", ["", "engagements", "engagements/span=2024-01-01", "part"])
-def test_25_a_link_that_leads_to_itself_is_named(tmp_path, place):
+def test_a_link_that_leads_to_itself_is_named(tmp_path, place):
     root = tmp_path / "data"
     day = root / "engagements" / "span=2024-01-01"
     loop = day / "part-0.csv" if place == "part" else root / place

@@ -25,7 +25,8 @@ from tests.components.killed import killed_before
 from tests.faults.publishing import MODES, configured, publish_marked, three_versions
 
 
-def test_62_a_rollback_serves_a_smaller_number(tmp_path):
+@pytest.mark.fault(62)
+def test_a_rollback_serves_a_smaller_number(tmp_path):
     model_dir = three_versions(tmp_path)
     assert served(model_dir).versions == (3,) and served(model_dir).labels == {}
     assert configured(model_dir).model_version_policy.latest.num_versions == 1
@@ -42,7 +43,8 @@ def test_62_a_rollback_serves_a_smaller_number(tmp_path):
     assert served(model_dir).versions == (1,)
 
 
-def test_62_killed_before_any_write_a_rollback_is_done_or_not_and_is_mended(quick_path):
+@pytest.mark.fault(62)
+def test_killed_before_any_write_a_rollback_is_done_or_not_and_is_mended(quick_path):
     model_dir = three_versions(quick_path)
     change(model_dir, lambda pins, found: promoted(pins, found, 3, "canary"))
     change(model_dir, lambda pins, found: promoted(pins, found, 2, "stable"))
@@ -68,7 +70,8 @@ def test_62_killed_before_any_write_a_rollback_is_done_or_not_and_is_mended(quic
     assert [was_old for was_old, _ in states] == sorted((s[0] for s in states), reverse=True)
 
 
-def test_62_a_push_mends_a_configuration_that_was_left_behind(tmp_path):
+@pytest.mark.fault(62)
+def test_a_push_mends_a_configuration_that_was_left_behind(tmp_path):
     model_dir = three_versions(tmp_path)
     write_pins(model_dir, Pins(labels={"stable": 2}))
     assert not configured(model_dir).version_labels
@@ -83,7 +86,8 @@ def call(*arguments):
     return result
 
 
-def test_63_a_canary_that_is_not_published_or_damaged_is_refused(tmp_path):
+@pytest.mark.fault(63)
+def test_a_canary_that_is_not_published_or_damaged_is_refused(tmp_path):
     model_dir = three_versions(tmp_path)
     (model_dir / "2/items.parquet").write_bytes(b"other")
     before = snapshot(tmp_path / "serving")
@@ -93,6 +97,7 @@ def test_63_a_canary_that_is_not_published_or_damaged_is_refused(tmp_path):
     assert snapshot(tmp_path / "serving") == before
 
 
+@pytest.mark.fault(63)
 @pytest.mark.parametrize(
     ("status", "why"),
     [
@@ -101,7 +106,7 @@ def test_63_a_canary_that_is_not_published_or_damaged_is_refused(tmp_path):
         (None, "NOT_FOUND: Could not find version 3"),
     ],
 )
-def test_63_a_canary_that_the_server_has_not_loaded_is_refused(tmp_path, status, why):
+def test_a_canary_that_the_server_has_not_loaded_is_refused(tmp_path, status, why):
     from tests.components.model_service import AVAILABLE, model_service
 
     model_dir = three_versions(tmp_path)
@@ -116,6 +121,7 @@ def test_63_a_canary_that_the_server_has_not_loaded_is_refused(tmp_path, status,
     assert served(model_dir).labels == {"canary": 2, "stable": 3}
 
 
+@pytest.mark.fault(65)
 @MODES
 @pytest.mark.parametrize(
     ("status", "why"),
@@ -125,7 +131,7 @@ def test_63_a_canary_that_the_server_has_not_loaded_is_refused(tmp_path, status,
         (("END", 9, "Op type not registered"), "can not serve version 2.*Op type not registered"),
     ],
 )
-def test_65_what_the_server_does_not_load_is_taken_away_again(tmp_path, publish, status, why):
+def test_what_the_server_does_not_load_is_taken_away_again(tmp_path, publish, status, why):
     from tests.components.model_service import model_service
 
     model_dir = tmp_path / "serving/demo"
@@ -137,20 +143,22 @@ def test_65_what_the_server_does_not_load_is_taken_away_again(tmp_path, publish,
             publish_marked(tmp_path, "two", keep_versions=2, **probe)
     assert served_versions(model_dir) == [1]
     after = snapshot(tmp_path / "serving")
-    assert json.loads((model_dir / "last_version.json").read_text()) == {"version": 2}
+    assert json.loads((model_dir / "last_version.json").read_text())["version"] == 2
     changed = {name for name in before | after if before.get(name) != after.get(name)}
     assert changed <= {"demo/last_version.json", "demo/.push.lock", ".config.lock"}
     assert publish_marked(tmp_path, "two", publish=publish).version == 3
 
 
-def test_65_a_server_that_does_not_answer_fails_the_push(tmp_path):
+@pytest.mark.fault(65)
+def test_a_server_that_does_not_answer_fails_the_push(tmp_path):
     publish_marked(tmp_path, "one")
     with pytest.raises(PushError, match=r"UNAVAILABLE|DEADLINE_EXCEEDED"):
         publish_marked(tmp_path, "two", server="127.0.0.1:1", server_timeout_s=0.6)
     assert served_versions(tmp_path / "serving/demo") == [1]
 
 
-def test_65_an_old_version_is_removed_only_after_the_new_one_is_loaded(tmp_path):
+@pytest.mark.fault(65)
+def test_an_old_version_is_removed_only_after_the_new_one_is_loaded(tmp_path):
     from tests.components.model_service import AVAILABLE, LOADING, model_service
 
     model_dir = three_versions(tmp_path)
@@ -169,7 +177,8 @@ def test_65_an_old_version_is_removed_only_after_the_new_one_is_loaded(tmp_path)
     assert [bundle.version for bundle in list_versions(model_dir)] == [3, 4]
 
 
-def test_65_a_version_that_labels_keep_from_being_served_is_not_waited_for(tmp_path):
+@pytest.mark.fault(65)
+def test_a_version_that_labels_keep_from_being_served_is_not_waited_for(tmp_path):
     model_dir = three_versions(tmp_path)
     change(model_dir, lambda pins, found: promoted(pins, found, 2, "stable"))
     result = publish_marked(tmp_path, "four", server="127.0.0.1:1", server_timeout_s=0.6)
@@ -177,7 +186,8 @@ def test_65_a_version_that_labels_keep_from_being_served_is_not_waited_for(tmp_p
     assert served(model_dir).versions == (2,)
 
 
-def test_62_a_server_loads_the_earlier_version_before_the_labels_move(tmp_path):
+@pytest.mark.fault(62)
+def test_a_server_loads_the_earlier_version_before_the_labels_move(tmp_path):
     from tests.components.model_service import AVAILABLE, LOADING, model_service
 
     model_dir = three_versions(tmp_path)
@@ -197,8 +207,9 @@ def test_62_a_server_loads_the_earlier_version_before_the_labels_move(tmp_path):
     assert (now.versions, now.labels) == ((2,), {"stable": 2})
 
 
+@pytest.mark.fault(62)
 @pytest.mark.parametrize("labels", [{}, {"stable": 3}, {"stable": 2, "canary": 3}])
-def test_62_where_a_server_does_not_load_it_nothing_is_rolled_back(tmp_path, labels):
+def test_where_a_server_does_not_load_it_nothing_is_rolled_back(tmp_path, labels):
     from tests.components.model_service import model_service
 
     model_dir = three_versions(tmp_path)
@@ -246,7 +257,7 @@ def loads_answers_reloads_and_rolls_back(root, port, command):
             assert client.retrieve([request])[0].version == 8
             assert version_status(server, "demo", 7).state != "AVAILABLE"
             roll_back(model_dir, 1, [server], timeout_s=60.0)
-            deadline = time.monotonic() + 60.0
+            deadline = time.monotonic() + 300.0
             while client.retrieve([request])[0].version != 1:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
@@ -255,7 +266,8 @@ def loads_answers_reloads_and_rolls_back(root, port, command):
         process.wait(60)
 
 
-def test_66_the_real_server_loads_answers_reloads_and_skips_half_a_version(tmp_path):
+@pytest.mark.fault(66)
+def test_the_real_server_loads_answers_reloads_and_skips_half_a_version(tmp_path):
     binary = shutil.which("tensorflow_model_server")
     if binary is None:
         pytest.skip("no tensorflow_model_server on this machine: the real server was not asked")
@@ -271,8 +283,9 @@ def test_66_the_real_server_loads_answers_reloads_and_skips_half_a_version(tmp_p
     loads_answers_reloads_and_rolls_back(tmp_path, port, command)
 
 
+@pytest.mark.fault(66)
 @pytest.mark.slow
-def test_66_the_local_server_passes_what_the_real_one_is_asked(tmp_path):
+def test_the_local_server_passes_what_the_real_one_is_asked(tmp_path):
     port, rest = free_ports(2)
     place = ["--serving-dir", str(tmp_path / "serving"), "--name", "demo", "--poll-s", "0.2"]
     ports = ["--port", str(port), "--rest-port", str(rest)]

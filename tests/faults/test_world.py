@@ -43,13 +43,15 @@ def check_answer(answer, history):
     assert answer["slot_valid"][0][answer["slot"][0][:count]].all()
 
 
-def test_13_examples_have_histories_of_every_length_up_to_the_maximum(world):
+@pytest.mark.fault(13)
+def test_examples_have_histories_of_every_length_up_to_the_maximum(world):
     lengths = {len(row[features.HISTORY_ITEM_ID]) for rows in world.raw.values() for row in rows}
     assert lengths == set(range(HISTORY + 1))
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("length", [0, 1, INTERESTS - 1, INTERESTS, HISTORY, HISTORY + 1, 20])
-def test_13_a_history_of_any_length_is_answered(world, length):
+def test_a_history_of_any_length_is_answered(world, length):
     history = REGULAR[:length]
     answer = world.retrieve(histories=[history])
     check_answer(answer, history)
@@ -59,13 +61,15 @@ def test_13_a_history_of_any_length_is_answered(world, length):
     assert fed[:HISTORY].all() and not fed[HISTORY:].any()
 
 
-def test_13_what_is_older_than_the_maximum_changes_nothing(world):
+@pytest.mark.fault(13)
+def test_what_is_older_than_the_maximum_changes_nothing(world):
     whole, cut = (embed(world, histories=[REGULAR[:n]]) for n in (20, HISTORY))
     np.testing.assert_array_equal(whole["embeddings"], cut["embeddings"])
     np.testing.assert_array_equal(whole["slot_valid"], cut["slot_valid"])
 
 
-def test_13_users_of_all_lengths_in_one_batch_are_answered_as_alone(world):
+@pytest.mark.fault(13)
+def test_users_of_all_lengths_in_one_batch_are_answered_as_alone(world):
     histories = [REGULAR[:n] for n in (0, 1, 2, 6, 20)]
     together = world.retrieve(histories=histories)
     for row, history in enumerate(histories):
@@ -73,15 +77,17 @@ def test_13_users_of_all_lengths_in_one_batch_are_answered_as_alone(world):
         assert together["item_id"][row].tolist() == alone["item_id"][0].tolist()
 
 
-def test_13_ten_thousand_events_in_a_request_are_answered(world):
+@pytest.mark.fault(13)
+def test_ten_thousand_events_in_a_request_are_answered(world):
     history = [f"i{n % 20}" for n in range(10_000)]
     answer = world.retrieve(histories=[history])
     check_answer(answer, history)
     assert answer["history_slot"].shape == (1, 10_000)
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize("count", [1, HISTORY, 50])
-def test_14_a_history_of_unknown_items_is_a_cold_user(world, count):
+def test_a_history_of_unknown_items_is_a_cold_user(world, count):
     unknown = [f"never seen {n}" for n in range(count)]
     strange, cold = (embed(world, histories=[h]) for h in (unknown, []))
     valid = cold["slot_valid"]
@@ -91,13 +97,15 @@ def test_14_a_history_of_unknown_items_is_a_cold_user(world, count):
     check_answer(world.retrieve(histories=[unknown]), unknown)
 
 
-def test_14_unknown_items_beside_known_ones_leave_those_their_slots(world):
+@pytest.mark.fault(14)
+def test_unknown_items_beside_known_ones_leave_those_their_slots(world):
     answer = world.retrieve(histories=[["never seen", "i3", "", "i4"]])
     slots = answer["history_slot"][0]
     assert slots[0] == slots[2] == -1 and (slots[[1, 3]] >= 0).all()
 
 
-def test_14_an_unknown_item_with_unknown_topics_has_a_vector(world):
+@pytest.mark.fault(14)
+def test_an_unknown_item_with_unknown_topics_has_a_vector(world):
     import tensorflow as tf
 
     vectors = world.embedding.embed_items(
@@ -107,6 +115,7 @@ def test_14_an_unknown_item_with_unknown_topics_has_a_vector(world):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize(
     ("follows", "named"),
     [
@@ -117,7 +126,7 @@ def test_14_an_unknown_item_with_unknown_topics_has_a_vector(world):
         ([*TOPICS[:3], *(f"never seen {n}" for n in range(9_997))], None),
     ],
 )
-def test_14_no_unknown_and_ten_thousand_follows_are_answered(world, follows, named):
+def test_no_unknown_and_ten_thousand_follows_are_answered(world, follows, named):
     answer = world.retrieve(histories=[["i3"]], follows=[follows])
     check_answer(answer, ["i3"])
     count = answer["count"][0]
@@ -128,13 +137,15 @@ def test_14_no_unknown_and_ten_thousand_follows_are_answered(world, follows, nam
     assert answer["item_id"].tolist() == again["item_id"].tolist()
 
 
-def test_14_known_topics_count_wherever_they_stand_among_the_follows_that_are_kept(world):
+@pytest.mark.fault(14)
+def test_known_topics_count_wherever_they_stand_among_the_follows_that_are_kept(world):
     follows = ["never seen 1", "never seen 2", "never seen 3", "t1"]
     answer = world.retrieve(histories=[[]], follows=[follows])
     assert b"t1" in answer["slot_topic"][0]
 
 
-def test_15_an_item_without_topics_is_found_through_interests_only(world):
+@pytest.mark.fault(15)
+def test_an_item_without_topics_is_found_through_interests_only(world):
     history = [name for name in IDS if name != PLAIN]
     answer = world.retrieve(histories=[history], follows=[["t0", "t1"]])
     assert answer["count"].tolist() == [1]
@@ -142,7 +153,8 @@ def test_15_an_item_without_topics_is_found_through_interests_only(world):
     assert answer["slot_kind"][0][0] == 0
 
 
-def test_15_a_topic_without_items_leaves_its_share_to_others(world):
+@pytest.mark.fault(15)
+def test_a_topic_without_items_leaves_its_share_to_others(world):
     answer = world.retrieve(histories=[["i3"]], follows=[[NO_ITEMS]])
     check_answer(answer, ["i3"])
     assert NO_ITEMS.encode() not in answer["slot_topic"][0].tolist()
@@ -153,7 +165,8 @@ def test_15_a_topic_without_items_leaves_its_share_to_others(world):
     assert all("t1" in ITEMS[i.decode()] for i in both["item_id"][0][explicit])
 
 
-def test_16_ids_over_the_limit_and_empty_ones_are_dead_letters(world):
+@pytest.mark.fault(16)
+def test_ids_over_the_limit_and_empty_ones_are_dead_letters(world):
     assert world.report["dead_letter_reasons"] == {
         "item_id is longer than 8192 bytes": 1,
         "user_id is empty": 1,
@@ -161,7 +174,8 @@ def test_16_ids_over_the_limit_and_empty_ones_are_dead_letters(world):
     }
 
 
-def test_16_odd_ids_are_whole_in_the_examples(world):
+@pytest.mark.fault(16)
+def test_odd_ids_are_whole_in_the_examples(world):
     corpus = {row["item_id"][0]: row["item_topics"] for row in world.raw["corpus"]}
     assert corpus == ITEMS
     targets = [row for split in ("train", "validation", "eval") for row in world.raw[split]]
@@ -169,34 +183,39 @@ def test_16_odd_ids_are_whole_in_the_examples(world):
     assert {row["item_id"][0] for row in targets} == set(IDS) - {LATE}
 
 
-def test_16_odd_ids_have_their_own_vocabulary_entry_but_for_line_breaks(world):
+@pytest.mark.fault(16)
+def test_odd_ids_have_their_own_vocabulary_entry_but_for_line_breaks(world):
     tokens = world.transformed.output().vocabulary_by_name("item")
     broken = {"new\nline", "carriage\rreturn"}
     assert {token.decode() for token in tokens} == set(IDS) - broken
     assert len(tokens) == len(set(tokens))
 
 
-def test_16_odd_ids_come_back_from_the_served_retriever_byte_for_byte(world):
+@pytest.mark.fault(16)
+def test_odd_ids_come_back_from_the_served_retriever_byte_for_byte(world):
     """Whoever has seen everything else gets exactly the odd ids."""
     answer = world.retrieve(histories=[[name for name in IDS if name not in [*ODD, LONGEST]]])
     found = [item.decode() for item in answer["item_id"][0][: answer["count"][0]]]
     assert sorted(found) == sorted([*ODD, LONGEST])
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize("name", [*ODD, LONGEST])
-def test_16_an_odd_id_is_known_in_a_history(world, name):
+def test_an_odd_id_is_known_in_a_history(world, name):
     answer = world.retrieve(histories=[[name]])
     check_answer(answer, [name])
     line_break = "\n" in name or "\r" in name
     assert (answer["history_slot"][0][0] == -1) == line_break
 
 
-def test_16_seven_and_double_o_seven_are_two_items(world):
+@pytest.mark.fault(16)
+def test_seven_and_double_o_seven_are_two_items(world):
     first, second = (embed(world, histories=[[name]])["embeddings"] for name in ("007", "7"))
     assert np.abs(first - second).max() > 1e-3
 
 
-def test_18_no_example_shows_its_target_or_anything_later(world):
+@pytest.mark.fault(18)
+def test_no_example_shows_its_target_or_anything_later(world):
     rows = [row for split in ("train", "validation", "eval") for row in world.raw[split]]
     for row in rows:
         (now,) = row[features.TIMESTAMP]
@@ -205,8 +224,9 @@ def test_18_no_example_shows_its_target_or_anything_later(world):
     assert set(rows[0]) == set(raw_example("u", "i")) | set(features.RAW_FEATURES)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("name", features.USER_FEATURES)
-def test_21_a_request_without_a_feature_of_training_is_refused(world, name):
+def test_a_request_without_a_feature_of_training_is_refused(world, name):
     """The signature holds the user features that training sees, and options beside them."""
     given = world.retriever.signatures["retrieve"].structured_input_signature[1]
     assert set(given) == {*features.USER_FEATURES, *OPTION_DEFAULTS}

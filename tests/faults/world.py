@@ -103,8 +103,8 @@ def _strings(rows: list[list[str]], width: int) -> tf.Tensor:
     return tf.constant(rows, tf.string, shape=(len(rows), width))
 
 
-def build(folder: Path) -> World:
-    """Runs every step once at the least size."""
+def build(folder: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]], Tiny, Path]:
+    """Runs every step once at the least size; `load` takes what this returns."""
     rules = Rules(history_max=HISTORY, follows_max=TRANSFORM.follows_max_topics, repeats="keep")
     report = ingest(config_for(tables(folder / "data"), rules, max_bad_share=0.1), folder)
     raw = {split: rows_of(folder, split) for split in features.SPLITS}
@@ -123,11 +123,11 @@ def build(folder: Path) -> World:
         IndexConfig(kind="exact"),
         RetrievalConfig(num_results=RESULTS),
     )
-    return World(
-        report,
-        raw,
-        transformed,
-        model,
-        tf.saved_model.load(str(model)),
-        tf.saved_model.load(str(index / "retriever")),
-    )
+    return report, raw, transformed, model
+
+
+def load(built: tuple[dict[str, Any], dict[str, list[dict[str, Any]]], Tiny, Path]) -> World:
+    """Loads the models of what `build` has made."""
+    model = built[-1]
+    retriever = model.with_name("index") / "retriever"
+    return World(*built, tf.saved_model.load(str(model)), tf.saved_model.load(str(retriever)))

@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
@@ -129,7 +129,6 @@ def test_items_carry_a_few_correlated_noisy_topics(frames):
     assert 0.85 < np.mean(carried) < 1.0
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     users=st.integers(1, 40),
     items=st.integers(1, 60),
@@ -148,7 +147,6 @@ def test_any_size_gives_consistent_tables(**sizes):
     assert not pairs.duplicated().any()
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**6))
 def test_pools_draw_members_that_exist(seed):
     rng = np.random.default_rng(seed)

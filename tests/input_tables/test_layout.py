@@ -70,6 +70,7 @@ def test_spans_without_a_run_date_are_refused(tmp_path):
         find_tables(single(tmp_path))
 
 
+@pytest.mark.fault(9)
 def test_a_missing_span_is_named_and_never_replaced(tmp_path):
     write_spans(tmp_path, ["2024-05-01", "2024-05-03", "2024-05-04"], "2024-05-03")
     missing = tmp_path / "engagements" / "span=2024-05-02"
@@ -138,6 +139,7 @@ def test_content_moved_to_another_day_changes_the_fingerprint(tmp_path):
     assert fingerprint(find_tables(spans(tmp_path))) != one
 
 
+@pytest.mark.fault(7)
 def test_headers_of_all_tables_are_checked_together(tmp_path):
     write_single(tmp_path)
     put(tmp_path / "engagements.csv", b"user_id,item_id,item_id\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import DataError
@@ -270,7 +270,7 @@ def quoted(text):
     return '"' + text.replace('"', '""') + '"'
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.fault(16)
 @given(st.lists(st.tuples(ids, ids, ids), min_size=1, max_size=8))
 def test_ids_survive_csv_and_parquet(rows):
     lines = [(user, item, "7", action) for user, item, action in rows]
@@ -284,7 +284,7 @@ def test_ids_survive_csv_and_parquet(rows):
         assert bad == []
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.fault(23)
 @given(st.integers(0, 2**32), st.booleans())
 def test_mutated_text_gives_rows_dead_letters_or_data_errors(seed, compressed):
     data = bytearray(engagements(*[[f"u{n}", 'i"x', str(n), "c"] for n in range(40)]))
@@ -311,6 +311,7 @@ def mutate(data, rng):
             del data[at : at + 5]
 
 
+@pytest.mark.fault(23)
 def test_mutated_parquet_gives_rows_or_data_errors_once_probed():
     from input_tables.verify import damaged_parquet
 

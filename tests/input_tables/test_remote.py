@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import DataError
@@ -136,7 +136,6 @@ def test_a_missing_snapshot_is_not_replaced_by_that_of_another_day(tmp_path, tab
 SPANS = st.sets(st.integers(0, 8), max_size=9)
 
 
-@settings(max_examples=40, deadline=None)
 @given(SPANS, st.integers(0, 8), st.integers(1, 4), st.booleans(), st.booleans())
 def test_a_url_gives_what_a_folder_gives(tmp_path_factory, present, last, days, items, layout):
     """The same files and fingerprint, or the same words with the URL in them."""

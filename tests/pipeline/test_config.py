@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
@@ -37,12 +37,14 @@ def test_every_shipped_configuration_loads(path):
     load_config(path)
 
 
+@pytest.mark.fault(1)
 def test_unknown_key_names_the_key_and_the_nearest_valid_one(conf):
     expected = r"model.num_interest: unknown key; did you mean 'model.num_interests'"
     with pytest.raises(ConfigError, match=expected):
         load_config(conf(MINIMAL + "model: {num_interest: 3}\n"))
 
 
+@pytest.mark.fault(2, 3)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -127,6 +129,7 @@ def test_malformed_overrides_are_refused(conf, text):
         load_config(conf(MINIMAL), [text])
 
 
+@pytest.mark.fault(2)
 def test_refused_before_tensorflow_is_imported(conf):
     path = conf(MINIMAL + "model: {embedding_dim: -1}\n")
     code = (
@@ -156,7 +159,6 @@ def test_refused_before_tensorflow_is_imported(conf):
         },
     )
 )
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 def test_yaml_round_trip_is_the_same_object(tmp_path_factory, tree):
     config = RunConfig.model_validate(tree)
     path = tmp_path_factory.mktemp("c") / "c.yaml"
@@ -173,7 +175,6 @@ def test_yaml_round_trip_is_the_same_object(tmp_path_factory, tree):
     ),
     st.sampled_from(["data", "model", "trainer", "evaluator", "zzz"]),
 )
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_any_tree_gives_a_configuration_or_a_config_error(tmp_path_factory, value, key):
     path = tmp_path_factory.mktemp("c") / "c.yaml"
     path.write_text(yaml.safe_dump({"data": {"root": "/t"}, key: value}))

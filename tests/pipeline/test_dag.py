@@ -44,10 +44,12 @@ def upstream(node):
     return found
 
 
+@pytest.mark.fault(72)
 def test_nothing_is_transformed_before_the_gate_passed(nodes):
     assert "DataGate" in upstream(nodes["Transform"])
 
 
+@pytest.mark.fault(72)
 def test_nothing_is_pushed_before_every_gate(nodes):
     gates = {"DataGate", "RetrievalEvaluator", "ServingValidator", "ExampleValidator"}
     assert upstream(nodes["Pusher"]) >= gates
@@ -71,6 +73,7 @@ def test_actions_that_make_no_target_feed_no_interest(nodes):
     assert json.loads(custom["model"])["negative_actions"] == ["skip", "hide"]
 
 
+@pytest.mark.fault(75)
 def test_the_code_is_part_of_every_cache_key(nodes):
     for name in ("RetrievalExampleGen", "DataGate", "BaselineResolver", "IndexBuilder",
                  "RetrievalEvaluator", "ServingValidator", "Pusher"):  # fmt: skip
@@ -93,6 +96,7 @@ def test_what_follows_training_does_not_train_anew():
     assert checkpoint_digest(config(trainer={"seed": 2})) != base
 
 
+@pytest.mark.fault(75)
 @pytest.mark.parametrize("code", [EXAMPLES_CODE, GATE_CODE])
 def test_digested_code_imports_no_project_code_outside_the_digest(code):
     root = Path(__file__).resolve().parents[2]
@@ -140,3 +144,14 @@ def test_the_data_part_is_the_whole_chain_as_far_as_transform_with_the_same_cach
     whole = build_components(config(model={"negative_actions": ["skip"]}), PATHS)
     for mine, theirs in zip(part, whole, strict=False):
         assert mine.exec_properties == theirs.exec_properties
+
+
+def test_candidates_are_made_after_the_push_and_only_where_they_are_wanted(nodes):
+    assert "CandidateGen" not in nodes
+    tree = {"candidates": {"out": "/candidates", "num_results": 7}}
+    made = build_components(config(**tree), PATHS)
+    Pipeline(pipeline_name="p", pipeline_root="unused", components=made)
+    last = made[-1]
+    assert last.id == "CandidateGen" and "Pusher" in upstream(last)
+    told = json.loads(last.exec_properties["config_json"])
+    assert (told["candidates"]["num_results"], told["time_unit"]) == (7, "seconds")

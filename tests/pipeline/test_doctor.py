@@ -31,6 +31,7 @@ def test_only_linux_x86_64_with_glibc_will_do(name, cpu, libc, status):
     assert machine.system(name, cpu, libc).status == status
 
 
+@pytest.mark.fault(53)
 def test_a_processor_without_avx2_is_told_what_to_do():
     assert machine.processor(CPU).status == "ok"
     check = machine.processor(CPU.replace("avx2", ""))
@@ -70,6 +71,7 @@ ml-dtypes==0.3.2
 """
 
 
+@pytest.mark.fault(79)
 def test_packages_that_differ_from_the_lock_are_named(tmp_path):
     path = tmp_path / "requirements.txt"
     path.write_text(LOCK)
@@ -91,6 +93,7 @@ def test_an_import_that_fails_shows_its_last_line():
     assert packages.import_one("json", 60).status == "ok"
 
 
+@pytest.mark.fault(53, 79)
 def test_every_check_is_one_line_and_wrong_ones_decide_the_exit_code(tmp_path):
     lock = tmp_path / "requirements.txt"
     lock.write_text("no-such-package==1.0\n")

@@ -88,7 +88,7 @@ def test_recommend_answers_from_s3(tmp_path, s3):  # noqa: F811
     words = ["--user", "007", "-n", "3", "--json"]
     here = call("recommend", "--bundle", tmp_path / "serving", *words)
     there = call("recommend", "--bundle", serving, "--data", tables, *words)
-    assert there.exit_code == 0, there.output
+    assert (here.exit_code, there.exit_code) == (0, 0), here.output + there.output
     ours, theirs = json.loads(here.stdout), json.loads(there.stdout)
     assert theirs["bundle"].pop("path") == f"{serving}/demo/1"
     ours["bundle"].pop("path")

@@ -60,7 +60,7 @@ def server(store):
     assert running.stop(60.0)
 
 
-def until(true: Callable[[], bool], seconds: float = 90.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 300.0) -> None:
     """Waits until something is so."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -260,7 +260,7 @@ def test_a_swap_and_labels_show_at_the_next_request(tmp_path):
         assert ask(url, user="plain", version=1)["items"]
 
 
-def wait_for(condition, seconds=20.0):
+def wait_for(condition, seconds=300.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -304,7 +304,7 @@ bodies = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(bodies)
 def test_whatever_is_asked_is_answered_or_refused(client, body):
     answer = client.post("/api/recommend", json=body)

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import BundleError
@@ -79,7 +79,6 @@ def test_a_broken_catalogue_is_named(tmp_path):
         Catalogue.read(tmp_path)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.text(max_size=6), min_size=1, max_size=12, unique=True),
     st.text(max_size=3),

@@ -127,6 +127,7 @@ def test_metadata_holds_every_signature_with_its_defaults(channel, server):
     signatures = get_model_metadata_pb2.SignatureDefMap()
     assert answer.metadata["signature_def"].Unpack(signatures)
     names = {"serving_default", "retrieve", "retrieve_examples", "embed_user", "embed_items"}
+    names |= {"similar_items", "score_items"}
     assert set(signatures.signature_def) == names
     assert "num_results" in signatures.signature_def["retrieve"].defaults
     status, body = call(server, "GET", f"{MODEL}/metadata")

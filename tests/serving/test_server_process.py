@@ -49,7 +49,7 @@ class Process:
         """Sends a signal; returns the exit code and what was printed after it."""
         self.process.send_signal(number)
         try:
-            rest, _ = self.process.communicate(timeout=150)
+            rest, _ = self.process.communicate(timeout=300)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGABRT)  # prints what each thread is at
             pytest.fail(f"does not stop: {self.process.communicate()[0]}")
@@ -172,7 +172,7 @@ def test_a_damaged_bundle_ends_the_command_with_the_reason(store, tmp_path):
     os.truncate(copy / "saved_model.pb", 10)
     command = [sys.executable, "-m", "pipeline", "serve", "--bundle", str(copy)]
     run = subprocess.run(
-        [*command, "--port", "0", "--rest-port", "0"], capture_output=True, text=True, timeout=120
+        [*command, "--port", "0", "--rest-port", "0"], capture_output=True, text=True, timeout=300
     )
     assert run.returncode == 1
     assert "nothing to serve" in run.stderr and "saved_model.pb: 10 bytes" in run.stderr

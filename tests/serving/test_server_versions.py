@@ -97,6 +97,7 @@ def test_a_new_version_takes_over_without_a_failed_or_mixed_answer(store, model_
     assert state(server, 1) is State.END and state(server, 2) is State.END
 
 
+@pytest.mark.fault(62)
 def test_labels_choose_and_a_smaller_number_can_be_served_again(store, model_dir, start):
     bundles.place(store[1], model_dir)
     bundles.place(store[2], model_dir)

@@ -2,10 +2,12 @@
 
 import pytest
 
+from tests.shared import once
+
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
+def tiny():
     """A transformed tiny data set, made once."""
     from tests.trainer.tiny import transform
 
-    return transform(str(tmp_path_factory.mktemp("tiny")))
+    return once("tiny", lambda folder: transform(str(folder)))[1]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer import conditions
@@ -15,7 +15,6 @@ def pick(topics, keys, count, known=None):
     return conditions.pick_topics(topics, tf.constant([keys], tf.int64), known, count).numpy()[0]
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1000)), min_size=1, max_size=8),
     st.integers(1, 5),

@@ -150,6 +150,7 @@ def assert_serves_what_it_trained(tiny, model, loaded, every):
         )
 
 
+@pytest.mark.fault(51)
 def test_serving_sees_the_features_that_training_saw(tiny, exported, loaded):
     assert_serves_what_it_trained(tiny, exported[0], loaded, every=7)
 

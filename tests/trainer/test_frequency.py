@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import TrainingError
@@ -37,7 +37,6 @@ def oracle(batches, rows=6, rate=0.1):
 
 
 @given(st.lists(st.lists(st.integers(0, 5), min_size=BATCH, max_size=BATCH), max_size=6))
-@settings(max_examples=25, deadline=None)
 def test_streaming_is_the_published_update_one_occurrence_at_a_time(batches):
     expected = np.minimum(oracle(batches), BATCH)
     np.testing.assert_allclose(draws(feed(batches)), expected, rtol=1e-4)

@@ -101,6 +101,7 @@ def test_a_negative_that_is_the_target_does_not_count(association):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("in_batch", [True, False])
 def test_all_candidates_equal_to_the_target_give_no_loss(in_batch):
     data = list(case())
@@ -109,6 +110,7 @@ def test_all_candidates_equal_to_the_target_give_no_loss(in_batch):
     np.testing.assert_allclose(found.loss, 0.0, atol=1e-5)
 
 
+@pytest.mark.fault(29)
 @pytest.mark.parametrize("association", RULES)
 @pytest.mark.parametrize("share", [0.0, 1.0])
 @pytest.mark.parametrize("batch", [1, 4])
@@ -140,17 +142,20 @@ def test_equal_shares_need_no_correction():
     np.testing.assert_allclose(plain, corrected, rtol=1e-4)
 
 
+@pytest.mark.fault(27)
 def test_a_batch_of_one_has_a_loss_with_uniform_negatives():
     data = case(batch=1)
     for in_batch in (True, False):
         assert np.isfinite(run(data, in_batch=in_batch).loss).all()
 
 
+@pytest.mark.fault(27)
 def test_a_batch_of_one_without_uniform_negatives_has_nothing_to_learn():
     found = run(case(batch=1), in_batch=True, uniform=False)
     np.testing.assert_allclose(found.loss, 0.0, atol=1e-6)
 
 
+@pytest.mark.fault(30)
 def test_invalid_slots_never_score():
     users, valid, targets, ids, vectors, negative_ids = case()
     poisoned = np.where(valid[..., np.newaxis], users, 1e3).astype(np.float32)
@@ -160,6 +165,7 @@ def test_invalid_slots_never_score():
         np.testing.assert_allclose(plain.loss, other.loss, rtol=1e-5)
 
 
+@pytest.mark.fault(31)
 def test_the_gradient_of_the_argmax_rule_reaches_one_slot():
     data = case()
     _, (users, _, _) = gradient(data, "argmax")
@@ -186,6 +192,7 @@ def test_the_gradient_of_the_best_slot_rule_reaches_the_slots_that_score_somethi
         np.testing.assert_array_equal(np.abs(gradients[row]).sum(-1) > 0, best)
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize("in_batch", [True, False])
 @pytest.mark.parametrize("association", ["argmax", "best_slot"])
 def test_gradients_are_the_slopes_of_the_loss(association, in_batch):
@@ -202,6 +209,7 @@ def test_gradients_are_the_slopes_of_the_loss(association, in_batch):
         np.testing.assert_allclose((sums[0] - sums[1]) / 2e-3, (slope * direction).sum(), rtol=2e-2)
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("association", RULES)
 def test_an_accidental_hit_has_no_mass_in_the_softmax(association):
     """Were a hit a candidate, the gradient of its vector would be its softmax mass."""
@@ -212,6 +220,7 @@ def test_an_accidental_hit_has_no_mass_in_the_softmax(association):
     assert np.abs(candidates[[1, 3]]).max() > 1e-3
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("association", RULES)
 def test_identical_candidates_share_the_mass_equally(association):
     data = list(case())

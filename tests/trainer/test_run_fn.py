@@ -27,7 +27,11 @@ def request(history, follows=(), now=100 * DAY):
     }
 
 
-@pytest.mark.parametrize("name", ["two_tower", "mind", "pfs", "dcm", "cr", "dcm_cr"])
+def nightly(*names):
+    return [pytest.param(name, marks=pytest.mark.nightly) for name in names]
+
+
+@pytest.mark.parametrize("name", ["two_tower", "dcm_cr", *nightly("mind", "pfs", "dcm", "cr")])
 def test_every_model_trains_and_exports(tiny, tmp_path, name):
     run_fn(tiny.fn_args(tmp_path, model={"name": name, "num_interests": 2}))
     loaded = tf.saved_model.load(str(tmp_path / "Format-Serving"))
@@ -77,6 +81,7 @@ def test_a_second_training_starts_from_the_first(tiny, tmp_path, caplog):
     assert "from scratch" in caplog.records[-1].getMessage()
 
 
+@pytest.mark.fault(26)
 def test_one_item_and_no_topic_at_all_still_train(tmp_path):
     bare = {features.ITEM_TOPICS: [], features.FOLLOWED_TOPIC: []}
     rows = [{**example("only", ["only"] * (n % 3)), **bare} for n in range(8)]

@@ -56,6 +56,7 @@ def health(embeddings, best, slots=2, users=100):
     return diagnostics.slot_health(embeddings, np.ones((users, slots), bool), history_slot, best)
 
 
+@pytest.mark.fault(32)
 def test_collapsed_slots_are_found():
     same = np.ones((100, 2, 3), np.float32)
     found = health(same, np.zeros(100, int))
@@ -65,6 +66,7 @@ def test_collapsed_slots_are_found():
     assert "nearly equal" in diagnostics.warnings(found, 2)[0]
 
 
+@pytest.mark.fault(32)
 def test_dead_slots_are_found():
     apart = np.tile(np.eye(3, dtype=np.float32)[None], (90, 1, 1))
     found = health(apart, np.zeros(90, int), slots=3, users=90)
@@ -72,6 +74,7 @@ def test_dead_slots_are_found():
     assert "2 of 3 slots" in diagnostics.warnings(found, 3)[0]
 
 
+@pytest.mark.fault(32)
 def test_healthy_slots_raise_no_warning():
     apart = np.tile(np.eye(2, dtype=np.float32)[None], (100, 1, 1))
     found = health(apart, np.arange(100) % 2)

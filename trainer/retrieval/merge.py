@@ -79,8 +79,13 @@ def best_score(
     scores: tf.Tensor,
     n: tf.Tensor | int,
     seen: tf.Tensor | None = None,
+    handicap: tf.Tensor | None = None,
 ) -> Merged:
-    """Orders items by their best score over the slots; budgets play no part.
+    """Orders items by their best score over the slots, less a handicap that grows by rank.
+
+    With a handicap this is the greedy merge that takes, again and again, the item of the slot
+    that stands highest now, a slot losing `handicap` with each of its candidates that had its
+    turn: keys fall along a slot, so one sort of all keys gives the same order.
 
     Args:
       rows: `[batch, slots, candidates]` int32 item rows, -1 where there is none.
@@ -88,14 +93,19 @@ def best_score(
         no candidate.
       n: length of the merged list: one for all or `[batch]` int32.
       seen: `[batch, any]` int32 item rows that count as no candidates, -1 pads.
+      handicap: `[batch, slots]` float32 >= 0, score that a slot loses per unseen candidate
+        before this one; None for none, then budgets play no part.
     """
     shape = tf.shape(rows)
     batch, slots, found = tf.unstack(shape)
     limit, width = _lengths(n, batch)
     item = _items(rows, seen)
-    _, usable = _ranks(item.unseen & tf.math.is_finite(scores), limit)
+    rank, usable = _ranks(item.unseen & tf.math.is_finite(scores), limit)
     span = slots * found
-    key = tf.where(usable, scores, scores.dtype.min)
+    key = scores
+    if handicap is not None:
+        key -= handicap[:, :, None] * tf.cast(rank, scores.dtype)
+    key = tf.where(usable, key, scores.dtype.min)
     order = tf.argsort(tf.reshape(key, [batch, span]), direction="DESCENDING", stable=True)
     cell = order + span * tf.range(batch)[:, None]
     places = tf.broadcast_to(tf.range(span), tf.shape(order))

@@ -35,6 +35,7 @@ class PartitionedSearch(tf.Module):
         rows = np.argsort(part, kind="stable").astype(np.int32)
         self.centres = tf.Variable(centres.astype(np.float32), trainable=False)
         self.slices = SliceSearch(embeddings, starts, rows, always_copy=True)
+        self.place = tf.Variable(np.argsort(rows).astype(np.int32), trainable=False)
         self.probed = min(probed, len(centres))
 
     @classmethod
@@ -53,7 +54,7 @@ class PartitionedSearch(tf.Module):
         """Returns the same parts (shared variables) searched in another number of them."""
         other = object.__new__(PartitionedSearch)
         tf.Module.__init__(other, name="partitioned_search")
-        other.centres, other.slices = self.centres, self.slices
+        other.centres, other.slices, other.place = self.centres, self.slices, self.place
         other.probed = min(probed, int(self.centres.shape[0]))
         return other
 
@@ -67,3 +68,7 @@ class PartitionedSearch(tf.Module):
         shape = [tf.shape(queries)[0], self.probed * k]
         best, place = tf.math.top_k(tf.reshape(scores, shape), k)
         return tf.gather(tf.reshape(rows, shape), place, batch_dims=1), best
+
+    def vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        """See `Searcher.vectors`; read from the copy in the order of the parts."""
+        return tf.gather(self.slices.copy, tf.gather(self.place, rows))

@@ -11,7 +11,7 @@ import tensorflow as tf
 from core.errors import ExportError
 from trainer import features
 from trainer.config import RetrievalConfig
-from trainer.retrieval import signature
+from trainer.retrieval import score, signature, similar
 from trainer.retrieval.budgets import EXPLICIT
 from trainer.retrieval.search import ExactSearch, ScannSearch, Searcher
 from trainer.retrieval.selection import Selector, Wanted
@@ -122,13 +122,13 @@ class Retriever(tf.Module):
         rows = tf.shape(timestamp)
         answer = self._answer(
             _checked(user),
-            limit=self._limit(tf.broadcast_to(num_results, rows)),
+            limit=self.limit(tf.broadcast_to(num_results, rows)),
             use_implicit=tf.broadcast_to(use_implicit, rows),
             use_explicit=tf.broadcast_to(use_explicit, rows),
         )
         return {**answer, signature.USER_ID: tf.broadcast_to(user_id, rows)}
 
-    def _limit(self, num_results: tf.Tensor) -> tf.Tensor:
+    def limit(self, num_results: tf.Tensor) -> tf.Tensor:
         """Returns the number of items that each row gets, `[batch]` int32."""
         wanted = tf.where(num_results > 0, num_results, self.config.num_results)
         return tf.minimum(wanted, self.config.max_results)
@@ -204,6 +204,8 @@ class Retriever(tf.Module):
             signature.RETRIEVE_EXAMPLES: retrieve_examples,
             signature.EMBED_USER: embed_user,
             signature.EMBED_ITEMS: embed_items,
+            signature.SIMILAR_ITEMS: similar.make_signature(self),
+            signature.SCORE_ITEMS: score.make_signature(self, _checked),
         }
 
     def _seen_rows(self, history_item_id: tf.Tensor) -> tf.Tensor:

@@ -27,6 +27,13 @@ class Searcher(Protocol):
           -inf pads.
         """
 
+    def vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        """Returns the vectors of items, `[..., dim]` float32.
+
+        Args:
+          rows: int32 of any shape, each a row of the catalogue.
+        """
+
 
 def pad_columns(rows: tf.Tensor, scores: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Widens `[queries, found]` results to `[queries, k]` with rows -1 and scores -inf."""
@@ -78,6 +85,10 @@ class ExactSearch(tf.Module):
             parallel_iterations=1,
         )
         return pad_columns(rows.concat(), scores.concat(), k)
+
+    def vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        """See `Searcher.vectors`."""
+        return tf.gather(self.embeddings, rows)
 
 
 class ScannParameters(NamedTuple):
@@ -140,6 +151,7 @@ class ScannSearch(tf.Module):
             dataset, config, partitioner, tokens, codebook, hashed, int8, multipliers, norms
         )  # fmt: skip
         self.state = [_variable(tensor) for tensor in in_op_order]
+        self._dim = int(dataset.shape[-1])
         self._shared_name = f"scann-{content}"
         self._parameters = parameters
 
@@ -159,6 +171,7 @@ class ScannSearch(tf.Module):
         other = object.__new__(ScannSearch)
         tf.Module.__init__(other, name="scann_search")
         other.state = self.state
+        other._dim = self._dim
         other._shared_name = self._shared_name
         other._parameters = self._parameters._replace(
             leaves_to_search=leaves_to_search, reorder=reorder
@@ -185,6 +198,11 @@ class ScannSearch(tf.Module):
         rows = tf.where(missing, -tf.ones_like(rows), rows)
         scores = tf.where(missing, tf.fill(tf.shape(scores), -np.inf), scores)
         return pad_columns(rows[:count], scores[:count], k)
+
+    def vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        """See `Searcher.vectors`; read from what ScaNN re-scores candidates with."""
+        found = tf.gather(tf.reshape(self.state[0], [-1, self._dim]), rows)
+        return tf.ensure_shape(found, [*rows.shape, self._dim])
 
 
 def _variable(value: tf.Tensor) -> tf.Variable:

@@ -75,9 +75,10 @@ class Selector(tf.Module):
         first `limit` for a user who was searched again; neither depends on who
         else is in the batch.
         """
-        if self.config.merge == "score":
+        if self.config.merge != "round_robin":
             rows, scores = self.candidates(wanted, wanted.limit)
-            return merge.best_score(rows, scores, wanted.limit, wanted.seen)
+            handicap = self._handicap(wanted) if self.config.merge == "balanced" else None
+            return merge.best_score(rows, scores, wanted.limit, wanted.seen, handicap)
         budgets, depth = self._plan(wanted)
         rows, scores = self.candidates(wanted, depth)
         found = merge.round_robin(rows, scores, budgets, wanted.limit, wanted.seen, depth)
@@ -143,6 +144,11 @@ class Selector(tf.Module):
             wanted.limit,
             self.config.explicit_share,
         )
+
+    def _handicap(self, wanted: Wanted) -> tf.Tensor:
+        """Returns the score that each slot loses per candidate, `[batch, slots]` float32."""
+        budgets = tf.cast(tf.maximum(self._budgets(wanted), 1), tf.float32)
+        return self.config.balance / budgets
 
     def _search_again(self, wanted: Wanted, found: merge.Merged, where: tf.Tensor) -> merge.Merged:
         """Replaces the lists of users `[some, 1]` by those of searches as deep as the list."""

@@ -41,7 +41,9 @@ RETRIEVE = "retrieve"
 RETRIEVE_EXAMPLES = "retrieve_examples"
 EMBED_USER = "embed_user"
 EMBED_ITEMS = "embed_items"
-SIGNATURES = (RETRIEVE, RETRIEVE_EXAMPLES, EMBED_USER, EMBED_ITEMS)
+SIMILAR_ITEMS = "similar_items"
+SCORE_ITEMS = "score_items"
+SIGNATURES = (RETRIEVE, RETRIEVE_EXAMPLES, EMBED_USER, EMBED_ITEMS, SIMILAR_ITEMS, SCORE_ITEMS)
 
 USER_SPECS = {
     features.TIMESTAMP: tf.TensorSpec([None], tf.int64, name=features.TIMESTAMP),

@@ -66,7 +66,7 @@ class Container:
                 assert word in {"ARG", "LABEL", "USER", "ENTRYPOINT", "CMD"}, word
         return self
 
-    def run(self, *words, timeout=120, **options):
+    def run(self, *words, timeout=600, **options):
         """Runs a command with the image's environment, in its WORKDIR."""
         return subprocess.run(
             words,
@@ -123,7 +123,7 @@ class Container:
                 env=self.env,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=600,
             )
             assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
 

@@ -13,7 +13,7 @@ import yaml
 
 PACKAGES = (
     *("core", "input_tables", "trainer", "components", "serving", "pipeline"),
-    *("kubeflow_pipelines", "research", "cli", "schemas"),
+    *("kubeflow_pipelines", "research", "cli", "tessera", "schemas"),
 )
 
 

@@ -2,14 +2,16 @@
 
 import re
 import shlex
+import subprocess
+from importlib import metadata
 
 import pytest
 import yaml
 
 from deploy.image import size as image_size
 from kubeflow_pipelines.compile.lint import ENTRYPOINT
+from kubeflow_pipelines.replay.run import DEFAULT_ROOT
 from kubeflow_pipelines.task.uris import FOLDERS
-from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.doctor.packages import read_lock
 from tests.deploy.image.recipe import ROOT, context, copied, read, shell, stages
 
@@ -115,7 +117,7 @@ def test_the_user_can_write_where_the_launcher_and_runs_do():
     assert words[words.index("-o") + 1 :][0] == user
     assert words[words.index("-g") + 1 :][0] == group == "0"
     assert words[words.index("-m") + 1 :][0] == "0775"
-    assert KubeflowConfig().pipeline_root.partition("://")[0] in FOLDERS
+    assert DEFAULT_ROOT.partition("://")[0] in FOLDERS
 
 
 def test_labels_say_version_revision_and_base():
@@ -177,3 +179,19 @@ def test_make_builds_it_with_the_bases_and_the_revision():
         assert f"--build-arg {argument}=" in recipe
     assert "-t $(IMAGE)" in recipe
     assert "deploy.image.size" in re.search(r"^image-size:.*\n((?:\t.*\n)+)", makefile, re.M)[1]
+
+
+def test_the_cuda_variant_is_locked_and_is_what_tensorflow_names():
+    """TensorFlow says itself which libraries it was built for."""
+    asked = [line for line in metadata.requires("tensorflow") if "and-cuda" in line]
+    named = {re.sub(r"[ ();].*", "", line): line.split("==")[1].split()[0] for line in asked}
+    locked = read_lock(ROOT / "requirements-cuda.txt")
+    assert {name: version.strip("; )") for name, version in named.items()} == dict(locked)
+    text = (ROOT / "requirements-cuda.txt").read_text()
+    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}", text)) == len(locked)
+    (command,) = [line for line in shell(stages(TEXT)[1][0]) if "requirements-cuda" in line]
+    for variant, code in (("cpu", 0), ("gpu", 2)):
+        script = command.replace("${VARIANT}", variant)
+        done = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
+        assert done.returncode == code
+    assert "VARIANT=$(VARIANT)" in (ROOT / "Makefile").read_text()

@@ -20,7 +20,7 @@ from tests.deploy.image.prefix import image
 from tests.deploy.image.recipe import ROOT
 from tests.deploy.image.test_size import NEEDS_MORE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 LOCK = ROOT / "requirements.txt"
 DIGEST = f"registry.example/tessera@sha256:{'0' * 64}"

@@ -16,7 +16,7 @@ from tests.deploy.image.recipe import ROOT
 LOCK = ROOT / "requirements.txt"
 PACKAGES = (
     *("core", "input_tables", "trainer", "components", "serving", "pipeline"),
-    *("kubeflow_pipelines", "research", "cli"),
+    *("kubeflow_pipelines", "research", "cli", "tessera"),
 )
 #: Modules that need more than the image has, and say so to who uses them (conf/beam/dask.yaml).
 NEEDS_MORE = {

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from cli.main import main
+from kubeflow_pipelines.client import connection, sign_in
 from tests.kubeflow_pipelines.client.kfp_stub import KfpStub
 
 #: What the tests need of a compiled pipeline: its inputs.
@@ -70,9 +71,16 @@ def naps(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch):
-    for name in ("KFP_HOST", "KFP_TOKEN", "KF_PIPELINES_ENDPOINT", "KF_PIPELINES_UI_ENDPOINT"):
+def clean_environment(monkeypatch, tmp_path):
+    """Neither the caller's environment nor the pod that the tests may run in."""
+    for name in (
+        "KFP_HOST", "KFP_TOKEN", "KF_PIPELINES_ENDPOINT", "KF_PIPELINES_UI_ENDPOINT",
+        "KF_PIPELINES_SA_TOKEN_PATH", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy",
+        "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy",
+    ):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(connection, "POD_NAMESPACE", tmp_path / "no-pod" / "namespace")
+    monkeypatch.setattr(sign_in, "KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "no-pod" / "token"))
 
 
 @pytest.fixture

@@ -53,6 +53,9 @@ class KfpStub:
         once per run, when it ends. Parameters are complete: defaults are filled in.
       polls: how often a run is seen RUNNING before it ends.
       version: that it tells; None tells none, as the description has it.
+      fills_in: whether it fills in the time at which it creates a run, as the real one does from
+        2.16 on; None: by its version. The scheduled time is filled in by none.
+      tokens: that it takes; None takes everybody.
       fault: `(number of the request, operation) -> None`, a status, `drop` (the connection is
         closed before anything is done) or `lose` (it is closed afterwards); counted from 0.
     """
@@ -61,6 +64,8 @@ class KfpStub:
     polls: int = 1
     version: str | None = "2.16.0"
     multi_user: bool = False
+    fills_in: bool | None = None
+    tokens: set | None = None
     fault: object = None
     requests: list = field(default_factory=list)
     contract: list = field(default_factory=list)
@@ -135,6 +140,10 @@ class KfpStub:
         query = [(k, v) for k in request.args for v in request.args.getlist(k)]
         fault = self.fault(len(self.requests), name) if self.fault else None
         self.requests.append(Seen(name, request.path, dict(query), body, dict(request.headers)))
+        if self.tokens is not None and request.headers.get("Authorization", "") not in {
+            f"Bearer {token}" for token in self.tokens
+        }:
+            return _json(401, {"code": 16, "message": "the token is not valid"})
         problems = api_rules.request_problems(operation, query, body, files)
         if problems:
             self.contract += [f"{name}: {problem}" for problem in problems]
@@ -190,6 +199,35 @@ class KfpStub:
         made = self._add(self.versions, "pipeline_version_id", "version", body)
         self.packages[made["pipeline_version_id"]] = content
         return made
+
+    def fire(self, at):
+        """The scheduled-workflow controller's work: a run of every enabled recurring run.
+
+        It hands the parameters on as they are; the API server keeps them so, too.
+        """
+        for entry in self.enabled():
+            body = {
+                key: entry[key]
+                for key in ("experiment_id", "pipeline_version_reference", "runtime_config")
+                if key in entry
+            }
+            body |= {"display_name": f"{entry['display_name']}-{at:%Y%m%d}"}
+            made = self._add(self.runs, "run_id", "run", body, state="PENDING")
+            made |= {
+                "recurring_run_id": entry["recurring_run_id"],
+                "created_at": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+                "scheduled_at": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+            }
+            self._left[made["run_id"]] = self.polls
+
+    def _filled_in(self, run, value):
+        fills = self.fills_in
+        if fills is None:
+            fills = tuple(int(n) for n in (self.version or "0.0").split(".")[:2]) >= (2, 16)
+        if not fills or not isinstance(value, str):
+            return value
+        # Of the formats of Go only the one that is used.
+        return value.replace("[[CurrentTime.2006-01-02]]", run["created_at"][:10])
 
     def _CreateRun(self, body, **_):
         self._get(self.experiments, body["experiment_id"])
@@ -251,6 +289,8 @@ class KfpStub:
         self._get(self.pipelines, reference["pipeline_id"])
         self._get(self.versions, reference["pipeline_version_id"])
         given, inputs = body["runtime_config"].get("parameters", {}), self._inputs(body)
+        if self.multi_user and body["runtime_config"].get("pipeline_root"):
+            raise Refused(400, "a pipeline root is not allowed in multi-user mode")
         if set(given) - set(inputs):
             raise Refused(400, f"unknown parameters {sorted(set(given) - set(inputs))}")
         for name, entry in inputs.items():
@@ -273,7 +313,8 @@ class KfpStub:
     def _complete(self, run):
         inputs = self._inputs(run)
         defaults = {k: e["defaultValue"] for k, e in inputs.items() if "defaultValue" in e}
-        return {**defaults, **run["runtime_config"].get("parameters", {})}
+        given = run["runtime_config"].get("parameters", {})
+        return {**defaults, **{k: self._filled_in(run, v) for k, v in given.items()}}
 
     def _page(self, key, entries, query):
         if query.get("filter"):

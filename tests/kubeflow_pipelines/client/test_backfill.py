@@ -174,8 +174,8 @@ def test_the_newest_run_decides(fill, known):
 def test_runs_of_a_schedule_count_for_the_day_they_cover(fill, known):
     stub, pipeline_id = known
     stub.add_run(pipeline_id, "2024-06-03-1d", "SUCCEEDED")
-    macro = "[[ScheduledTime.2006-01-02]]-1d"
-    stub.add_run(pipeline_id, macro, "SUCCEEDED", scheduled_at="2024-06-04T03:00:00Z")
+    macro = "[[CurrentTime.2006-01-02]]-1d"
+    stub.add_run(pipeline_id, macro, "SUCCEEDED", created_at="2024-06-04T03:00:00Z")
     assert set(outcomes(fill(stub)).values()) == {"skipped"}
 
 

@@ -45,9 +45,9 @@ def test_days_in_the_wrong_order_or_of_the_future_are_refused(first, last, says)
         days_between(first, last, TODAY)
 
 
-def test_a_schedule_asks_for_the_scheduled_day_less_the_lag():
-    assert scheduled_run_date(1) == "[[ScheduledTime.2006-01-02]]-1d"
-    assert scheduled_run_date(0) == "[[ScheduledTime.2006-01-02]]"
+def test_a_schedule_asks_for_the_day_of_the_start_less_the_lag():
+    assert scheduled_run_date(1) == "[[CurrentTime.2006-01-02]]-1d"
+    assert scheduled_run_date(0) == "[[CurrentTime.2006-01-02]]"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,8 @@ def test_a_schedule_asks_for_the_scheduled_day_less_the_lag():
     [
         ("2024-06-30", dt.date(2024, 6, 30)),
         ("2024-07-01-1d", dt.date(2024, 6, 30)),
-        ("[[ScheduledTime.2006-01-02]]-1d", dt.date(2024, 7, 1)),
+        ("[[CurrentTime.2006-01-02]]-1d", dt.date(2024, 7, 1)),
+        ("[[ScheduledTime.2006-01-02]]-1d", None),
         (None, None),
         ("soon", None),
     ],

@@ -1,10 +1,14 @@
 """`tessera schedule`: one schedule per pipeline, replaced without a gap or a double."""
 
+import datetime as dt
+
 import pytest
 
+from core.errors import ConfigError
+from input_tables.run_date import parse_run_date
 from kubeflow_pipelines.client.backend import fills_in_day
 
-MACRO = "[[ScheduledTime.2006-01-02]]-1d"
+MACRO = "[[CurrentTime.2006-01-02]]-1d"
 
 
 @pytest.fixture
@@ -117,13 +121,64 @@ def test_a_bad_cron_is_refused_before_any_request(schedule, stub, cron):
     assert stub.requests == []
 
 
-def test_a_server_that_does_not_fill_in_the_day_is_refused(schedule, make_stub):
-    stub = make_stub(version="2.15.2")
+@pytest.mark.parametrize("version", ["2.14.4", "2.15.2"])
+def test_a_server_that_does_not_fill_in_the_day_is_refused(schedule, make_stub, version):
+    stub = make_stub(version=version)
     result = schedule(stub)
     assert result.code == 2
-    assert "2.15.2" in result.err
-    assert "--gitops" in result.err
+    assert version in result.err
+    assert "--cron-job" in result.err
     assert stub.recurring == {}
+
+
+def needs_a_day(parameters, package):
+    """As RetrievalExampleGen: a macro that nobody has replaced is an error."""
+    try:
+        parse_run_date(parameters["run_date"])
+    except ConfigError as error:
+        return "FAILED", str(error)
+    return "SUCCEEDED"
+
+
+@pytest.mark.parametrize("version", ["2.16.0", "2.17.0"])
+def test_scheduled_runs_get_the_day_before_and_are_found_by_it(
+    schedule, make_stub, tessera, conf_file, spec_file, version
+):
+    stub = make_stub(version=version, outcome=needs_a_day, polls=0)
+    assert schedule(stub).code == 0
+    stub.fire(dt.datetime(2024, 7, 2, 3, 0, 5))
+    stub.fire(dt.datetime(2024, 7, 4, 3, 0, 5))
+    result = tessera(
+        "backfill", spec_file(), "--conf", conf_file(stub.url), "--from", "2024-07-01", "--to",
+        "2024-07-03", "--json",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    outcomes = {row["run_date"]: row["outcome"] for row in result.json["days"]}
+    # The day that the schedule missed is made up for, after its runs have ended.
+    assert outcomes == {"2024-07-01": "done", "2024-07-02": "done", "2024-07-03": "skipped"}
+    assert [run["state"] for run in stub.runs.values()] == ["SUCCEEDED"] * 3
+    made = [seen for seen in stub.requests if seen.operation == "CreateRun"]
+    assert [s.body["runtime_config"]["parameters"]["run_date"] for s in made] == ["2024-07-02"]
+
+
+@pytest.mark.parametrize("macro", ["[[CurrentTime.2006-01-02]]-1d", "[[ScheduledTime.2006-01-02]]"])
+def test_a_server_before_2_16_would_fill_in_nothing(schedule, make_stub, macro):
+    stub = make_stub(version=None, fills_in=False, outcome=needs_a_day, polls=0)
+    assert "--cron-job" in schedule(stub).err
+    only(stub)["runtime_config"]["parameters"]["run_date"] = macro
+    stub.fire(dt.datetime(2024, 7, 2, 3))
+    (run,) = stub.runs.values()
+    stub._GetRun({"run_id": run["run_id"]})
+    assert (run["state"], macro in run["error"]["message"]) == ("FAILED", True)
+
+
+def test_the_scheduled_time_is_filled_in_by_no_version(schedule, make_stub):
+    stub = make_stub(version="2.17.0", outcome=needs_a_day, polls=0)
+    schedule(stub)
+    only(stub)["runtime_config"]["parameters"]["run_date"] = "[[ScheduledTime.2006-01-02]]"
+    stub.fire(dt.datetime(2024, 7, 2, 3))
+    (run,) = stub.runs.values()
+    assert stub._GetRun({"run_id": run["run_id"]})["state"] == "FAILED"
 
 
 @pytest.mark.parametrize("version", [None, "unknown", "master"])
@@ -131,7 +186,7 @@ def test_a_server_that_does_not_tell_its_version_is_warned_of(schedule, make_stu
     stub = make_stub(version=version)
     result = schedule(stub)
     assert result.code == 0
-    assert "--gitops" in result.err
+    assert "--cron-job" in result.err
     assert only(stub)["status"] == "ENABLED"
 
 

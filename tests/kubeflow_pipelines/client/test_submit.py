@@ -5,6 +5,8 @@ import socket
 
 import pytest
 
+from kubeflow_pipelines.client import connection
+
 TOKEN = "s3cr3t-t0ken-of-somebody"
 
 
@@ -269,6 +271,43 @@ def test_a_server_with_many_users_needs_a_namespace(submit, make_stub):
     result = submit(make_stub(multi_user=True))
     assert result.code == 2
     assert "kubeflow.namespace is not set" in result.err
+
+
+def test_in_a_pod_its_own_namespace_is_the_one(submit, make_stub, monkeypatch, tmp_path):
+    """A notebook, or the CronJob's pod: runs belong where the caller is."""
+    (tmp_path / "namespace").write_text("team-of-the-pod\n")
+    monkeypatch.setattr(connection, "POD_NAMESPACE", tmp_path / "namespace")
+    stub = make_stub(multi_user=True)
+    assert submit(stub).code == 0
+    assert [e["namespace"] for e in stub.experiments.values()] == ["team-of-the-pod"]
+    named = make_stub(multi_user=True)
+    assert submit(named, namespace="other").code == 0
+    assert [e["namespace"] for e in named.experiments.values()] == ["other"]
+
+
+def test_the_artifact_root_is_sent_only_where_it_is_configured(submit, make_stub):
+    stub = make_stub(multi_user=True, version="2.17.0")
+    assert submit(stub, namespace="team").code == 0
+    (run,) = stub.runs.values()
+    assert "pipeline_root" not in run["runtime_config"]
+    refused = submit(stub, namespace="team", pipeline_root="s3://own/root")
+    assert refused.code == 2
+    assert "leave kubeflow.pipeline_root empty" in refused.err
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "SUCCEEDED", "FAILED"])
+def test_once_a_day_is_one_run_unless_it_failed(submit, make_stub, state):
+    stub = make_stub(outcome=lambda *_: state, polls=0 if state != "RUNNING" else 10_000)
+    first = submit(stub, "--once", "--json")
+    for run in stub.runs.values():
+        run["state"] = state
+    again = submit(stub, "--once", "--json")
+    assert first.json["started"]
+    assert again.json["started"] == (state == "FAILED")
+    assert len(stub.runs) == (2 if state == "FAILED" else 1)
+    # Another day, and other parameters, are another run.
+    assert submit(stub, "--once", "--json", day="2024-07-01").json["started"]
+    assert submit(stub, "--once", "--json", "--data-root", "/d").json["started"]
 
 
 @pytest.mark.parametrize("status", [None, 401, 400])

@@ -1,5 +1,6 @@
 """A pipeline of three small tasks and an exit handler, in the form of a compiled file."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -27,7 +28,11 @@ def _component(name, artifacts=(), outputs=("made",), parameters=()):
 
 def _container(name):
     command = [sys.executable, str(SCRIPT), name]
-    env = [{"name": "TOY_NAME", "value": name}]
+    # Nothing of this process reaches a task but what its container names.
+    env = [
+        {"name": "TOY_NAME", "value": name},
+        {"name": "TOY_STATE", "value": os.environ.get("TOY_STATE", "")},
+    ]
     return {"container": {"command": command, "args": ["{{$}}"], "image": "toy:1", "env": env}}
 
 

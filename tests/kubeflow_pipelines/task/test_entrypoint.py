@@ -13,11 +13,13 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb2
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as utils
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as run_executor
 
+from kubeflow_pipelines.compile.lint import EARLIER_ENTRYPOINT, ENTRYPOINT
 from kubeflow_pipelines.task import entrypoint, fixes
 from kubeflow_pipelines.task.invocation import prepare, restored
 from kubeflow_pipelines.task.markers import remove_directory_markers
 from kubeflow_pipelines.task.shared import on_shared_volume
 from kubeflow_pipelines.task.uris import launcher_root, local_path, replace_prefix
+from tests import forkserver
 from tests.object_store import s3, s3_server  # noqa: F401
 
 MODEL = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
@@ -48,6 +50,7 @@ def parsed(invocation, part="inputs"):
     return {k: v[0] for k, v in utils.parse_raw_artifact_dict(artifacts).items()}
 
 
+@pytest.mark.fault(71)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -111,6 +114,7 @@ def test_what_a_task_wrote_names_uris_again_and_holds_no_null(tmp_path):
     ]
 
 
+@pytest.mark.fault(71)
 def test_a_structure_among_the_parameters_becomes_text(tmp_path):
     status = {"state": "FAILED", "error": {"message": "no", "code": 9}}
     invocation = prepare(
@@ -152,6 +156,7 @@ def test_every_fix_is_needed_by_the_installed_tfx():
     assert all(fix.present() for fix in fixes.FIXES)
 
 
+@pytest.mark.fault(71)
 def test_a_tfx_that_does_it_right_is_not_worked_around_unseen(monkeypatch):
     monkeypatch.setattr(utils, "_retrieve_class_path", lambda _: "tfx.types.artifact.Artifact")
     with pytest.raises(fixes.FixError) as raised:
@@ -168,6 +173,7 @@ def test_a_tfx_that_has_changed_stops_every_task(monkeypatch):
     assert "the call of the executor" in str(raised.value)
 
 
+@pytest.mark.fault(71)
 def test_what_an_earlier_attempt_left_is_gone_before_the_next(tmp_path):
     output_file, place = tmp_path / "out" / "output.json", tmp_path / "s3" / "b" / "index"
     output_file.parent.mkdir()
@@ -187,6 +193,7 @@ def test_an_output_without_a_file_gets_one(tmp_path):
     assert [p.name for p in (tmp_path / "a").iterdir() if p.is_file()] == [".keep"]
 
 
+@pytest.mark.fault(71)
 def test_markers_of_folders_are_removed_and_nothing_else(s3):  # noqa: F811
     url = s3.fresh()
     for name in ("model/", "model/variables/", "model/saved_model.pb", "model/empty", "other/x"):
@@ -197,13 +204,13 @@ def test_markers_of_folders_are_removed_and_nothing_else(s3):  # noqa: F811
     assert remove_directory_markers(f"{url}/model") == 0
 
 
-def run_schema(tmp_path, text="", **env):
+def run_schema(tmp_path, text="", module="kubeflow_pipelines.task.entrypoint", fresh=False, **env):
     """A real task in a process of its own: the smallest component there is."""
     output_file = tmp_path / "out" / "output_metadata.json"
     schema = {"instanceSchema": "title: tfx.Schema\ntype: object\n"}
     done = subprocess.run(
         [
-            sys.executable, "-m", "kubeflow_pipelines.task.entrypoint",
+            sys.executable if fresh else forkserver.interpreter(), "-m", module,
             "--executor_class_path", "components.curated_schema.executor.Executor",
             "--json_serialized_invocation_args",
             call(
@@ -225,8 +232,11 @@ def run_schema(tmp_path, text="", **env):
     return done, output_file
 
 
-def test_a_real_task_in_a_process_of_its_own(tmp_path):
-    done, output_file = run_schema(tmp_path, 'feature { name: "a" type: INT }')
+@pytest.mark.parametrize("command", [ENTRYPOINT, EARLIER_ENTRYPOINT], ids=["now", "earlier"])
+def test_a_real_task_in_a_process_of_its_own(tmp_path, command):
+    """Also under the name that files call which were compiled earlier."""
+    text = 'feature { name: "a" type: INT }'
+    done, output_file = run_schema(tmp_path, text, command[-1], fresh=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "minio/b/run/schema/schema.pbtxt").read_text().startswith("feature")
     artifact = json.loads(output_file.read_text())["artifacts"]["schema"]["artifacts"][0]
@@ -313,6 +323,7 @@ def test_without_arguments_it_says_what_it_wants():
     assert "--executor_class_path" in done.stderr
 
 
+@pytest.mark.fault(71)
 def test_an_abort_in_a_destructor_does_not_turn_success_into_failure():
     """As with TensorFlow's object-storage clients: "pure virtual method called"."""
     script = (

@@ -1,8 +1,8 @@
 """Graphs on a Dask cluster of two processes give what they give on Beam's own runner."""
 
+import ast
 import collections
 import os
-import time
 import uuid
 
 import apache_beam as beam
@@ -12,7 +12,7 @@ from apache_beam.pvalue import AsDict, AsIter, AsSingleton, TaggedOutput
 from apache_beam.runners.dask.dask_runner import DaskRunner as BeamsDaskRunner
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.transforms.window import FixedWindows
-from dask.distributed import LocalCluster
+from dask.distributed import Client, LocalCluster
 
 from core.errors import ConfigError
 from pipeline.beam.dask_runner import DaskRunner
@@ -144,14 +144,27 @@ def test_a_side_input_is_computed_once_whoever_reads_it(results):
     assert len({*found["a"], *found["b"]}) == 1
 
 
-def test_several_processes_do_the_work(results):
-    def build(p):
-        elements = p | beam.Create(range(20)) | beam.Reshuffle()
-        return {"pids": elements | beam.Map(lambda _: time.sleep(0.02) or os.getpid())}
+class Where(beam.DoFn):
+    """Yields, for each element, the bundle and the process that it is in."""
 
-    pids = collections.Counter(results(build)["pids"])
-    assert len(pids) == 2
-    assert str(os.getpid()) not in pids
+    def start_bundle(self):
+        self.bundle = uuid.uuid4().hex
+
+    def process(self, _):
+        yield f"{self.bundle} {os.getpid()}"
+
+
+def test_the_work_is_divided_among_the_workers_and_done_by_them(cluster, results):
+    """Which of two free workers gets a bundle is up to Dask; how many there are is up to us."""
+
+    def build(p):
+        return {"where": p | beam.Create(range(20)) | beam.Reshuffle() | beam.ParDo(Where())}
+
+    found = [ast.literal_eval(line).split() for line in results(build)["where"]]
+    assert sorted(collections.Counter(bundle for bundle, _ in found).values()) == [10, 10]
+    with Client(cluster) as client:
+        workers = {str(pid) for pid in client.run(os.getpid).values()}
+    assert {pid for _, pid in found} <= workers and str(os.getpid()) not in workers
 
 
 def test_the_error_of_a_step_ends_the_run(results):

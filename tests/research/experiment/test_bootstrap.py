@@ -38,7 +38,7 @@ def test_the_interval_is_that_of_users_drawn_one_by_one():
     assert found["users"] == len(set(users)) and found["level"] == 0.95
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.integers(1, 30), st.integers(1, 60), st.integers(0, 10_000))
 def test_the_interval_holds_the_difference_and_lies_within_the_users_extremes(
     user_count, example_count, seed

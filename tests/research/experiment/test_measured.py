@@ -35,6 +35,7 @@ def test_history_topics_are_the_newest_items_in_order(world):
         assert found[example].tolist() == want + [-1] * (4 - len(want))
 
 
+@pytest.mark.fault(32)
 def test_the_slot_that_scores_a_target_highest_is_its_best(world):
     """Slot 1 of every user is the target's own vector, so slot 0 is dead."""
     runs, reference, slices = world

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.metrics import normalized_mutual_info_score
@@ -56,7 +56,6 @@ def near(found, want):
     assert (math.isnan(found) and math.isnan(want)) or found == pytest.approx(want, abs=1e-9)
 
 
-@settings(max_examples=80, deadline=None)
 @given(answers())
 def test_values_of_lists_equal_those_of_loops(case):
     lists, targets, wanted = case
@@ -86,7 +85,6 @@ def test_values_of_lists_equal_those_of_loops(case):
         near(values["hits_explicit"][example], explicit)
 
 
-@settings(max_examples=80, deadline=None)
 @given(answers())
 def test_the_overlap_of_kinds_is_that_of_candidate_sets(case):
     lists, _, _ = case
@@ -109,7 +107,6 @@ def test_a_row_without_explicit_slots_has_no_overlap():
     assert np.isnan(measures.kind_overlap(lists, [])["overlap_implicit"]).all()
 
 
-@settings(max_examples=40, deadline=None)
 @given(answers())
 def test_the_shares_of_kinds_count_results(case):
     lists, _, _ = case
@@ -119,7 +116,6 @@ def test_the_shares_of_kinds_count_results(case):
     assert found["explicit_share"] == pytest.approx(kinds.count(1) / max(1, len(kinds)))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 10_000))
 def test_the_cosine_of_a_user_is_the_mean_over_pairs_of_valid_vectors(users, slots, seed):
     generator = np.random.default_rng(seed)
@@ -143,7 +139,6 @@ def test_equal_embeddings_have_collapsed_and_orthogonal_ones_have_not():
     assert measures.pairwise_cosine(apart, np.ones((1, 3), bool))[0] == pytest.approx(0.0)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 5), st.integers(2, 4), st.integers(0, 10_000))
 def test_the_balance_of_clusters_is_their_entropy_over_its_maximum(users, slots, seed):
     generator = np.random.default_rng(seed)
@@ -175,7 +170,6 @@ def test_slots_that_are_hardly_ever_best_are_dead():
     assert measures.slot_use(np.zeros(0, int), 4) == {}
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 5), st.integers(0, 40), st.integers(0, 10_000))
 def test_grouped_mutual_information_is_that_of_scikit_learn(groups, pairs, seed):
     generator = np.random.default_rng(seed)

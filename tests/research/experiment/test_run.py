@@ -3,13 +3,13 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 from research.experiment.run import config_digest, machine
+from tests import forkserver
 from tests.e2e.conftest import REPOSITORY, tessera
 from tests.research.experiment.experiment_yaml import write_experiment
 
@@ -24,14 +24,14 @@ CHANGES = {
 
 def stopped_in_training(folder, conf):
     """Starts the experiment, stops it within its first training; returns the process."""
-    command = [sys.executable, "-m", "pipeline", "experiment", "--conf", str(conf)]
+    command = [forkserver.interpreter(), "-m", "cli", "experiment", "--conf", str(conf)]
     running = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while not list(folder.glob("experiments/trainings/*/checkpoints/last/checkpoint")):
         assert running.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     running.send_signal(signal.SIGTERM)
-    return running, running.communicate(timeout=120)[1]
+    return running, running.communicate(timeout=300)[1]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -61,7 +61,6 @@ def loop_rank(history, target, primary):
 _ITEM = st.integers(-2, 9)
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.tuples(st.lists(_ITEM, max_size=8), _ITEM), min_size=1, max_size=6),
     st.lists(st.integers(-1, TOPICS - 1), min_size=10, max_size=10),
@@ -78,7 +77,6 @@ def test_the_rank_of_an_interest_is_its_place_among_the_topics_of_the_history(ex
         assert [name for name, mask in masks.items() if mask[example]] == [value] * (place > 0)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 200), min_size=1, max_size=40))
 def test_history_slices_hold_every_example_once_and_rise(lengths):
     length = np.asarray(lengths)
@@ -139,7 +137,6 @@ def test_a_population_reads_what_the_examples_say(tmp_path):
             assert (found.users[a] == found.users[b]) == (users[a] == users[b])
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.lists(st.sets(st.integers(0, 5)), min_size=1, max_size=25))
 def test_the_primary_topic_is_the_rarest_that_enough_items_carry(carried):
     matrix = np.zeros((len(carried), 6))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from research.experiment.unions import part_overlap, union
@@ -38,7 +38,6 @@ def lists(draw):
     return parts
 
 
-@settings(max_examples=25, deadline=None)
 @given(lists(), st.lists(st.integers(0, 4), min_size=3, max_size=3))
 def test_a_union_is_the_round_robin_of_its_parts(parts, quarters):
     shares = [share + 1 for share in quarters[: len(parts)]]
@@ -86,7 +85,6 @@ def test_kinds_are_those_of_the_slots_within_the_part():
     assert found.kind[0].tolist() == [0, 1, 0, 0]
 
 
-@settings(max_examples=50, deadline=None)
 @given(lists())
 def test_the_overlap_of_two_parts_is_that_of_their_sets(parts):
     share, jaccard = part_overlap(parts[0], parts[1])

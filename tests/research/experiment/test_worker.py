@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -81,16 +80,14 @@ def test_peak_memory_is_that_of_this_process_not_of_its_parent():
 def test_a_worker_ends_when_its_parent_is_gone():
     script = (
         "import time\nfrom research.experiment.worker import _stop_with_the_parent\n"
-        "_stop_with_the_parent()\nprint('ready', flush=True)\ntime.sleep(60)"
+        "_stop_with_the_parent()\nprint('ready', flush=True)\ntime.sleep(600)"
     )
     worker = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert worker.stdout.readline() == b"ready\n"
-    started = time.monotonic()
     worker.stdin.close()
-    assert worker.wait(30) == -signal.SIGTERM
-    assert time.monotonic() - started < 20
+    assert worker.wait(300) == -signal.SIGTERM
     worker.stdout.close()
 
 

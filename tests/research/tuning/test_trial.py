@@ -57,7 +57,7 @@ os._exit(0)
 
 def test_a_training_ends_when_the_search_that_follows_it_is_gone(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", ORPHAN, str(tmp_path)], capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", ORPHAN, str(tmp_path)], capture_output=True, text=True, timeout=300
     )
     pid = int(done.stdout)
     for _ in range(100):

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from trainer.config import ModelConfig
@@ -13,7 +12,6 @@ from trainer.interests import History, make_extractor
 DIM, ITEMS, CLUSTERS = 6, 12, 5
 #: Offline clusters of the items 0 ... 11; items 3 and 9 were never seen.
 TABLE = np.array([-1, 0, 0, -1, 1, 2, 2, 3, 4, -1, 0, 1], np.int32)
-few = settings(max_examples=20, deadline=None)
 
 
 class Case(NamedTuple):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config import ModelConfig
@@ -35,7 +35,6 @@ def numpy_kept(rule, share, slot_valid, mass, items):
     return {slot for slot in order if mass[slot] >= share * total} | set(order[:1])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 10_000),
     st.sampled_from(["history_size", "cluster_mass"]),

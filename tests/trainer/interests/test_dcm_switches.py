@@ -59,7 +59,6 @@ lengths = st.integers(1, 9)
 seeds = st.integers(0, 10_000)
 
 
-@h.few
 @given(seeds, lengths, st.integers(1, 4), st.integers(1, 3), st.booleans(), st.booleans())
 def test_assignment_and_routing_matrix(seed, length, slots, iterations, single, mapped):
     case = h.histories(seed, users=2, length=length, distinct=True)
@@ -87,7 +86,6 @@ def test_assignment_and_routing_matrix(seed, length, slots, iterations, single, 
         assert_is(found, user, mine, expected, filled if single else np.arange(len(picks)))
 
 
-@h.few
 @given(seeds, lengths, st.integers(1, 4), st.integers(1, 3), st.booleans())
 def test_gaussian_start(seed, length, slots, iterations, single):
     case = h.histories(seed, users=2, length=length, distinct=True)
@@ -138,7 +136,6 @@ def test_with_soft_assignment_every_chosen_slot_is_valid_and_every_item_counts_o
     assert (hard.mass.sum(axis=1)[items > 1] < items[items > 1]).all()
 
 
-@h.few
 @given(seeds, st.integers(2, 9), st.integers(1, 4))
 def test_without_validity_invalid_items_are_items_like_any_other(seed, length, slots):
     case = h.histories(seed, users=3, length=length)
@@ -166,7 +163,6 @@ def test_an_invalid_outlier_is_a_centroid_only_without_validity():
     assert (aware.conditions[0] @ vectors[0, 2] < 0).all()
 
 
-@h.few
 @given(h.cases, st.integers(1, 5), st.one_of(st.none(), st.integers(0, 99)))
 def test_random_centroids_are_distinct_valid_items(case, count, step):
     seed = None if step is None else tf.constant([1, step], tf.int32)
@@ -193,7 +189,6 @@ def test_random_centroids_are_uniform_in_training_and_fixed_at_inference():
     assert (fixed.numpy() == random_points(points, valid, 2, 1e-4, None)[0].numpy()).all()
 
 
-@h.few
 @given(h.cases, st.integers(1, 5))
 def test_farthest_centroids_are_distinct_valid_items(case, count):
     picks, chosen = farthest_points(tf.constant(case.vectors), tf.constant(case.valid), count, 1e-4)
@@ -205,7 +200,6 @@ def test_farthest_centroids_are_distinct_valid_items(case, count):
         assert chosen.numpy()[user].sum() == min(count, len(distinct))
 
 
-@h.few
 @given(h.cases, st.integers(1, 4), st.sampled_from(["farthest", "random_items", "gaussian"]))
 def test_squashed_centroids_are_shorter_than_one(case, slots, start):
     made = h.extractor("dcm", slots, centroid_norm="squash", centroid_init=start)

@@ -47,8 +47,8 @@ def test_every_model_name_has_its_extractor():
     assert set(EXTRACTORS) == set(IMPLICIT_MODELS)
 
 
+@pytest.mark.fault(31)
 @every
-@h.few
 @given(case=h.cases, padding=st.integers(1, 5))
 def test_padding_changes_nothing(extractors, kind, case, padding):
     longer = h.extract(extractors[kind], h.padded(case, padding))
@@ -57,7 +57,6 @@ def test_padding_changes_nothing(extractors, kind, case, padding):
 
 
 @every
-@h.few
 @given(case=h.cases)
 def test_users_do_not_know_each_other(extractors, kind, case):
     together = h.extract(extractors[kind], case)
@@ -66,8 +65,8 @@ def test_users_do_not_know_each_other(extractors, kind, case):
     assert_same(alone, last, case.valid.shape[1])
 
 
+@pytest.mark.fault(31)
 @every
-@h.few
 @given(case=h.cases)
 def test_invalid_items_change_nothing(extractors, kind, case):
     where = case.valid[:, :, np.newaxis]
@@ -81,7 +80,6 @@ def test_invalid_items_change_nothing(extractors, kind, case):
 
 
 @every
-@h.few
 @given(case=h.cases)
 def test_slots_are_unit_vectors_with_mass_and_items_feed_valid_ones(extractors, kind, case):
     found = h.extract(extractors[kind], case)
@@ -100,8 +98,8 @@ def test_slots_are_unit_vectors_with_mass_and_items_feed_valid_ones(extractors, 
         assert found.slot_valid[user, found.history_slot[user, position]]
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize("kind", sorted(set(ALL) - ORDERED))
-@h.few
 @given(seed=st.integers(0, 10_000), length=st.integers(2, 9))
 def test_the_order_of_older_items_does_not_matter(extractors, kind, seed, length):
     """Distinct items; the most recent one stays, for VA-FPI starts from it.
@@ -123,6 +121,7 @@ def test_the_order_of_older_items_does_not_matter(extractors, kind, seed, length
     assert_same(before._replace(history_slot=before.history_slot[:, order]), after, length)
 
 
+@pytest.mark.fault(30)
 @every
 @pytest.mark.parametrize("history", ["empty", "equal", "single", "mixed"])
 def test_gradients_are_finite(extractors, kind, history):

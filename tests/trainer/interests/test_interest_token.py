@@ -18,7 +18,6 @@ def numpy_tokens(encoded, valid, queries, keys, values):
     return h.unit(attention @ (items @ values)), attention
 
 
-@h.few
 @given(h.cases, st.integers(1, 5))
 def test_it_is_attention_with_learned_queries(case, slots):
     made = h.extractor("interest_token", slots)

@@ -22,7 +22,6 @@ def numpy_last_k(case, user, slots):
     return conditions, fed
 
 
-@h.few
 @given(h.cases, st.integers(1, 5))
 def test_slots_are_the_last_distinct_items(case, slots):
     found = h.extract(h.extractor("last_k", slots), case)

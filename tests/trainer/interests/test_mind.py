@@ -40,7 +40,6 @@ def with_noise(made, case, noise):
         return h.extract(made, case)
 
 
-@h.few
 @given(h.cases, st.integers(1, 4), st.integers(1, 4), st.sampled_from(["l2", "squash"]))
 def test_it_is_the_papers_algorithm(case, slots, iterations, norm):
     made = h.extractor("mind", slots, routing_iterations=iterations, centroid_norm=norm)

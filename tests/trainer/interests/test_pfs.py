@@ -21,7 +21,6 @@ def numpy_pfs(case, user, slots):
     return sorted(members.values(), key=lambda m: (-len(m), m[0]))[:slots]
 
 
-@h.few
 @given(h.cases, st.integers(1, 7))
 def test_slots_pool_the_largest_clusters_of_the_history(case, slots):
     found = h.extract(h.extractor("pfs", slots), case)

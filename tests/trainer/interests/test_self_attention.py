@@ -14,7 +14,6 @@ def numpy_self_attention(encoded, valid, hidden, heads):
     return h.unit(attention.T @ items), attention
 
 
-@h.few
 @given(h.cases, st.integers(1, 5))
 def test_it_is_the_papers_formula(case, slots):
     made = h.extractor("self_attention", slots)

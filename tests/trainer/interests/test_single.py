@@ -6,7 +6,6 @@ from hypothesis import given
 from tests.trainer.interests import histories as h
 
 
-@h.few
 @given(h.cases)
 def test_the_condition_is_the_mean_of_the_valid_items(case):
     found = h.extract(h.extractor("two_tower"), case)

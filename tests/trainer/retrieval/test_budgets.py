@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.retrieval import oracles
@@ -17,7 +17,6 @@ _WEIGHT = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.integers(1, 6).flatmap(
         lambda slots: st.lists(st.lists(_WEIGHT, min_size=slots, max_size=slots), max_size=4)
@@ -37,7 +36,6 @@ def test_every_row_with_weight_sums_to_its_total(weights, total):
         assert all(p or not share for share, p in zip(row, positive, strict=True))
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=7), st.integers(0, 120))
 def test_whole_weights_give_what_exact_fractions_give(weights, total):
     got = budgets.largest_remainder(tf.constant([weights], tf.float32), tf.constant([total]))
@@ -53,7 +51,6 @@ def test_equal_remainders_go_to_the_lower_slot():
     assert got.numpy().tolist() == [[2, 2, 1]]
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 20), st.booleans(), st.integers(0, 1)), min_size=1, max_size=7

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.retrieval import oracles
@@ -75,8 +75,8 @@ def expected(kind, rows, scores, budgets, n):
     return lists, merged
 
 
+@pytest.mark.fault(68)
 @pytest.mark.parametrize("kind", ["round_robin", "score"])
-@settings(max_examples=200, deadline=None)
 @given(batch=batches(), n=st.sampled_from([1, 3, 7]))
 def test_merge_equals_the_plain_python_merge(kind, batch, n):
     rows, scores, budgets = batch
@@ -93,8 +93,8 @@ def test_merge_equals_the_plain_python_merge(kind, batch, n):
         assert got.found_by[user, :count].numpy().tolist() == masks
 
 
+@pytest.mark.fault(69)
 @pytest.mark.parametrize("kind", ["round_robin", "score"])
-@settings(max_examples=100, deadline=None)
 @given(batch=batches())
 def test_merged_items_are_distinct_known_and_monotone_in_k(kind, batch):
     rows, scores, budgets = batch
@@ -109,7 +109,7 @@ def test_merged_items_are_distinct_known_and_monotone_in_k(kind, batch):
         assert items[: int(small.count[user])] == small.row[user].numpy().tolist()[: len(items[:3])]
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.fault(68)
 @given(batch=batches())
 def test_no_slot_exceeds_its_budget_before_all_budgets_are_used(batch):
     rows, scores, budgets = batch
@@ -128,6 +128,7 @@ def test_no_slot_exceeds_its_budget_before_all_budgets_are_used(batch):
             assert all(u <= b for u, b in zip(used, budgets[user], strict=True))
 
 
+@pytest.mark.fault(68)
 def test_a_duplicate_uses_up_its_turn_and_ties_go_to_the_lower_slot():
     rows = [[[1, 2, 3], [1, 4, 5]]]
     scores = [[[0.9, 0.8, 0.7], [0.9, 0.8, 0.7]]]
@@ -146,6 +147,7 @@ def test_what_budgets_leave_open_is_filled_in_rounds_of_all_slots():
     assert got.row.numpy().tolist() == [[1, 2, 4, 5, 3]]
 
 
+@pytest.mark.fault(68)
 @pytest.mark.parametrize("kind", ["round_robin", "score"])
 def test_empty_sources_and_empty_batches(kind):
     one_empty = run(kind, [[[7, 8], [-1, -1]]], [[[0.2, 0.1], [0.0, 0.0]]], [[1, 1]], 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.retrieval import oracles
@@ -100,7 +100,7 @@ def plain(wanted: Wanted, user: int, monkey_depth: int = 1):
     return merged, [oracles.found_by(lists, item, depth) for item, _, _ in merged]
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.fault(69)
 @given(wanted=wanted_lists())
 def test_lists_are_those_of_complete_searches_and_of_each_user_alone(select, wanted):
     got = select(wanted)

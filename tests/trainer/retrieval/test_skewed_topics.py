@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.retrieval.fake_model import FakeModel, request
@@ -55,7 +55,6 @@ _HISTORY = st.lists(st.integers(0, ITEMS - 1), max_size=6, unique=True)
 _TAILS = st.sampled_from([b"tail%d" % n for n in range(1, 6)])
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     users=st.lists(
         st.tuples(

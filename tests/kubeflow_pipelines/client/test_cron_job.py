@@ -1,4 +1,4 @@
-"""`tessera schedule --gitops`: manifests that Kubernetes takes and that do what they say."""
+"""`tessera schedule --cron-job` and `--gitops`: manifests that do what they say."""
 
 import os
 import stat
@@ -115,6 +115,7 @@ def test_the_container_submits_the_day_before(manifests, tmp_path, make_stub, te
         "/etc/tessera/tessera.yaml",
         "--run-date",
         "2024-07-02-2d",
+        "--once",
         "--wait",
         "--param=data_root=/d $(x)'\"",
         "--param=epochs=2",
@@ -125,8 +126,62 @@ def test_the_container_submits_the_day_before(manifests, tmp_path, make_stub, te
         (tmp_path / name).write_text(data[name])
         words[index] = tmp_path / name
     assert tessera(*words, "--host", stub.url).code == 0
+    # The same job again on the same day is the same run.
+    assert tessera(*words, "--host", stub.url).code == 0
     (run,) = stub.runs.values()
     assert run["display_name"] == "tiny-2024-06-30"
+
+
+@pytest.fixture
+def cron_job(tessera, spec_file, conf_file, tmp_path):
+    """Writes the one file and returns its objects by kind."""
+
+    def call(*more, **kubeflow):
+        target = tmp_path / "cron-job.yaml"
+        settings = {"image": IMAGE, "namespace": "team", "service_account": "runner"} | kubeflow
+        words = [spec_file(), "--conf", conf_file(HOST, **settings)]
+        result = tessera("schedule", *words, "--cron-job", target, *more)
+        assert (result.code, result.out) == (0, f"{target}\n"), result.err
+        return {d["kind"]: d for d in yaml.safe_load_all(target.read_text())}
+
+    return call
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_one_file_holds_all_that_is_needed(cron_job, manifests, version):
+    found = cron_job()
+    assert found.keys() == {"ConfigMap", "CronJob"}
+    for document in found.values():
+        assert kubernetes_validate.validate(document, version, strict=True) == version
+    files = manifests()
+    assert [found["ConfigMap"], found["CronJob"]] == [
+        files["configmap.yaml"], files["cronjob.yaml"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_secured_installation(cron_job, version):
+    found = cron_job(
+        "--ca-config-map", "company-ca",
+        sign_in="service_account", proxy="http://proxy.example:3128",
+        pods={"default": {"image_pull_secrets": ["registry"]}},
+    )  # fmt: skip
+    kubernetes_validate.validate(found["CronJob"], version, strict=True)
+    pod = pod_of({"cronjob.yaml": found["CronJob"]})
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    (source,) = volumes["kfp-token"]["projected"]["sources"]
+    assert source["serviceAccountToken"]["audience"] == "pipelines.kubeflow.org"
+    assert volumes["ca"]["configMap"]["name"] == "company-ca"
+    (container,) = pod["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts["kfp-token"] == "/var/run/secrets/kubeflow/pipelines"
+    assert "KFP_TOKEN" not in {entry["name"] for entry in container["env"]}
+    settings = yaml.safe_load(found["ConfigMap"]["data"]["tessera.yaml"])["kubeflow"]
+    assert settings["ca_cert"] == f"{mounts['ca']}/ca.crt"
+    assert (settings["sign_in"], settings["proxy"]) == (
+        "service_account", "http://proxy.example:3128",
+    )  # fmt: skip
 
 
 def test_equal_input_gives_equal_files(write, tmp_path):

@@ -1,0 +1,1 @@
+"""Candidates for every user of the tables, through the SavedModel that serves."""

@@ -1,0 +1,147 @@
+"""Candidates equal what the bundle answers to each user, also after kills."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from click.testing import CliRunner
+
+import tessera
+from cli.candidates import candidates
+from components.bundle import open_bundle
+from components.candidates import generate, parts
+from components.candidates.config import CandidatesConfig
+from core.errors import ConfigError, DataError
+from core.files import read_json
+from input_tables.config import DataConfig
+from input_tables.layout import find_tables
+from tests.research.published import publish
+
+OPTIONS = ["--runner=FnApiRunner", "--sdk_container_image=none"]
+
+
+def pipeline():
+    return beam.Pipeline(options=PipelineOptions(OPTIONS))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    path = tmp_path_factory.mktemp("published")
+    publish(path)
+    return path
+
+
+def run(root, out, **changes):
+    config = CandidatesConfig(
+        num_results=6, batch_size=2, bucket_rows=1, out=str(out), **changes.pop("config", {})
+    )
+    tables = find_tables(DataConfig(root=str(root / "tables")))
+    asked = generate.Asked(tables, "seconds", 10, **changes)
+    return generate.do(open_bundle(root / "serving"), asked, config, pipeline)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def table(folder):
+    return pq.read_table(folder).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def day(root, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    manifest = run(root, out)
+    return out / f"day={manifest['day']}"
+
+
+def test_every_user_gets_what_the_bundle_answers(root, day):
+    found = table(day)
+    assert {row["user_id"] for row in found} == {"007", "other", "fan"}
+    with tessera.load(root / "serving") as model:
+        for user in ("007", "other", "fan"):
+            answer = model.explain(model.question(user, now=1700009001), 6)
+            mine = [row for row in found if row["user_id"] == user]
+            want = [(i["rank"], i["item_id"], i["kind"]) for i in answer["items"]]
+            assert [(r["rank"], r["item_id"], r["kind"]) for r in mine] == want
+            assert [r["score"] for r in mine] == pytest.approx(
+                [i["score"] for i in answer["items"]], abs=1e-6
+            )
+            for row, item in zip(mine, answer["items"], strict=True):
+                assert row["reason"] == item["reason"].replace("Title ", "")
+
+
+def test_the_manifest_says_what_is_there(day):
+    manifest = read_json(day / generate.MANIFEST)
+    assert day.name == "day=2023-11-15" and manifest["now"] == 1700009001
+    assert (manifest["users"], manifest["rows"], manifest["version"]) == (3, len(table(day)), 1)
+    assert set(manifest["files"]) | {generate.MANIFEST} == set(contents(day))
+    assert len(manifest["files"]) > 1
+    assert [path.name for path in day.parent.iterdir()] == [day.name]
+
+
+def test_a_run_that_was_killed_twice_is_taken_up_and_gives_the_same_bytes(
+    root, day, tmp_path, monkeypatch
+):
+    written, ask = [], parts.WritePart._ask
+
+    def dies(self, inputs):
+        written.append(1)
+        if len(written) in (2, 4):
+            raise KeyboardInterrupt
+        return ask(self, inputs)
+
+    monkeypatch.setattr(parts.WritePart, "_ask", dies)
+    for _ in range(2):
+        with pytest.raises(BaseException):  # noqa: B017  # Beam wraps it in its own way
+            run(root, tmp_path)
+        assert not list(tmp_path.glob("day=*"))  # nothing half-written is visible
+        assert list(tmp_path.glob(".candidates-*/part-*"))
+    run(root, tmp_path)
+    assert contents(tmp_path / day.name) == contents(day)
+    # Each part that was finished was not made again: 2 calls that died, and one per batch.
+    assert len(written) <= 2 + 3
+    assert [path.name for path in tmp_path.iterdir()] == [day.name]
+
+
+def test_the_same_question_is_answered_once_and_another_one_replaces_the_day(root, day, tmp_path):
+    shutil.copytree(day, tmp_path / day.name)
+    before = (tmp_path / day.name / generate.MANIFEST).stat().st_mtime_ns
+    run(root, tmp_path)
+    assert (tmp_path / day.name / generate.MANIFEST).stat().st_mtime_ns == before
+    run(root, tmp_path, only=frozenset([b"fan"]))
+    assert {row["user_id"] for row in table(tmp_path / day.name)} == {"fan"}
+    assert [path.name for path in tmp_path.iterdir()] == [day.name]
+
+
+def test_events_after_the_moment_are_not_known(root, tmp_path):
+    run(root, tmp_path, now=1700000100, only=frozenset([b"007"]))
+    found = table(tmp_path / "day=2023-11-14")
+    assert {r["reason"] for r in found} == {"because of i0", "follows odd"}
+
+
+def test_positions_have_no_day(root, tmp_path):
+    tables = find_tables(DataConfig(root=str(root / "tables")))
+    asked = generate.Asked(tables, "order", 10)
+    with pytest.raises(ConfigError, match="give the day"):
+        generate.do(
+            open_bundle(root / "serving"), asked, CandidatesConfig(out=str(tmp_path)), pipeline
+        )
+
+
+def test_the_command_writes_the_users_of_a_list(root, tmp_path):
+    (tmp_path / "users.csv").write_text("user_id\n007\nnobody\n")
+    words = ["--bundle", str(root / "serving"), "--out", str(tmp_path / "out"), "-n", "3"]
+    done = CliRunner().invoke(
+        candidates, [*words, "--users", str(tmp_path / "users.csv"), "--json"]
+    )
+    assert done.exit_code == 0, done.exception
+    manifest = json.loads(done.stdout[done.stdout.index("{") :])
+    assert (manifest["users"], manifest["rows"]) == (1, 3)
+    wrong = CliRunner().invoke(candidates, [*words, "--users", str(root / "tables/items.csv")])
+    assert isinstance(wrong.exception, DataError) and "user_id" in str(wrong.exception)
