@@ -80,6 +80,30 @@ def best_score(slots: list[list[Candidate]], n: int) -> list[tuple]:
     return result
 
 
+def balanced(
+    slots: list[list[Candidate]], budgets: list[int], balance: float, n: int
+) -> list[tuple]:
+    """Greedy: the slot that stands highest has the next turn and loses by it."""
+    result: list[tuple] = []
+    chosen: set[int] = set()
+    turn = [0] * len(slots)
+    while len(result) < n:
+        open_slots = [s for s, candidates in enumerate(slots) if turn[s] < len(candidates)]
+        if not open_slots:
+            break
+
+        def stands(slot: int) -> float:
+            return slots[slot][turn[slot]][1] - balance * turn[slot] / max(budgets[slot], 1)
+
+        best = max(open_slots, key=lambda slot: (stands(slot), -slot))
+        item, score = slots[best][turn[best]]
+        turn[best] += 1
+        if item not in chosen:
+            chosen.add(item)
+            result.append((item, score, best))
+    return result
+
+
 def found_by(slots: list[list[Candidate]], item: int, n: int) -> int:
     return sum(
         1 << slot

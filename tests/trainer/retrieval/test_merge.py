@@ -140,6 +140,37 @@ def test_a_duplicate_uses_up_its_turn_and_ties_go_to_the_lower_slot():
     assert score.row.numpy().tolist() == [[1, 2, 4, 3, 5]]
 
 
+@given(batch=batches(), balance=st.sampled_from([0.0, 0.3, 2.0, 50.0]))
+def test_the_balanced_merge_is_the_greedy_one(batch, balance):
+    rows, scores, budgets = batch
+    handicap = balance / np.maximum(np.asarray(budgets, np.float32), 1.0)
+    got = merge.best_score(
+        tf.constant(rows, tf.int32), tf.constant(scores, tf.float32), 7,
+        handicap=tf.constant(handicap, tf.float32),
+    )  # fmt: skip
+    for user in range(len(rows)):
+        lists = [
+            oracles.usable(list(r), list(s)) for r, s in zip(rows[user], scores[user], strict=True)
+        ]
+        want = oracles.balanced(lists, list(budgets[user]), balance, 7)
+        count = int(got.count[user])
+        standing = _standing(lists, list(budgets[user]), balance)
+        found = got.row[user, :count].numpy().tolist()
+        assert sorted(standing[i] for i in found) == pytest.approx(
+            sorted(standing[i] for i, _, _ in want), abs=1e-4
+        )
+
+
+def _standing(lists, budgets, balance):
+    """Where each item stands when its best turn comes."""
+    best: dict = {}
+    for candidates, budget in zip(lists, budgets, strict=True):
+        for rank, (item, score) in enumerate(candidates):
+            value = score - balance * rank / max(budget, 1)
+            best[item] = max(best.get(item, -math.inf), value)
+    return best
+
+
 def test_what_budgets_leave_open_is_filled_in_rounds_of_all_slots():
     rows = [[[1, 2, 3], [4, 5, 6]]]
     scores = [[[0.9, 0.8, 0.7], [0.6, 0.5, 0.4]]]

@@ -62,7 +62,11 @@ def plain_retrieval(model, vectors, asked, config: RetrievalConfig):
             config.num_results,
             config.explicit_share,
         )
-        answers.append(oracles.round_robin(lists, budgets, config.num_results))
+        if config.merge == "balanced":
+            found = oracles.balanced(lists, budgets, config.balance, config.num_results)
+        else:
+            found = oracles.round_robin(lists, budgets, config.num_results)
+        answers.append(found)
     return answers
 
 
@@ -78,7 +82,7 @@ def assert_same_but_for_ties(items, slots, scores, want):
         assert (slot, abs(score - wanted[item][0]) <= 1e-5) == (wanted[item][1], True)
 
 
-@pytest.mark.parametrize("merge", ["round_robin", "score"])
+@pytest.mark.parametrize("merge", ["balanced", "round_robin", "score"])
 @pytest.mark.parametrize("topic_filter", [True, False])
 @pytest.mark.parametrize("exclude_seen", [True, False])
 @pytest.mark.parametrize("num_results", [10, 100])
@@ -105,7 +109,8 @@ def test_retrieval_equals_plain_python(
 
 
 def test_every_result_tells_its_reason(model, vectors):
-    got = retrieve(model, vectors, request([["i3", "i9"]], [["t1"]]), num_results=10)
+    asked = request([["i3", "i9"]], [["t1"]])
+    got = retrieve(model, vectors, asked, num_results=10, merge="round_robin")
     kinds, topics, slots = got["slot_kind"][0], got["slot_topic"][0], got["slot"][0]
     assert set(kinds.tolist()) == {0, 1}
     assert set(topics[kinds == 1].tolist()) == {b"t1"}

@@ -51,7 +51,7 @@ def select(searcher):
     """The selector as a graph, every slot asked for as few candidates as may be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(selection, "DEPTH_MIN", 1)
-        selector = Selector(RetrievalConfig(num_results=20), searcher, None)
+        selector = Selector(RetrievalConfig(num_results=20, merge="round_robin"), searcher, None)
         graph = tf.function(selector.select, input_signature=[_SPEC]).get_concrete_function()
 
     def run(wanted: Wanted):
