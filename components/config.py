@@ -13,7 +13,10 @@ from input_tables.config import DataConfig
 class SplitConfig(BaseConfig):
     """How target engagements are divided into train, validation and eval."""
 
-    strategy: Literal["time", "leave_last_two_out"] = "time"
+    strategy: Literal["time", "leave_last_two_out"] = Field(
+        "time",
+        description="time: the last days; leave_last_two_out: the last two events of every user",
+    )
     eval_days: float = Field(1.0, gt=0.0, description="time split: length of the eval period")
     validation_days: float = Field(1.0, gt=0.0, description="time split: period before eval")
 
@@ -48,10 +51,12 @@ class ExampleGenConfig(BaseConfig):
 class GateConfig(BaseConfig):
     """When the data gate stops a run."""
 
-    min_train_examples: int = Field(100, ge=1)
-    min_eval_examples: int = Field(10, ge=1)
-    min_items: int = Field(10, ge=1)
-    fail_on_anomalies: bool = True
+    min_train_examples: int = Field(100, ge=1, description="fewer training examples stop the run")
+    min_eval_examples: int = Field(10, ge=1, description="fewer eval examples stop the run")
+    min_items: int = Field(10, ge=1, description="fewer catalogue items stop the run")
+    fail_on_anomalies: bool = Field(
+        True, description="whether an anomaly against the schema stops the run"
+    )
     ignored_anomalies: tuple[str, ...] = Field((), description="feature names whose anomalies pass")
     drift_policy: Literal["off", "warn", "fail"] = Field(
         "warn", description="what follows when targets of eval differ too much from those of train"
@@ -70,7 +75,9 @@ class GateConfig(BaseConfig):
 class IndexConfig(BaseConfig):
     """Which index is built and how good it must be."""
 
-    kind: Literal["auto", "exact", "scann"] = "auto"
+    kind: Literal["auto", "exact", "scann"] = Field(
+        "auto", description="auto: exact below scann_min_items, ScaNN from there on"
+    )
     scann_min_items: int = Field(20_000, ge=16, description="auto: exact search below this size")
     partition_min_items: int = Field(
         50_000,
@@ -82,14 +89,14 @@ class IndexConfig(BaseConfig):
         0.95, gt=0.0, le=1.0, description="recall@100 against exact search"
     )
     recall_queries: int = Field(500, ge=1, description="query embeddings the recall is measured on")
-    batch_size: int = Field(4096, ge=1)
+    batch_size: int = Field(4096, ge=1, description="items embedded at a time")
 
 
 class ThresholdConfig(BaseConfig):
     """Bounds of one metric."""
 
-    min: float | None = None
-    max: float | None = None
+    min: float | None = Field(None, description="least value that passes")
+    max: float | None = Field(None, description="largest value that passes")
 
     @model_validator(mode="after")
     def _one_bound(self) -> ThresholdConfig:
@@ -119,9 +126,11 @@ EASE_MAX_ITEMS = 15_000
 class EvaluatorConfig(BaseConfig):
     """What is measured and when a retriever is blessed."""
 
-    ks: tuple[int, ...] = (10, 50, 100)
+    ks: tuple[int, ...] = Field(
+        (10, 50, 100), description="list lengths at which metrics are measured"
+    )
     max_examples: int = Field(20_000, ge=1, description="eval examples used, a seeded sample")
-    batch_size: int = Field(512, ge=1)
+    batch_size: int = Field(512, ge=1, description="examples per request")
     thresholds: dict[str, ThresholdConfig] = Field(
         default={"recall@100": ThresholdConfig(min=0.01)},
         description="metric name -> bounds, at least one",
@@ -132,8 +141,10 @@ class EvaluatorConfig(BaseConfig):
     max_slice_drop_share: float = Field(
         0.25, ge=0.0, description="the same for each slice of at least slice_min_examples"
     )
-    slice_min_examples: int = Field(200, ge=1)
-    primary_metric: str = "recall@100"
+    slice_min_examples: int = Field(200, ge=1, description="smaller slices are not judged")
+    primary_metric: str = Field(
+        "recall@100", description="the metric of floors, baseline and slices"
+    )
     must_beat_floors: tuple[str, ...] = Field(
         (BEST_PERSONALISED,),
         description="floors whose primary metric must be beaten; best_personalised: whichever "
@@ -142,7 +153,7 @@ class EvaluatorConfig(BaseConfig):
     ease_max_items: int = Field(
         EASE_MAX_ITEMS, ge=0, description="larger catalogues are ranked without the floor EASE"
     )
-    seed: int = 1
+    seed: int = Field(1, description="of samples and bootstrap")
 
     @model_validator(mode="after")
     def _checks(self) -> EvaluatorConfig:

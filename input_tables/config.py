@@ -14,8 +14,11 @@ class DataConfig(BaseConfig):
     """Location, layout and window of the three canonical tables."""
 
     root: str = Field(min_length=1, description="folder that holds engagements, items and follows")
-    layout: Literal["auto", "single", "spans"] = "auto"
-    run_date: dt.date | None = Field(None, description="last span of the window (spans layout)")
+    layout: Literal["auto", "single", "spans"] = Field(
+        "auto",
+        description="single: files or folders per table; spans: a folder per day; auto: either",
+    )
+    run_date: dt.date | None = Field(None, description="last span of the window (layout spans)")
     window_days: int = Field(14, ge=1, description="spans of engagements read up to run_date")
 
     @model_validator(mode="after")

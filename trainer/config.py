@@ -56,8 +56,10 @@ class ModelConfig(BaseConfig):
         "dcm_cr",
         "last_k_cr",
         "pfs_cr",
-    ] = "dcm_cr"
-    embedding_dim: int = Field(64, ge=2)
+    ] = Field(
+        "dcm_cr", description="interest extractor; `_cr` adds explicit slots of followed topics"
+    )
+    embedding_dim: int = Field(64, ge=2, description="width of item and user embeddings")
     hidden_units: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (128,), description="user tower MLP, hidden layers"
     )
@@ -86,7 +88,12 @@ class ModelConfig(BaseConfig):
         description="slots per user: all K; max(1, min(K, log2 of the history)); or those "
         "that hold at least adaptive_min_mass_share of the mass",
     )
-    adaptive_min_mass_share: float = Field(0.1, ge=0.0, lt=1.0)
+    adaptive_min_mass_share: float = Field(
+        0.1,
+        ge=0.0,
+        lt=1.0,
+        description="adaptive_interests cluster_mass: least share of the mass of a slot",
+    )
     attention_units: int = Field(
         256, ge=1, description="self_attention: hidden units of the attention (ComiRec-SA: 4 dim)"
     )
@@ -94,7 +101,9 @@ class ModelConfig(BaseConfig):
         20.0, ge=0.0, description="association label_aware: exponent p of MIND's label attention"
     )
     item_clusters: int = Field(32, ge=1, description="pfs: offline clusters of the catalogue")
-    item_cluster_method: Literal["kmeans", "ward"] = "kmeans"
+    item_cluster_method: Literal["kmeans", "ward"] = Field(
+        "kmeans", description="pfs: how the catalogue is clustered"
+    )
     cluster_features: bool = Field(
         True, description="last item, size, share and recency of each cluster as tower inputs"
     )
@@ -115,7 +124,10 @@ class ModelConfig(BaseConfig):
         description="experiments: share of the items whose features are missing in histories",
     )
     explicit_slots: int = Field(5, ge=1, description="K_ex, followed topics asked per request")
-    condition: Literal["source_interest", "item_interest"] = "source_interest"
+    condition: Literal["source_interest", "item_interest"] = Field(
+        "source_interest",
+        description="topic of the explicit loss: what served the target, or one of its own",
+    )
     derived_sources: bool = Field(True, description="use source topics that were not logged")
     null_condition: bool = Field(
         True, description="train the explicit tower on examples without a source as well"
@@ -140,8 +152,12 @@ class ModelConfig(BaseConfig):
         "straight-through Gumbel-softmax; label_aware: MIND's label-aware attention",
     )
     gumbel_temperature: float = Field(1.0, gt=0.0, description="association gumbel")
-    history_dropout: float = Field(0.3, ge=0.0, lt=1.0)
-    input_dropout: float = Field(0.15, ge=0.0, lt=1.0)
+    history_dropout: float = Field(
+        0.3, ge=0.0, lt=1.0, description="dropout of the encoded history"
+    )
+    input_dropout: float = Field(
+        0.15, ge=0.0, lt=1.0, description="dropout of the inputs of the user tower"
+    )
     item_id_dropout: float = Field(
         0.05, ge=0.0, lt=1.0, description="share of item ids replaced by an unknown id in training"
     )
@@ -171,10 +187,10 @@ class ModelConfig(BaseConfig):
 class TrainerConfig(BaseConfig):
     """Optimisation, negatives, stopping and warm start."""
 
-    batch_size: int = Field(256, ge=1)
-    epochs: int = Field(12, ge=1)
+    batch_size: int = Field(256, ge=1, description="examples per step")
+    epochs: int = Field(12, ge=1, description="passes over the training split at most")
     steps_per_epoch: int | None = Field(None, ge=1, description="None: the whole training split")
-    learning_rate: float = Field(3e-3, gt=0.0)
+    learning_rate: float = Field(3e-3, gt=0.0, description="of Adam, at the start")
     learning_rate_final_share: float = Field(
         0.05, gt=0.0, le=1.0, description="cosine decay over all epochs; 1: constant rate"
     )
@@ -195,10 +211,14 @@ class TrainerConfig(BaseConfig):
     )
     early_stopping_patience: int = Field(3, ge=1, description="epochs without a better validation")
     early_stopping_metric_k: int = Field(50, ge=1, description="k of the validation recall@k")
-    validation_max_examples: int = Field(5000, ge=1)
-    shuffle_buffer_examples: int = Field(100_000, ge=1)
+    validation_max_examples: int = Field(
+        5000, ge=1, description="validation examples ranked after each epoch"
+    )
+    shuffle_buffer_examples: int = Field(
+        100_000, ge=1, description="examples that are shuffled among each other"
+    )
     warm_start: bool = Field(True, description="start from the baseline bundle where there is one")
-    seed: int = 1
+    seed: int = Field(1, description="everything random follows from it")
 
     @model_validator(mode="after")
     def _some_negatives(self) -> TrainerConfig:

@@ -24,7 +24,7 @@ def is_pinned(image: str) -> bool:
 class RetryConfig(BaseConfig):
     """What follows when a task fails: tries with growing pauses."""
 
-    max_retries: int = Field(2, ge=1, le=20)
+    max_retries: int = Field(2, ge=1, le=20, description="tries after the first one")
     backoff_s: int = Field(30, ge=1, description="pause before the first retry")
     backoff_factor: int = Field(2, ge=1, description="Argo takes whole numbers alone")
     give_up_after_s: int = Field(
@@ -40,10 +40,14 @@ class ResourceConfig(BaseConfig):
 
     cpu_request: float | None = Field(None, gt=0.0, description="cores")
     cpu_limit: float | None = Field(None, gt=0.0, description="cores")
-    memory_request_gb: float | None = Field(None, gt=0.0)
-    memory_limit_gb: float | None = Field(None, gt=0.0)
+    memory_request_gb: float | None = Field(
+        None, gt=0.0, description="gigabytes of memory a pod asks for"
+    )
+    memory_limit_gb: float | None = Field(
+        None, gt=0.0, description="gigabytes of memory a pod may use"
+    )
     accelerator_type: str | None = Field(None, description="for example nvidia.com/gpu")
-    accelerator_count: int = Field(0, ge=0)
+    accelerator_count: int = Field(0, ge=0, description="accelerators of accelerator_type")
 
     @model_validator(mode="after")
     def _complete(self) -> ResourceConfig:
@@ -103,11 +107,15 @@ class KubeflowConfig(BaseConfig):
     proxy: str = Field("", description="URL of a proxy; empty: HTTPS_PROXY and NO_PROXY decide")
     namespace: str = Field("", description="for a multi-user installation")
     experiment: str = Field("", description="'': the name of the pipeline")
-    service_account: str = ""
+    service_account: str = Field(
+        "", description="of the tasks' pods; empty: the installation's default"
+    )
     status_dir: str = Field(
         "", description="folder or URL that keeps how each run ended; empty: only the log says it"
     )
-    retry: RetryConfig = RetryConfig()
+    retry: RetryConfig = Field(
+        RetryConfig(), description="how often and after which time a task is tried again"
+    )
     resources: dict[str, ResourceConfig] = Field(
         default={"default": ResourceConfig()},
         description="component id -> resources; `default` for those that are not named",
@@ -122,7 +130,7 @@ class KubeflowConfig(BaseConfig):
         description="component id -> what its pod asks for, over that of `default`, which is for "
         "all",
     )
-    schedule: ScheduleConfig = ScheduleConfig()
+    schedule: ScheduleConfig = Field(ScheduleConfig(), description="when the pipeline runs")
 
     @model_validator(mode="before")
     @classmethod

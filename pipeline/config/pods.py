@@ -19,32 +19,38 @@ _PATH = r"^/.+"
 class TolerationConfig(BaseConfig):
     """One toleration of Kubernetes."""
 
-    key: str = ""
-    operator: Literal["Equal", "Exists"] = "Equal"
-    value: str = ""
-    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
-    toleration_seconds: int | None = None
+    key: str = Field("", description="of the taint; empty with Exists: every taint")
+    operator: Literal["Equal", "Exists"] = Field(
+        "Equal", description="Equal compares the value, Exists does not"
+    )
+    value: str = Field("", description="of the taint")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
+        "", description="of the taint; empty: every effect"
+    )
+    toleration_seconds: int | None = Field(None, description="seconds a pod stays under NoExecute")
 
 
 class NodeRuleConfig(BaseConfig):
     """One condition on a node's labels."""
 
-    key: str
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = "In"
-    values: tuple[str, ...] = ()
+    key: str = Field(description="label of the node")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = Field(
+        "In", description="how label and values are compared"
+    )
+    values: tuple[str, ...] = Field((), description="what the label is compared with")
 
 
 class NodeAffinityConfig(BaseConfig):
     """Conditions that a node must meet together, or with a weight should."""
 
-    rules: tuple[NodeRuleConfig, ...] = Field(min_length=1)
+    rules: tuple[NodeRuleConfig, ...] = Field(min_length=1, description="all of them must hold")
     weight: int | None = Field(None, ge=1, le=100, description="None: required")
 
 
 class SecretConfig(BaseConfig):
     """A Kubernetes secret as environment variables or files; only its name is in the pipeline."""
 
-    name: str
+    name: str = Field(description="of the secret")
     env: dict[str, str] = Field({}, description="key in the secret -> environment variable")
     mount_path: str = Field(
         "", pattern=r"^(/.+)?$", description="folder that holds a file per key; '': none"
@@ -64,46 +70,56 @@ class ConfigMapConfig(SecretConfig):
 class VolumeConfig(BaseConfig):
     """A persistent volume claim that tasks mount."""
 
-    claim: str
-    mount_path: str = Field(pattern=_PATH)
+    claim: str = Field(description="name of the volume claim")
+    mount_path: str = Field(pattern=_PATH, description="folder it appears at")
 
 
 class EmptyDirConfig(BaseConfig):
     """An empty folder that lives and dies with the pod."""
 
-    name: str
-    mount_path: str = Field(pattern=_PATH)
-    medium: Literal["", "Memory"] = ""
+    name: str = Field(description="of the volume")
+    mount_path: str = Field(pattern=_PATH, description="folder it appears at")
+    medium: Literal["", "Memory"] = Field("", description="Memory: a tmpfs; empty: disk")
     size_limit: str = Field("", pattern=f"{_QUANTITY}|^$", description="for example 8Gi")
 
 
 class EphemeralVolumeConfig(BaseConfig):
     """A volume claim that is made for the pod and deleted with it."""
 
-    name: str
-    mount_path: str = Field(pattern=_PATH)
+    name: str = Field(description="of the volume")
+    mount_path: str = Field(pattern=_PATH, description="folder it appears at")
     size: str = Field(pattern=_QUANTITY, description="for example 50Gi")
     storage_class: str = Field("", description="'': the cluster's default")
-    access_modes: tuple[str, ...] = ("ReadWriteOnce",)
+    access_modes: tuple[str, ...] = Field(("ReadWriteOnce",), description="of the claim")
 
 
 class PodConfig(BaseConfig):
     """What one task's pod asks for."""
 
-    node_selector: dict[str, str] = {}
-    node_affinity: tuple[NodeAffinityConfig, ...] = ()
-    tolerations: tuple[TolerationConfig, ...] = ()
-    image_pull_secrets: tuple[str, ...] = ()
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    node_selector: dict[str, str] = Field({}, description="labels of the nodes a pod may run on")
+    node_affinity: tuple[NodeAffinityConfig, ...] = Field(
+        (), description="rules for the nodes a pod may or should run on"
+    )
+    tolerations: tuple[TolerationConfig, ...] = Field(
+        (), description="taints of nodes that a pod tolerates"
+    )
+    image_pull_secrets: tuple[str, ...] = Field((), description="secrets to pull the image with")
+    labels: dict[str, str] = Field({}, description="labels of the pod")
+    annotations: dict[str, str] = Field({}, description="annotations of the pod")
     active_deadline_s: int | None = Field(
         None, ge=60, description="Kubernetes ends the pod after so many seconds"
     )
-    secrets: tuple[SecretConfig, ...] = ()
-    config_maps: tuple[ConfigMapConfig, ...] = ()
-    volumes: tuple[VolumeConfig, ...] = ()
-    ephemeral_volumes: tuple[EphemeralVolumeConfig, ...] = ()
-    empty_dirs: tuple[EmptyDirConfig, ...] = ()
+    secrets: tuple[SecretConfig, ...] = Field((), description="secrets as variables or files")
+    config_maps: tuple[ConfigMapConfig, ...] = Field(
+        (), description="config maps as variables or files"
+    )
+    volumes: tuple[VolumeConfig, ...] = Field((), description="volume claims that are mounted")
+    ephemeral_volumes: tuple[EphemeralVolumeConfig, ...] = Field(
+        (), description="volumes that live as long as the pod"
+    )
+    empty_dirs: tuple[EmptyDirConfig, ...] = Field(
+        (), description="empty folders, on disk or in memory"
+    )
     shared_memory: str = Field(
         "", pattern=f"{_QUANTITY}|^$", description="size of /dev/shm, for example 2Gi"
     )

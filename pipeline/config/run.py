@@ -41,15 +41,25 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 class ExamplesConfig(BaseConfig):
     """How the tables become training examples (see components.config.ExampleGenConfig)."""
 
-    split: SplitConfig = SplitConfig()
-    history_min_items: int = Field(0, ge=0)
-    positive_actions: tuple[str, ...] = ("*",)
-    negative_actions: tuple[str, ...] = ()
-    repeat_targets: Literal["drop", "keep"] = "drop"
-    time_unit: Literal["seconds", "order"] = "seconds"
-    max_bad_share: float = Field(0.01, ge=0.0, le=1.0)
-    max_events_per_user: int = Field(10_000, ge=1)
-    bucket_rows: int = Field(200_000, ge=1)
+    split: SplitConfig = Field(SplitConfig(), description="how targets are divided")
+    history_min_items: int = Field(0, ge=0, description="targets with less history are not used")
+    positive_actions: tuple[str, ...] = Field(
+        ("*",), description="shell patterns of actions that make a target"
+    )
+    negative_actions: tuple[str, ...] = Field(
+        (), description="shell patterns of actions that never make a target"
+    )
+    repeat_targets: Literal["drop", "keep"] = Field(
+        "drop", description="targets whose item the user engaged with before"
+    )
+    time_unit: Literal["seconds", "order"] = Field(
+        "seconds", description="order: timestamps are positions, no checks of the epoch"
+    )
+    max_bad_share: float = Field(
+        0.01, ge=0.0, le=1.0, description="dead letters per row that stop the run"
+    )
+    max_events_per_user: int = Field(10_000, ge=1, description="newest events kept per user")
+    bucket_rows: int = Field(200_000, ge=1, description="rows that one worker joins at a time")
 
     @model_validator(mode="after")
     def _days_need_time(self) -> ExamplesConfig:
@@ -64,7 +74,10 @@ class ExamplesConfig(BaseConfig):
 class BeamConfig(BaseConfig):
     """Where Beam runs; presets are in `conf/beam`, docs/beam.md says how to choose."""
 
-    args: tuple[str, ...] = ("--runner=FnApiRunner", "--sdk_container_image=none")
+    args: tuple[str, ...] = Field(
+        ("--runner=FnApiRunner", "--sdk_container_image=none"),
+        description="Beam's pipeline options",
+    )
 
 
 class RefreshConfig(BaseConfig):
@@ -96,21 +109,39 @@ class RunConfig(BaseConfig):
     serving_dir: str = Field(
         "runs/default/serving", description="pushed bundles: <serving_dir>/<name>/<version>"
     )
-    data: DataConfig
-    examples: ExamplesConfig = ExamplesConfig()
-    gate: GateConfig = GateConfig()
-    transform: TransformConfig = TransformConfig()
-    model: ModelConfig = ModelConfig()
-    trainer: TrainerConfig = TrainerConfig()
-    index: IndexConfig = IndexConfig()
-    retrieval: RetrievalConfig = RetrievalConfig()
-    evaluator: EvaluatorConfig = EvaluatorConfig()
-    serving: ServingValidatorConfig = ServingValidatorConfig()
-    pusher: PusherConfig = PusherConfig()
-    candidates: CandidatesConfig = CandidatesConfig()
-    refresh: RefreshConfig = RefreshConfig()
-    beam: BeamConfig = BeamConfig()
-    kubeflow: KubeflowConfig = KubeflowConfig()
+    data: DataConfig = Field(description="the input tables")
+    examples: ExamplesConfig = Field(
+        ExamplesConfig(), description="how tables become training examples"
+    )
+    gate: GateConfig = Field(GateConfig(), description="when the data gate stops a run")
+    transform: TransformConfig = Field(
+        TransformConfig(), description="what the transform graph keeps of an example"
+    )
+    model: ModelConfig = Field(ModelConfig(), description="the retrieval model")
+    trainer: TrainerConfig = Field(
+        TrainerConfig(), description="optimisation, negatives and stopping"
+    )
+    index: IndexConfig = Field(IndexConfig(), description="the index and how good it must be")
+    retrieval: RetrievalConfig = Field(
+        RetrievalConfig(), description="how many items a request gets and how they are merged"
+    )
+    evaluator: EvaluatorConfig = Field(
+        EvaluatorConfig(), description="what is measured and when a retriever is blessed"
+    )
+    serving: ServingValidatorConfig = Field(
+        ServingValidatorConfig(), description="what a bundle must show before it is published"
+    )
+    pusher: PusherConfig = Field(PusherConfig(), description="publishing and retention")
+    candidates: CandidatesConfig = Field(
+        CandidatesConfig(), description="candidates for every user after the push"
+    )
+    refresh: RefreshConfig = Field(
+        RefreshConfig(), description="which published version gets a new index"
+    )
+    beam: BeamConfig = Field(BeamConfig(), description="where Beam runs")
+    kubeflow: KubeflowConfig = Field(
+        KubeflowConfig(), description="the compiled pipeline and its runs"
+    )
     schema_dir: str | None = Field(None, description="curated schemas; None: those of the package")
 
     @model_validator(mode="after")

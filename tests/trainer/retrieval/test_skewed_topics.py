@@ -40,9 +40,7 @@ def served(tmp_path_factory):
     model = FakeModel(IDS, list(SIZES))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(topic_filter.TopicFilter.__init__, "__defaults__", (HEAD_MAX, 1 << 24))
-        config = RetrievalConfig(
-            num_results=RESULTS, explicit_share=0.5, merge="round_robin"
-        )
+        config = RetrievalConfig(num_results=RESULTS, explicit_share=0.5, merge="round_robin")
         vectors = model.item_vectors.numpy()[:ITEMS]
         retriever = Retriever(model, IDS, ITEM_TOPICS, vectors, config)
     save_retriever(retriever, folder)

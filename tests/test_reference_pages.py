@@ -1,0 +1,22 @@
+"""The generated pages say what the code says."""
+
+import pytest
+
+from scripts import reference_pages
+
+
+@pytest.mark.parametrize("page", ["options", "commands"])
+def test_the_page_is_the_one_that_the_code_gives(page):
+    """To renew them: `python -m scripts.reference_pages`."""
+    made = getattr(reference_pages, f"{page}_page")()
+    assert (reference_pages.DOCS / f"{page}.md").read_text(encoding="utf-8") == made
+
+
+def test_every_option_says_what_it_means():
+    found = list(reference_pages.options())
+    assert [option.key for option in found if not option.meaning] == []
+    keys = [option.key for option in found]
+    assert len(set(keys)) == len(keys) > 150
+    # Into lists, mappings and sections within sections.
+    for key in ("evaluator.thresholds.<name>.min", "kubeflow.schedule.cron", "model.name"):
+        assert key in keys
