@@ -29,13 +29,13 @@ class Negatives(NamedTuple):
       vectors: [negatives, dim] float32.
       ids: [negatives] int64.
       population: number of items they were drawn from.
-      last_id: largest id that may be drawn; above it are unknown items.
+      last_id: largest id that may be drawn, above it are unknown items; None: `population`.
     """
 
     vectors: tf.Tensor
     ids: tf.Tensor
     population: int
-    last_id: int
+    last_id: int | None = None
 
 
 class SampledLoss(NamedTuple):
@@ -171,7 +171,7 @@ class SampledSoftmax:
             return tf.zeros_like(ids, tf.float32)
         draws = self._frequency.expected_draws(ids, tf.size(target_ids) - 1)
         if negatives is not None:
-            drawable = tf.logical_and(ids >= 1, ids <= negatives.last_id)
+            drawable = tf.logical_and(ids >= 1, ids <= (negatives.last_id or negatives.population))
             share = tf.cast(tf.size(negatives.ids), tf.float32) / negatives.population
             draws += tf.where(drawable, share, 0.0)
         return tf.math.log(tf.maximum(draws, _LEAST_DRAWS))

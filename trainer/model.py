@@ -63,19 +63,16 @@ class RetrievalModel(tfrs.Model):
         super().__init__(name="retrieval_model")
         self.config, self.trainer_config = config, trainer
         self.vocabularies = vocabularies
-        self.item_topics = tf.Variable(
-            item_topics, trainable=False, dtype=tf.int32, name="item_topics"
-        )
-        usable = np.zeros(vocabularies.item_rows, bool)
-        usable[1 : 1 + len(vocabularies.items)] = True
-        self._usable_item = tf.constant(usable)
+        kept = {"trainable": False, "dtype": tf.int32, "name": "item_topics"}
+        self.item_topics = tf.Variable(item_topics, **kept)
+        rows = np.arange(vocabularies.item_rows)
+        self._usable_item = tf.constant((rows >= 1) & (rows <= len(vocabularies.items)))
         masked = config.negative_actions if config.mask_negative_actions else ()
         self._negative_action = tf.constant(vocabularies.action_mask(masked))
         self._missing_item = _missing_items(config, vocabularies)
-        trained = config.untrained_items == "unknown_id"
-        self._drawn_rows = (
-            vocabularies.trained_rows() if trained else np.arange(1, 1 + len(vocabularies.items))
-        )
+        self._drawn_rows = np.arange(1, 1 + len(vocabularies.items))
+        if config.untrained_items == "unknown_id":
+            self._drawn_rows = vocabularies.trained_rows()
         self._joint = config.joint_association and config.has_both_kinds
         self.item_tower = towers.ItemTower(config, vocabularies)
         self.history_encoder = towers.HistoryEncoder(config, vocabularies, transform.age_buckets)

@@ -64,7 +64,7 @@ class Tower(tf.Module):
     def embed_items(self, item_id: tf.Tensor, item_topics: tf.Tensor) -> dict[str, tf.Tensor]:
         """Is never asked."""
         del item_topics
-        return {"embeddings": tf.zeros([tf.size(item_id), 1])}
+        return {"embeddings": tf.zeros([tf.size(item_id), self.vectors.shape[-1]])}
 
 
 class Staged(Retriever):

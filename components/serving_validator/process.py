@@ -23,6 +23,7 @@ FORBIDDEN = (
     "cli",
     "components",
     "core",
+    "deploy",
     "input_tables",
     "kubeflow_pipelines",
     "pipeline",
@@ -30,6 +31,7 @@ FORBIDDEN = (
     "scann",
     "schemas",
     "serving",
+    "tessera",
     "tests",
     "trainer",
 )

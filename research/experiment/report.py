@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.files import staged_file
+from pipeline.report import render
 from pipeline.report.render import environment
 from research.experiment import figures, glossary
 from research.experiment.report_tables import (
@@ -24,7 +25,7 @@ MARKDOWN_NAME = "report.md"
 HTML_NAME = "report.html"
 _TEMPLATE = "page.html.j2"
 _FOLDER = Path(__file__).parent
-_STYLE = _FOLDER.parent / "report" / "style.css"
+_STYLE = Path(render.__file__).with_name("style.css")
 
 
 def write_report(results: Mapping[str, Any], out_dir: str | Path) -> tuple[Path, Path]:

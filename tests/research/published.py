@@ -98,7 +98,7 @@ def publish(root, **fields):
     """Publishes a bundle of twelve items below `root/serving/demo` and returns its folder."""
     index = root / "index"
     if not index.exists():
-        config = RetrievalConfig(num_results=8, explicit_share=0.25)
+        config = RetrievalConfig(num_results=8, explicit_share=0.25, merge="round_robin")
         retriever = Retriever(
             TwoSides(),
             [item.encode() for item in ITEMS],

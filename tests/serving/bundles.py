@@ -57,7 +57,7 @@ def _save(index: Path, version: int, scann: bool) -> None:
     topics = [[TOPICS[n % 3]] for n in range(count)]
     model = FakeModel([i.encode() for i in items], [t.encode() for t in TOPICS], seed=version)
     vectors = model.item_vectors.numpy()[:count]
-    config = RetrievalConfig(num_results=RESULTS, explicit_share=0.25)
+    config = RetrievalConfig(num_results=RESULTS, explicit_share=0.25, merge="round_robin")
 
     def save(name: str, **options) -> None:
         carried = [[t.encode() for t in each] for each in topics]

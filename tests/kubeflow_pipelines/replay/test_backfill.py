@@ -14,16 +14,19 @@ DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
+def server(tmp_path):
     """Runs end as their tasks do; the folder `told/DAY` tells the tasks of a day to misbehave."""
 
     def execute(parameters, package):
         day = parameters["run_date"]
         told = tmp_path / "told" / day
         told.mkdir(parents=True, exist_ok=True)
-        monkeypatch.setenv("TOY_STATE", str(told))
         places = Places(work_dir=tmp_path / "w", object_store=tmp_path / "objects")
         spec = yaml.safe_load(package)
+        for executor in spec["deploymentSpec"]["executors"].values():
+            for variable in executor["container"]["env"]:
+                if variable["name"] == "TOY_STATE":
+                    variable["value"] = str(told)
         record = run_spec(spec, {"run_date": day}, places, sleep=lambda _: None, say=lambda _: None)
         return record.state if record.state == "SUCCEEDED" else (record.state, record.error)
 
