@@ -31,7 +31,7 @@ def publish_world(root: Path, requests: bool = True, **fields) -> Path:
         topics = [list(dict.fromkeys(names)) for names in ITEM_TOPICS]
         corpus = [corpus_item(i, t) for i, t in zip(IDS, topics, strict=True)]
         write_split(root / "examples", "corpus", corpus)
-        build(root)
+        build(root, shared=False)
     write_tree(
         root / "trained",
         {"Format-Serving/warm_start/weights.npz": b"weights", "Format-Serving/saved_model.pb": b""},

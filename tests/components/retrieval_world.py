@@ -57,14 +57,16 @@ def write_world(root: Path, model_seed: int = 0, popular: bool = False, n_eval: 
     write_split(root / "examples", "eval", make_examples(n_eval, 3, popular))
 
 
-def build(root: Path, name: str = "index", kind: str = "exact", **retrieval) -> Path:
+def build(
+    root: Path, name: str = "index", kind: str = "exact", shared: bool = True, **retrieval
+) -> Path:
     """Builds `<root>/<name>` from the world at `root`.
 
     Where two worlds differ in nothing that an index is made of, neither do their indexes: one
-    is built in a test run and copied.
+    is built in a test run and copied; not `shared`: the corpus is another one.
     """
     seed, popular = json.loads((root / "world.json").read_text())
-    if seed or popular or retrieval:
+    if seed or popular or retrieval or not shared:
         return _build(root, root / name, kind, retrieval)
 
     def make(folder: Path) -> None:

@@ -26,8 +26,9 @@ _SAVED_MODEL = frozenset(
 )  # fmt: skip
 #: Entries that are no part of an index: the model's, the evaluation's, the validation's.
 _NO_INDEX = frozenset(
-    ("evaluation.json", "validation.json", "requests.parquet", "warm_start", "assets.extra")
-)
+    ("evaluation.json", "validation.json", "requests.parquet", "warm_start", "assets.extra",
+     "model_card.md")
+)  # fmt: skip
 
 
 def same_index(

@@ -54,7 +54,7 @@ def test_a_broken_day_fails_alone_and_the_next_call_runs_it_alone(server, tmp_pa
 
     def made():
         return {
-            path.read_text() for path in (tmp_path / "objects").rglob("Last/made/part/words.txt")
+            path.read_text() for path in (tmp_path / "objects").rglob("Last/*/made/part/words.txt")
         }
 
     code, days = backfill()
