@@ -268,7 +268,7 @@ def test_files_that_were_added_to_a_bundle_are_no_part_of_its_index(world):
     assert found["saved_model.pb"] == "retriever/saved_model.pb"
     assert found["retriever_scann/saved_model.pb"] == "retriever_scann/saved_model.pb"
     left_out = {"evaluation.json", "validation.json", "requests.parquet", "assets.extra/warmup",
-                "warm_start/weights.npz",
+                "warm_start/weights.npz", "model_card.md",
                 "retriever_scann/assets.extra/tf_serving_warmup_requests"}  # fmt: skip
     assert files.keys() - found.keys() == left_out
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import Client
 
+from components.bundle.model_config import server_configs, write_configs
 from components.bundle.pins import Pins, write_pins
 from serving.page.app import Page
 from serving.server.engine import Engine
@@ -252,6 +253,7 @@ def test_a_swap_and_labels_show_at_the_next_request(tmp_path):
         assert get(url, "/api/items", q="One")["items"][0]["item_id"] == "n1"
         assert call(url, "/api/recommend", {"version": 1})[0] == 404
         write_pins(folder, Pins(labels={"stable": 1, "canary": 2}))
+        write_configs(folder.parent, server_configs(folder.parent))
         wait_for(lambda: get(url, "/api/bundle")["labels"] == {"stable": 1, "canary": 2})
         assert ask(url, history=["i1"], label="stable")["bundle"]["version"] == 1
         assert ask(url, history=["n1"], label="canary")["bundle"]["version"] == 2
