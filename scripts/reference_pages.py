@@ -6,9 +6,10 @@ page can name something that is not there.
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import click
 from pydantic import BaseModel
@@ -93,11 +94,24 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _type(field: FieldInfo) -> str:
-    annotation = field.annotation
-    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    if getattr(annotation, "__origin__", None) is not None:
-        name = str(annotation)
-    return f"`{name.replace('typing.', '').rpartition('config.')[2] or name}`"
+    return f"`{_words(field.annotation)}`"
+
+
+def _words(annotation: Any) -> str:
+    """Returns a type as it would be written, without modules and constraints."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is None:
+        if annotation is type(None):
+            return "None"
+        return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    if origin is Annotated:
+        return _words(arguments[0])
+    if origin is Literal:
+        return f"Literal[{', '.join(map(repr, arguments))}]"
+    if origin in (Union, types.UnionType):
+        return " | ".join(map(_words, arguments))
+    inner = ", ".join("..." if part is Ellipsis else _words(part) for part in arguments)
+    return f"{origin.__name__}[{inner}]"
 
 
 def _default(field: FieldInfo) -> str:

@@ -20,3 +20,13 @@ def test_every_option_says_what_it_means():
     # Into lists, mappings and sections within sections.
     for key in ("evaluator.thresholds.<name>.min", "kubeflow.schedule.cron", "model.name"):
         assert key in keys
+
+
+def test_types_are_whole_and_without_constraints():
+    for option in reference_pages.options():
+        assert option.type.count("[") == option.type.count("]"), option
+        assert "FieldInfo" not in option.type and "Annotated" not in option.type, option
+    shown = {option.key: option.type for option in reference_pages.options()}
+    assert shown["evaluator.thresholds"] == "`dict[str, ThresholdConfig]`"
+    assert shown["model.hidden_units"] == "`tuple[int, ...]`"
+    assert shown["data.run_date"] == "`date | None`"
