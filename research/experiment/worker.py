@@ -215,6 +215,7 @@ def main() -> int:
         stream=sys.stderr,
         level=logging.INFO,
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        force=True,  # what was imported before may have set handlers of its own
     )
     logging.getLogger("absl").setLevel(logging.WARNING)
     set_reporter(PipeReporter(progress))
