@@ -127,7 +127,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def _command(command: click.Command, title: str) -> list[str]:
-    context = click.Context(command, info_name=title, terminal_width=96, max_content_width=96)
+    # Commands keep the help option that they were first asked with: it must be the group's.
+    settings = {"terminal_width": 96, "max_content_width": 96, **tessera.context_settings}
+    context = click.Context(command, info_name=title, **settings)
     lines = [f"\n## {title}\n", "```text", command.get_help(context).rstrip(), "```"]
     if isinstance(command, click.Group):
         for name in sorted(command.list_commands(context)):
