@@ -21,14 +21,11 @@ class SplitConfig(BaseConfig):
     validation_days: float = Field(1.0, gt=0.0, description="time split: period before eval")
 
 
-class ExampleGenConfig(BaseConfig):
+class ExamplesConfig(BaseConfig):
     """How the tables become training examples."""
 
-    data: DataConfig
-    split: SplitConfig = SplitConfig()
-    history_max_items: int = Field(50, ge=1)
+    split: SplitConfig = Field(SplitConfig(), description="how targets are divided")
     history_min_items: int = Field(0, ge=0, description="targets with less history are not used")
-    follows_max_topics: int = Field(50, ge=1)
     positive_actions: tuple[str, ...] = Field(
         ("*",), description="shell patterns of actions that make a target"
     )
@@ -39,13 +36,21 @@ class ExampleGenConfig(BaseConfig):
         "drop", description="targets whose item the user engaged with before"
     )
     time_unit: Literal["seconds", "order"] = Field(
-        "seconds", description="order: timestamps are positions, no epoch checks"
+        "seconds", description="order: timestamps are positions, no checks of the epoch"
     )
     max_bad_share: float = Field(
         0.01, ge=0.0, le=1.0, description="dead letters per row that stop the run"
     )
     max_events_per_user: int = Field(10_000, ge=1, description="newest events kept per user")
-    bucket_rows: int = Field(200_000, ge=1, description="rows one worker joins at a time")
+    bucket_rows: int = Field(200_000, ge=1, description="rows that one worker joins at a time")
+
+
+class ExampleGenConfig(ExamplesConfig):
+    """What the component is told: the tables, and widths that Transform sets."""
+
+    data: DataConfig
+    history_max_items: int = Field(50, ge=1)
+    follows_max_topics: int = Field(50, ge=1)
 
 
 class GateConfig(BaseConfig):

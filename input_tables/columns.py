@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from input_tables.contract import MAX_ID_BYTES, MAX_TITLE_BYTES, TOPIC_SEPARATOR, Column
+from input_tables.faults import Faults
 from input_tables.utf8 import SENTINEL
-
-if TYPE_CHECKING:
-    from input_tables.rows import Faults
 
 _INT64_MAX = np.iinfo(np.int64).max
 #: A whole number, as some programs write it: spaces around, `.0` behind.

@@ -1,6 +1,6 @@
 """`python -m pipeline`: an earlier name of the `tessera` command."""
 
-from cli.main import main
+import runpy
 
 if __name__ == "__main__":
-    main()
+    runpy.run_module("cli", run_name="__main__", alter_sys=True)

@@ -63,16 +63,16 @@ class RetrievalModel(tfrs.Model):
         super().__init__(name="retrieval_model")
         self.config, self.trainer_config = config, trainer
         self.vocabularies = vocabularies
-        kept = {"trainable": False, "dtype": tf.int32, "name": "item_topics"}
-        self.item_topics = tf.Variable(item_topics, **kept)
+        self.item_topics = tf.Variable(item_topics, False, dtype=tf.int32, name="item_topics")
         rows = np.arange(vocabularies.item_rows)
         self._usable_item = tf.constant((rows >= 1) & (rows <= len(vocabularies.items)))
         masked = config.negative_actions if config.mask_negative_actions else ()
         self._negative_action = tf.constant(vocabularies.action_mask(masked))
         self._missing_item = _missing_items(config, vocabularies)
-        self._drawn_rows = np.arange(1, 1 + len(vocabularies.items))
+        drawn = np.arange(1, 1 + len(vocabularies.items))
         if config.untrained_items == "unknown_id":
-            self._drawn_rows = vocabularies.trained_rows()
+            drawn = vocabularies.trained_rows()
+        self._drawn_rows = tf.constant(drawn, tf.int64)
         self._joint = config.joint_association and config.has_both_kinds
         self.item_tower = towers.ItemTower(config, vocabularies)
         self.history_encoder = towers.HistoryEncoder(config, vocabularies, transform.age_buckets)

@@ -2,7 +2,6 @@
 
 from pipeline.config.run import (
     BeamConfig,
-    ExamplesConfig,
     RefreshConfig,
     RunConfig,
     load_config,
@@ -14,7 +13,6 @@ from pipeline.config.run import (
 
 __all__ = [
     "BeamConfig",
-    "ExamplesConfig",
     "RefreshConfig",
     "RunConfig",
     "load_config",

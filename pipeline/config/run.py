@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from components.candidates.config import CandidatesConfig
 from components.config import (
     EvaluatorConfig,
+    ExamplesConfig,
     GateConfig,
     IndexConfig,
     PusherConfig,
     ServingValidatorConfig,
-    SplitConfig,
 )
 from core.config import BaseConfig, ConfigT
 from core.errors import ConfigError
@@ -36,39 +36,6 @@ from trainer.config import ModelConfig, RetrievalConfig, TrainerConfig, Transfor
 #: tags on other values and nesting without end.
 _YAML_FAULTS = (yaml.YAMLError, ValueError, AttributeError, TypeError, RecursionError)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-
-
-class ExamplesConfig(BaseConfig):
-    """How the tables become training examples (see components.config.ExampleGenConfig)."""
-
-    split: SplitConfig = Field(SplitConfig(), description="how targets are divided")
-    history_min_items: int = Field(0, ge=0, description="targets with less history are not used")
-    positive_actions: tuple[str, ...] = Field(
-        ("*",), description="shell patterns of actions that make a target"
-    )
-    negative_actions: tuple[str, ...] = Field(
-        (), description="shell patterns of actions that never make a target"
-    )
-    repeat_targets: Literal["drop", "keep"] = Field(
-        "drop", description="targets whose item the user engaged with before"
-    )
-    time_unit: Literal["seconds", "order"] = Field(
-        "seconds", description="order: timestamps are positions, no checks of the epoch"
-    )
-    max_bad_share: float = Field(
-        0.01, ge=0.0, le=1.0, description="dead letters per row that stop the run"
-    )
-    max_events_per_user: int = Field(10_000, ge=1, description="newest events kept per user")
-    bucket_rows: int = Field(200_000, ge=1, description="rows that one worker joins at a time")
-
-    @model_validator(mode="after")
-    def _days_need_time(self) -> ExamplesConfig:
-        if self.split.strategy == "time" and self.time_unit == "order":
-            raise ValueError(
-                "split.strategy 'time' counts days, but time_unit is 'order'; "
-                "use strategy leave_last_two_out"
-            )
-        return self
 
 
 class BeamConfig(BaseConfig):
@@ -143,6 +110,16 @@ class RunConfig(BaseConfig):
         KubeflowConfig(), description="the compiled pipeline and its runs"
     )
     schema_dir: str | None = Field(None, description="curated schemas; None: those of the package")
+
+    @field_validator("examples")
+    @classmethod
+    def _days_need_time(cls, examples: ExamplesConfig) -> ExamplesConfig:
+        if examples.split.strategy == "time" and examples.time_unit == "order":
+            raise ValueError(
+                "split.strategy 'time' counts days, but time_unit is 'order'; "
+                "use strategy leave_last_two_out"
+            )
+        return examples
 
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:

@@ -298,7 +298,7 @@ def check_experiment(config: ExperimentConfig, path: str | Path) -> None:
     """
     if not config.datasets or not config.models:
         raise ConfigError(f"{path}: an experiment needs `datasets` and `models`")
-    names.check_names(config, path)
+    _check_names(config, path)
     for dataset in config.datasets:
         config.data_config(dataset)
         for model in config.models_of(dataset):
@@ -311,6 +311,50 @@ def check_experiment(config: ExperimentConfig, path: str | Path) -> None:
                         "but every row gets the same budget: set num_results of the experiment "
                         f"({config.num_results})"
                     )
+
+
+def _check_names(config: ExperimentConfig, path: str | Path) -> None:
+    """Checks every reference of an experiment.
+
+    Raises:
+      ConfigError: a name is unknown or used twice.
+    """
+    for dataset, data in config.datasets.items():
+        names.require(data.models or (), config.models, f"{path}: datasets.{dataset}.models")
+    for model, entry in config.models.items():
+        where = f"{path}: models.{model}"
+        names.require(entry.datasets or (), config.datasets, f"{where}.datasets")
+        names.require(entry.variants, ("default", *config.variants), f"{where}.variants")
+        names.require(entry.set, names.MODEL_SECTIONS, f"{where}.set")
+    _check_unions(config, path)
+    known = {
+        row: None
+        for dataset in config.datasets
+        for row in (*config.model_rows(dataset), *config.unions_of(dataset))
+    }
+    names.require((*config.compare, *config.compare.values()), known, f"{path}: compare")
+    for dataset in config.datasets:
+        rows = (*config.model_rows(dataset), *config.unions_of(dataset))
+        if not rows:
+            raise ConfigError(f"{path}: datasets.{dataset}: no model is trained on it")
+        where = f"{path}: baseline of {dataset}"
+        if not config.baseline_of(dataset):
+            raise ConfigError(f"{where}: not given; name one of its rows: {', '.join(rows)}")
+        names.require((config.baseline_of(dataset),), rows, where)
+
+
+def _check_unions(config: ExperimentConfig, path: str | Path) -> None:
+    everywhere = {row: None for name in config.datasets for row in config.model_rows(name)}
+    for name, union in config.unions.items():
+        where = f"{path}: unions.{name}"
+        if name in config.models:
+            raise ConfigError(f"{where}: a model has this name; rows need names of their own")
+        names.require(union.datasets or (), config.datasets, f"{where}.datasets")
+        names.require(union.parts, everywhere, f"{where}.parts")
+        for dataset in union.datasets or ():
+            names.require(union.parts, config.model_rows(dataset), f"{where}.parts on {dataset}")
+        if not any(name in config.unions_of(dataset) for dataset in config.datasets):
+            raise ConfigError(f"{where}: no data set has all its parts {', '.join(union.parts)}")
 
 
 def _mappings(tree: Any) -> list[dict[str, Any]]:
