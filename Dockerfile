@@ -1,5 +1,5 @@
 # The pipeline image: what every task of a compiled pipeline and every Beam worker runs in.
-# Build:  make image IMAGE=NAME:TAG        (docs/image.md: what is in it, digests, size)
+# Build:  make image IMAGE=NAME:TAG        (docs/kubeflow.md: what is in it, digests, size)
 #
 #   docker run --rm IMAGE run --conf conf/demo.yaml     the command line
 #   python -m kubeflow_pipelines.task.entrypoint ...    a task: Kubeflow sets the command itself

@@ -17,7 +17,7 @@ from serving.recommend.served import Answer, answer_of
 def page_answer(
     volume: Volume, query: Query, question: Question, outputs: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """Returns the JSON of `POST /api/recommend`; see docs/page.md for its keys.
+    """Returns the JSON of `POST /api/recommend`; see docs/serve.md for its keys.
 
     Args:
       volume: of the version that answered.
