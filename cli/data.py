@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-_FORMATS = click.Choice(["parquet", "csv", "csv.gz"])
+from cli.data_import import FORMATS, import_
+
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 _SHARE = click.FloatRange(0.0, 1.0)
 _RATIO = click.FloatRange(0.0, 10.0)
@@ -37,7 +38,7 @@ def data() -> None:
 @click.option("--search-share", type=_RATIO, help="Searches on top, as a share of engagements.")
 @click.option("--seed", type=click.IntRange(0), help="Equal seeds give equal tables.")
 @click.option("--end-date", type=_DAY, help="Last day of the log (UTC).")
-@click.option("--format", "file_format", type=_FORMATS, default="parquet", show_default=True)
+@click.option("--format", "file_format", type=FORMATS, default="parquet", show_default=True)
 @click.option(
     "--layout",
     type=click.Choice(["single", "spans"]),
@@ -87,59 +88,7 @@ def generate(
     )
 
 
-def _names(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if not value or ctx.resilient_parsing:
-        return
-    from input_tables.importers import IMPORTERS
-
-    for importer in IMPORTERS.values():
-        click.echo(f"{importer.name:<16} {importer.title:<22} {importer.files}")
-    ctx.exit()
-
-
-@data.command("import")
-@click.argument("name")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to make.")
-@click.option("--format", "file_format", type=_FORMATS, default="parquet", show_default=True)
-@click.option(
-    "--derive-follows",
-    is_flag=True,
-    help="Make follows from behaviour where the set has none (they prove nothing).",
-)
-@click.option("--force", is_flag=True, help="Replace tables that are in the folder already.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option(
-    "--list", is_flag=True, is_eager=True, expose_value=False, callback=_names, help="Known sets."
-)
-def import_(
-    name: str,
-    source: Path,
-    out: Path,
-    file_format: str,
-    derive_follows: bool,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Turn a public data set NAME at SOURCE (folder, zip or file) into tables.
-
-    \b
-    tessera data import --list
-    tessera data import movielens ml-1m.zip --out data/ml-1m
-    """  # noqa: D301 - click reads the \b
-    from input_tables.importers import import_tables
-
-    summary = import_tables(name, source, out, file_format, derive_follows, force)  # type: ignore[arg-type]
-    if as_json:
-        click.echo(json.dumps({"out": str(out), **summary}))
-        return
-    follows = f", {summary['follows']:,} follows" if "follows" in summary else ", no follows"
-    click.echo(
-        f"{out}: {summary['engagements']:,} engagements of {summary['users']:,} users with "
-        f"{summary['items']:,} items{follows}; time in {summary['time_unit']}"
-    )
-    for note in summary["notes"]:
-        click.echo(f"  note: {note}")
+data.add_command(import_)
 
 
 @data.command()

@@ -12,8 +12,10 @@ from core.errors import ConfigError
 from core.files import write_json
 from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS
 from input_tables.importers import amazon_sequence, goodbooks, movielens, movietweetings, zhihurec
-from input_tables.importers.base import Imported, Importer, Source
+from input_tables.importers.base import Imported, Importer
 from input_tables.importers.lifting import derive_follows
+from input_tables.importers.meeting import unmet
+from input_tables.importers.source import Source
 from input_tables.output import FileFormat, TableWriter, whole_folder
 
 __all__ = ["IMPORTERS", "Imported", "Importer", "Source", "import_tables"]
@@ -43,7 +45,7 @@ def import_tables(
       force: replace tables that are there already.
 
     Returns:
-      What `source.json` holds: counts, time unit, notes.
+      What `source.json` holds: the files read, counts, time unit, notes, warnings.
 
     Raises:
       ConfigError: unknown name, or `out` is not free.
@@ -55,24 +57,49 @@ def import_tables(
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"unknown data set {name!r}{hint} (known: {', '.join(IMPORTERS)})")
     with whole_folder(out, force) as root:
-        imported = importer.read(Source(source))
-        notes, follows = list(imported.notes), imported.follows
-        if follows is None and derived_follows:
-            follows = derive_follows(imported.engagements, imported.items)
-            notes.append("follows are derived from the first half of each history")
-        tables: dict[str, pa.Table] = {ENGAGEMENTS: imported.engagements, ITEMS: imported.items}
-        if follows is not None:
-            tables[FOLLOWS] = follows
-        for stem, table in tables.items():
-            with TableWriter(root, stem, file_format) as writer:
-                writer.write(table)
-        summary = {
-            "set": importer.title,
-            "source": Path(source).name,
-            "time_unit": imported.time_unit,
-            **{stem: table.num_rows for stem, table in tables.items()},
-            "users": len(imported.engagements["user_id"].unique()),
-            "notes": notes,
-        }
+        given = Source(source)
+        imported = importer.read(given)
+        summary = _write(importer, imported, root, file_format, derived_follows)
+        summary = {"set": importer.title, "source": Path(source).resolve().name, **summary}
+        summary["files"] = given.files_read
         write_json(root / "source.json", summary)
     return summary
+
+
+def _write(
+    importer: Importer, imported: Imported, root: Path, file_format: FileFormat, derived: bool
+) -> dict[str, Any]:
+    notes, warnings, follows = list(imported.notes), list(imported.warnings), imported.follows
+    items = _once(imported.items, notes)
+    engaged = unmet(
+        imported.engagements["item_id"], items["item_id"], "items of engagements", "the catalogue"
+    )
+    if engaged and not any("items of" in warning for warning in warnings):
+        warnings.append(engaged)
+    if follows is None and derived:
+        follows = derive_follows(imported.engagements, items)
+        notes.append("follows are derived from the first half of each history")
+    tables: dict[str, pa.Table] = {ENGAGEMENTS: imported.engagements, ITEMS: items}
+    if follows is not None:
+        tables[FOLLOWS] = follows
+    for stem, table in tables.items():
+        with TableWriter(root, stem, file_format) as writer:
+            writer.write(table)
+    return {
+        "time_unit": imported.time_unit,
+        **{stem: table.num_rows for stem, table in tables.items()},
+        "users": len(imported.engagements["user_id"].unique()),
+        "notes": notes,
+        "warnings": warnings,
+    }
+
+
+def _once(items: pa.Table, notes: list[str]) -> pa.Table:
+    """Returns the first row of each item: a catalogue names an item once."""
+    ids = items["item_id"].to_pandas()
+    again = ids.duplicated()
+    if not again.any():
+        return items
+    shown = ids[again].iloc[0]
+    notes.append(f"{int(again.sum()):,} rows of items named before left out, for example {shown!r}")
+    return items.filter(pa.array(~again))

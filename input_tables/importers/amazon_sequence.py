@@ -9,66 +9,109 @@ The set holds no follows.
 
 from __future__ import annotations
 
+import io
 import json
+import re
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from core.errors import DataError
-from input_tables.importers.base import Imported, Importer, Source
+from input_tables.importers.base import Imported, Importer
+from input_tables.importers.content import clear
+from input_tables.importers.delimited import lines
+from input_tables.importers.meeting import unmet
+from input_tables.importers.source import Source
 
 _ACTION = "review"
+_BLANKS = re.compile("[ \t]+")
+_ATTRIBUTES = "_item2attributes.json"
 
 
 def read(source: Source) -> Imported:
     """Reads one set; give its `.txt` file when the folder holds several."""
-    attributes = _sequence_set(source)
-    stem = PurePosixPath(attributes).name.removesuffix("_item2attributes.json")
+    stem = _stem(source)
+    attributes = source.require(f"{stem}{_ATTRIBUTES}")
     text = source.require(f"{stem}.txt")
     engagements = _engagements(source, text)
-    items = _items(source, attributes, stem, engagements)
-    return Imported(engagements, items, None, "order", ("timestamps are positions",))
+    table = _attributes(source, attributes)
+    names = _names(source, stem)
+    items = _items(table, names, engagements)
+    known = pa.array(table, pa.string())
+    warnings = [unmet(engagements["item_id"], known, f"items of {text}", attributes)]
+    if names:
+        used = pa.array(chain.from_iterable(table.values()), pa.string())
+        known = pa.array(names, pa.string())
+        warnings.append(unmet(used, known, f"attributes of {attributes}", "their names"))
+    notes = ("timestamps are positions",)
+    told = tuple(warning for warning in warnings if warning)
+    return Imported(engagements, items, None, "order", notes, told)
 
 
-def _sequence_set(source: Source) -> str:
+def _stem(source: Source) -> str:
     only = source.path.name
-    if only.endswith(".txt"):
-        return source.require(f"{only.removesuffix('.txt')}_item2attributes.json")
-    found = [n for n in source.names if n.endswith("_item2attributes.json")]
-    if len(found) > 1:
-        raise DataError(f"{source.path}: several sets ({', '.join(found)}); give one .txt file")
-    return source.require("*_item2attributes.json")
+    if source.path.is_file() and only.endswith(".txt"):
+        return source.main(only).removesuffix(".txt")
+    return PurePosixPath(source.main(f"*{_ATTRIBUTES}")).name.partition(_ATTRIBUTES)[0]
 
 
 def _engagements(source: Source, name: str) -> pa.Table:
-    lines = [line.split() for line in source.text(name).splitlines()]
-    short = next((n for n, line in enumerate(lines) if len(line) == 1), None)
-    if short is not None:
-        raise DataError(f"{source.where(name)}:{short + 1}: a user without items")
-    lines = [line for line in lines if line]
-    lengths = np.array([len(line) - 1 for line in lines], np.int64)
-    starts = np.cumsum(lengths) - lengths
-    users = pa.array([line[0] for line in lines], pa.string())
-    total = int(lengths.sum())
+    """Reads `user item item ...` lines; a user's lines continue one another."""
+    users: list[str] = []
+    items: list[str] = []
+    lengths: list[int] = []
+    with source.open(name) as stream, clear(source.where(name), "read"):
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="\n")
+        blank: int | None = None
+        for number, line in lines(text):
+            fields = _BLANKS.split(line.strip(" \t"))
+            if fields == [""]:
+                blank = blank or number
+                continue
+            if blank or len(fields) == 1:
+                why = "is blank" if blank else f"names a user without items: {fields[0]!r}"
+                raise DataError(f"{source.where(name)}:{blank or number}: {why}")
+            users.append(fields[0])
+            items += fields[1:]
+            lengths.append(len(fields) - 1)
+    if not users:
+        raise DataError(f"{source.where(name)}: the file is empty")
+    user = np.repeat(np.array(users, object), lengths)
     return pa.table(
         {
-            "user_id": users.take(pa.array(np.repeat(np.arange(len(lines)), lengths))),
-            "item_id": pa.array([item for line in lines for item in line[1:]], pa.string()),
-            "timestamp": np.arange(total) - np.repeat(starts, lengths),
-            "action": pa.array([_ACTION]).take(pa.array(np.zeros(total, np.int64))),
+            "user_id": pa.array(user, pa.string()),
+            "item_id": pa.array(items, pa.string()),
+            "timestamp": pa.array(pd.Series(user).groupby(user).cumcount(), pa.int64()),
+            "action": pa.array([_ACTION]).take(pa.array(np.zeros(len(items), np.int64))),
         }
     )
 
 
-def _items(source: Source, attributes: str, stem: str, engagements: pa.Table) -> pa.Table:
-    table = _json(source, attributes)
-    names = _names(source, stem)
+def _attributes(source: Source, name: str) -> dict[str, list[str]]:
+    """Returns item -> numbers of its attributes; a single number is a list of one."""
+    table: dict[str, list[str]] = {}
+    for item, value in _json(source, name).items():
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        if any(not isinstance(v, (int, str)) or isinstance(v, bool) for v in values):
+            shown = json.dumps(value)[:80]
+            raise DataError(
+                f"{source.where(name)}: the attributes of {item!r} are no list of numbers: {shown}"
+            )
+        table[item] = [str(v) for v in values]
+    return table
+
+
+def _items(table: dict[str, list[str]], names: dict[str, str], engagements: pa.Table) -> pa.Table:
     used = engagements["item_id"].unique().to_pylist()
     ids = sorted({*table, *used}, key=lambda item: (len(item), item))
-    topics = [[names.get(str(a), f"attribute_{a}") for a in table.get(i, [])] for i in ids]
-    return pa.table({"item_id": ids, "topics": pa.array(topics, pa.list_(pa.string()))})
+    topics = [[names.get(a, f"attribute_{a}") for a in table.get(i, [])] for i in ids]
+    return pa.table(
+        {"item_id": pa.array(ids, pa.string()), "topics": pa.array(topics, pa.list_(pa.string()))}
+    )
 
 
 def _names(source: Source, stem: str) -> dict[str, str]:
@@ -88,6 +131,8 @@ def _json(source: Source, name: str) -> dict[str, Any]:
         table = json.loads(source.text(name))
     except json.JSONDecodeError as error:
         raise DataError(f"{source.where(name)}:{error.lineno}: not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise DataError(f"{source.where(name)}: not JSON: nested too deep") from error
     if not isinstance(table, dict):
         raise DataError(f"{source.where(name)}: expected a JSON object")
     return table

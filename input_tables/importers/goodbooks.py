@@ -19,8 +19,11 @@ import pandas as pd
 import pyarrow as pa
 
 from core.errors import DataError
-from input_tables.importers.base import Imported, Importer, Source, rate_action, read_columns
+from input_tables.importers.base import Imported, Importer, filled, rate_action
+from input_tables.importers.delimited import header, read_columns
 from input_tables.importers.lifting import lift_to_topics
+from input_tables.importers.meeting import unmet
+from input_tables.importers.source import Source
 
 _TAGS_PER_BOOK = 10
 _MIN_BOOKS_PER_TAG = 5
@@ -33,36 +36,44 @@ _MIN_ITEMS, _MAX_TOPICS = 2, 5
 
 def read(source: Source) -> Imported:
     """Reads either release."""
-    engagements, ordered = _ratings(source)
+    engagements, notes = _ratings(source)
     books = _books(source)
+    warnings: list[str | None] = []
     genres = source.find("book_genres.csv")
-    topics = _genres(source, genres) if genres else _tags(source, books)
+    topics = _genres(source, genres) if genres else _tags(source, books, warnings)
     items = pa.table(
         {
-            "item_id": books["item_id"].tolist(),
+            "item_id": pa.array(books["item_id"], pa.string()),
             "topics": pa.array(
                 [topics.get(book, []) for book in books["item_id"]], pa.list_(pa.string())
             ),
-            "title": books["title"].tolist(),
+            "title": pa.array(books["title"], pa.string()),
         }
     )
     to_read = read_columns(source, source.require("to_read.csv"), ["user_id", "book_id"])
+    warnings.append(unmet(to_read["book_id"], items["item_id"], "books of to_read", "books.csv"))
+    raters = engagements["user_id"]
+    warnings.append(unmet(to_read["user_id"], raters, "users of to_read", "ratings.csv"))
     pairs = to_read.to_pandas().rename(columns={"book_id": "item_id"})
     follows = lift_to_topics(pairs, items, _MIN_ITEMS, _MAX_TOPICS)
-    notes = ["follows: to-read list lifted to topics, undated"]
-    if not ordered:
+    notes.append("follows: to-read list lifted to topics, undated")
+    told = tuple(warning for warning in warnings if warning)
+    return Imported(engagements, items, follows, "order", tuple(notes), told)
+
+
+def _ratings(source: Source) -> tuple[pa.Table, list[str]]:
+    """Returns engagements and notes on their order and on ratings given twice."""
+    name = source.main("ratings.csv")
+    table = read_columns(source, name, ["user_id", "book_id", "rating"])
+    for column in table.column_names:
+        filled(table, column, source.where(name))
+    every = table.to_pandas()
+    frame = every.drop_duplicates(["user_id", "book_id"])
+    notes = []
+    if len(frame) < len(every):
+        notes.append(f"{len(every) - len(frame):,} repeated ratings left out (user and book twice)")
+    if header(source, name)[0].strip().lower() != "user_id":
         notes.append("this release has no order; timestamps are a fixed pseudo-random order")
-    return Imported(engagements, items, follows, "order", tuple(notes))
-
-
-def _ratings(source: Source) -> tuple[pa.Table, bool]:
-    name = source.require("ratings.csv")
-    with source.open(name) as stream:
-        header = stream.readline().decode("utf-8", "replace").strip().split(",")
-    frame = read_columns(source, name, ["user_id", "book_id", "rating"]).to_pandas()
-    frame = frame.drop_duplicates(["user_id", "book_id"])
-    ordered = header[:1] == ["user_id"]
-    if not ordered:
         keys = frame["user_id"] + "/" + frame["book_id"]
         shuffled = np.array([zlib.crc32(key.encode()) for key in keys])
         frame = frame.iloc[np.argsort(shuffled, kind="stable")]
@@ -74,17 +85,15 @@ def _ratings(source: Source) -> tuple[pa.Table, bool]:
         "timestamp": pa.array(position, pa.int64()),
         "action": rate_action(rating),
     }
-    return pa.table(columns), ordered
+    return pa.table(columns), notes
 
 
 def _books(source: Source) -> pd.DataFrame:
     """Returns item_id, goodreads and title; the first release calls them id and book_id."""
     name = source.require("books.csv")
-    with source.open(name) as stream:
-        header = stream.readline().decode("utf-8-sig", "replace").strip().split(",")
-    old = "id" in header
-    item, goodreads = ("id", "book_id") if old else ("book_id", "goodreads_book_id")
-    title = "title" if "title" in header else "original_title"
+    columns = [column.strip().lower() for column in header(source, name)]
+    item, goodreads = ("id", "book_id") if "id" in columns else ("book_id", "goodreads_book_id")
+    title = "title" if "title" in columns else "original_title"
     frame = read_columns(source, name, [item, goodreads, title]).to_pandas()
     frame.columns = pd.Index(["item_id", "goodreads", "title"])
     return frame
@@ -98,7 +107,7 @@ def _genres(source: Source, name: str) -> dict[str, list[str]]:
     return {book: [word for word in words if word] for book, words in pairs}
 
 
-def _tags(source: Source, books: pd.DataFrame) -> dict[str, list[str]]:
+def _tags(source: Source, books: pd.DataFrame, warnings: list[str | None]) -> dict[str, list[str]]:
     if source.find("book_tags.csv") is None or source.find("tags.csv") is None:
         raise DataError(
             f"{source.path}: no topics; expected book_genres.csv, or book_tags.csv and tags.csv"
@@ -106,6 +115,9 @@ def _tags(source: Source, books: pd.DataFrame) -> dict[str, list[str]]:
     columns = ["goodreads_book_id", "tag_id", "count"]
     tags = read_columns(source, source.require("book_tags.csv"), columns).to_pandas()
     words = read_columns(source, source.require("tags.csv"), ["tag_id", "tag_name"]).to_pandas()
+    numbers = pa.array(books["goodreads"], pa.string())
+    warnings.append(_unmet_tags(tags, "goodreads_book_id", numbers, "books.csv"))
+    warnings.append(_unmet_tags(tags, "tag_id", pa.array(words["tag_id"], pa.string()), "tags.csv"))
     words = words[~words["tag_name"].str.contains(_SHELF)]
     tags["count"] = pd.to_numeric(tags["count"], errors="coerce").fillna(0)
     joined = tags.merge(words, on="tag_id").merge(
@@ -117,6 +129,10 @@ def _tags(source: Source, books: pd.DataFrame) -> dict[str, list[str]]:
     joined = joined[used >= min(_MIN_BOOKS_PER_TAG, used.max())]
     top = joined.groupby("item_id").head(_TAGS_PER_BOOK)
     return top.groupby("item_id")["tag_name"].agg(list).to_dict()
+
+
+def _unmet_tags(tags: pd.DataFrame, column: str, known: pa.Array, where: str) -> str | None:
+    return unmet(pa.array(tags[column], pa.string()), known, f"{column} of book_tags", where)
 
 
 IMPORTER = Importer(

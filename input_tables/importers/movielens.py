@@ -5,56 +5,54 @@ Topics are genres. The sets hold no follows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
-from input_tables.importers.base import (
-    Imported,
-    Importer,
-    Source,
-    double_colon,
-    ratings,
-    read_columns,
-)
+from input_tables.importers.base import Imported, Importer, ratings
+from input_tables.importers.delimited import read_columns, split_lines
+from input_tables.importers.source import Source
 
 _RATING = ("user_id", "item_id", "rating", "timestamp")
 _NO_GENRE = "(no genres listed)"
+_PLAIN_COLUMNS = 5
 
 
 def read(source: Source) -> Imported:
-    """Reads whichever of the three formats is there."""
-    name = source.require("ratings.dat", "ratings.csv", "u.data")
-    if name.endswith(("ratings.csv", "ratings.csv.gz")):
+    """Reads whichever of the three formats is there, or the one of the file that was named."""
+    name = source.main("ratings.dat", "ratings.csv", "u.data")
+    base = name.rpartition("/")[2].lower()
+    if base.startswith("ratings.csv"):
         columns = ["userId", "movieId", "rating", "timestamp"]
         table = read_columns(source, name, columns).rename_columns(_RATING)
         items = _movies_csv(source)
-    elif name.endswith("u.data"):
+    elif base.startswith("u.data"):
         table = read_columns(source, name, _RATING, names=_RATING, delimiter="\t")
         items = _u_item(source)
     else:
-        table = double_colon(source, name, _RATING)
+        table = read_columns(source, name, _RATING, names=_RATING, delimiter="::")
         items = movies_dat(source)
     return Imported(ratings(table, source.where(name)), items, None, "seconds")
 
 
 def movies_dat(source: Source) -> pa.Table:
     """Reads `id::title::genre|genre` lines."""
-    lines = source.text(source.require("movies.dat")).splitlines()
-    rows = [line.split("::") for line in lines if line]
-    return items_table(
-        [row[0] for row in rows],
-        [row[1] if len(row) > 1 else "" for row in rows],
-        [row[2] if len(row) > 2 else "" for row in rows],
-    )
+    rows = split_lines(source, source.require("movies.dat"), "::", 3, free=1)
+    return items_table(*([row[n] for row in rows] for n in range(3)))
 
 
-def items_table(ids: list[str], titles: list[str], genres: list[str]) -> pa.Table:
+def items_table(ids: Sequence[str], titles: Sequence[str], genres: Sequence[str]) -> pa.Table:
     """Returns items from parallel lists; genres are joined by `|`."""
     topics = [
         [genre.strip() for genre in joined.split("|") if genre.strip() not in ("", _NO_GENRE)]
         for joined in genres
     ]
     return pa.table(
-        {"item_id": ids, "topics": pa.array(topics, pa.list_(pa.string())), "title": titles}
+        {
+            "item_id": pa.array(ids, pa.string()),
+            "topics": pa.array(topics, pa.list_(pa.string())),
+            "title": pa.array(titles, pa.string()),
+        }
     )
 
 
@@ -65,14 +63,11 @@ def _movies_csv(source: Source) -> pa.Table:
 
 def _u_item(source: Source) -> pa.Table:
     """Reads `id|title|date|video date|url|flag...`, the flags named by `u.genre`."""
-    names = [
-        line.split("|")[0]
-        for line in source.text(source.require("u.genre")).splitlines()
-        if "|" in line
-    ]
-    rows = [line.split("|") for line in source.text(source.require("u.item")).splitlines() if line]
+    names = [row[0] for row in split_lines(source, source.require("u.genre"), "|", 2)]
+    width = _PLAIN_COLUMNS + len(names)
+    rows = split_lines(source, source.require("u.item"), "|", width)
     genres = [
-        "|".join(n for n, flag in zip(names, row[5:], strict=False) if flag.strip() == "1")
+        "|".join(n for n, flag in zip(names, row[_PLAIN_COLUMNS:], strict=True) if flag == "1")
         for row in rows
     ]
     return items_table([row[0] for row in rows], [row[1] for row in rows], genres)

@@ -18,7 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from input_tables.importers.base import Imported, Importer, Source, read_columns, whole_numbers
+from input_tables.importers.base import Imported, Importer, filled, whole_numbers
+from input_tables.importers.delimited import read_columns
+from input_tables.importers.meeting import unmet
+from input_tables.importers.source import Source
 
 _IMPRESSION = ("user_id", "item_id", "impression", "click")
 _USER_COLUMNS, _ANSWER_COLUMNS, _QUESTION_COLUMNS = 27, 18, 8
@@ -26,9 +29,14 @@ _USER_COLUMNS, _ANSWER_COLUMNS, _QUESTION_COLUMNS = 27, 18, 8
 
 def read(source: Source) -> Imported:
     """Reads the 100M set, or its first lines as the 20M and 1M sets are."""
+    engagements = _engagements(source)
     users = _plain(source, "info_user.csv", _USER_COLUMNS, {0: "user_id", 26: "topics"})
+    warnings: list[str | None] = []
+    items = _items(source, warnings)
+    raters = unmet(engagements["user_id"], users["user_id"], "users who engaged", "info_user.csv")
+    told = tuple(warning for warning in (*warnings, raters) if warning)
     notes = ("use negative_actions: [skip] (or positive_actions: [click])",)
-    return Imported(_engagements(source), _items(source), _follows(users), "seconds", notes)
+    return Imported(engagements, items, _follows(users), "seconds", notes, told)
 
 
 def _plain(source: Source, file: str, width: int, wanted: dict[int, str]) -> pa.Table:
@@ -37,22 +45,22 @@ def _plain(source: Source, file: str, width: int, wanted: dict[int, str]) -> pa.
 
 
 def _engagements(source: Source) -> pa.Table:
-    name = source.require("inter_impression.csv")
+    name = source.main("inter_impression.csv")
     table = read_columns(source, name, _IMPRESSION, names=_IMPRESSION)
     shown = whole_numbers(table, "impression", source.where(name))
     clicked_at = whole_numbers(table, "click", source.where(name))
     clicked = pc.greater(clicked_at, 0)
     return pa.table(
         {
-            "user_id": table["user_id"],
-            "item_id": table["item_id"],
+            "user_id": filled(table, "user_id", source.where(name)),
+            "item_id": filled(table, "item_id", source.where(name)),
             "timestamp": pc.max_element_wise(shown, clicked_at),
             "action": pc.if_else(clicked, "click", "skip"),
         }
     )
 
 
-def _items(source: Source) -> pa.Table:
+def _items(source: Source, warnings: list[str | None]) -> pa.Table:
     wanted = {0: "item_id", 1: "question", 6: "created", 17: "topics"}
     answers = _plain(source, "info_answer.csv", _ANSWER_COLUMNS, wanted)
     created = whole_numbers(answers, "created", "info_answer.csv")
@@ -60,7 +68,9 @@ def _items(source: Source) -> pa.Table:
     if source.find("info_question.csv"):
         columns = {0: "question", 7: "topics"}
         questions = _plain(source, "info_question.csv", _QUESTION_COLUMNS, columns)
-        row = pc.index_in(answers["question"], value_set=questions["question"].combine_chunks())
+        known = questions["question"]
+        warnings.append(unmet(answers["question"], known, "questions", "info_question.csv"))
+        row = pc.index_in(answers["question"], value_set=known.combine_chunks())
         inherited = pc.fill_null(questions["topics"].take(row), "")
         topics = pc.if_else(pc.equal(topics, ""), inherited, topics)
     return pa.table(
