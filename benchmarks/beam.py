@@ -55,7 +55,7 @@ def run_step(engine: str, workers: int, data: Path, out: Path, bucket_rows: int)
     """Runs the step once and returns what it cost and a digest of what it wrote."""
     import apache_beam as beam
 
-    from components.example_gen.ingest import do
+    from components.example_gen.ingest import ingest
     from components.example_gen.window import resolve
 
     config = step_config(data, bucket_rows)
@@ -66,7 +66,7 @@ def run_step(engine: str, workers: int, data: Path, out: Path, bucket_rows: int)
         if engine == "dask":
             args.append(f"--dask_client_address={stack.enter_context(cluster(workers))}")
         started, cpu = time.monotonic(), total_cpu()
-        do(
+        ingest(
             config,
             resolve(config, {}),
             examples_uri=str(out / "examples"),

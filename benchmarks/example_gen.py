@@ -57,7 +57,7 @@ def run_example_gen(data: Path, out: Path) -> dict[str, float]:
     import apache_beam as beam
 
     from components.config import ExampleGenConfig, SplitConfig
-    from components.example_gen.ingest import do
+    from components.example_gen.ingest import ingest
     from components.example_gen.window import resolve
     from input_tables.config import DataConfig
 
@@ -70,7 +70,7 @@ def run_example_gen(data: Path, out: Path) -> dict[str, float]:
     imported = cpu_seconds() - started
 
     def work() -> None:
-        do(
+        ingest(
             config,
             resolve(config, {}),
             examples_uri=str(out),

@@ -135,14 +135,14 @@ def full_examples(work: Path) -> str:
     """Makes the examples of the full log; returns their folder."""
     import apache_beam as beam
 
-    from components.example_gen.ingest import do
+    from components.example_gen.ingest import ingest
     from components.example_gen.window import resolve
     from pipeline.config import load_config
     from pipeline.dag import example_gen_config
 
     run_config = load_config(ROOT / "conf" / "local.yaml")
     config = example_gen_config(run_config, str(work / "full"))
-    do(
+    ingest(
         config,
         resolve(config, {}),
         examples_uri=str(work / "examples"),

@@ -64,7 +64,7 @@ def candidates(
     """
     from components.bundle import opened_bundle
     from components.candidates.config import CandidatesConfig
-    from components.candidates.generate import do
+    from components.candidates.generate import write_candidates
     from input_tables.remote import local_tables
     from serving.recommend.lookup import data_config
 
@@ -75,7 +75,7 @@ def candidates(
             place = type(place).model_validate({**place.model_dump(), "run_date": run_date})
         with local_tables(place) as tables:
             asked = _asked(bundle.manifest, tables, users, now, day)
-            manifest = do(bundle, asked, config, lambda: _pipeline(beam_args))
+            manifest = write_candidates(bundle, asked, config, lambda: _pipeline(beam_args))
     if as_json:
         click.echo(json.dumps(manifest, indent=2))
         return

@@ -36,6 +36,7 @@ EXAMPLES_CODE = (
     "core",
     "input_tables",
     "components/artifacts.py",
+    "components/base.py",
     "components/config.py",
     "components/example_gen",
     "trainer/features.py",

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
-from tfx import types
 from tfx.dsl.components.base import base_beam_executor
-from tfx.types import artifact_utils
 
+from components.base import Artifacts, Properties, only, uri
 from components.bundle.opened import opened_bundle
 from components.candidates.config import CandidateGenConfig
-from components.candidates.generate import Asked, do
+from components.candidates.generate import Asked, write_candidates
 from core.files import write_json
 from input_tables.config import DataConfig
 from input_tables.layout import find_tables
@@ -26,20 +24,17 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     """Asks the version that the Pusher published; without one nothing is made."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """See base class."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        pushed = artifact_utils.get_single_instance(input_dict["pushed"])
-        report = artifact_utils.get_single_instance(output_dict["report"])
+        pushed = only(input_dict, "pushed")
+        report = Path(uri(output_dict, "report")) / REPORT_FILE
         destination = pushed.get_string_custom_property("pushed_destination")
         if pushed.get_int_custom_property("pushed") != 1 or not destination:
             reason = pushed.get_string_custom_property("reason") or "nothing was published"
             _LOG.info("no candidates: %s", reason)
-            write_json(Path(report.uri) / REPORT_FILE, {"made": False, "reason": reason})
+            write_json(report, {"made": False, "reason": reason})
             return
         config = CandidateGenConfig.from_json(exec_properties["config_json"])
         day = exec_properties["run_date"]
@@ -47,5 +42,5 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         place = DataConfig.model_validate({**config.data.model_dump(), **root})
         with opened_bundle(destination) as bundle, local_tables(place) as tables:
             asked = Asked(find_tables(tables), config.time_unit, config.follows_max_topics, day=day)
-            made = do(bundle, asked, config.candidates, self._make_beam_pipeline)
-        write_json(Path(report.uri) / REPORT_FILE, {"made": True, **made})
+            made = write_candidates(bundle, asked, config.candidates, self._make_beam_pipeline)
+        write_json(report, {"made": True, **made})

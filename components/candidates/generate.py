@@ -60,7 +60,7 @@ class Asked:
     only: frozenset[bytes] | None = None
 
 
-def do(
+def write_candidates(
     bundle: Bundle,
     asked: Asked,
     config: CandidatesConfig,

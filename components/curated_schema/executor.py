@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx import types
 from tfx.dsl.components.base import base_executor
-from tfx.types import artifact_utils
 
+from components.base import Artifacts, Properties, uri
 from core.errors import ConfigError
 from core.files import staged_file
 
@@ -22,10 +20,7 @@ class Executor(base_executor.BaseExecutor):
     """Checks the schema and writes it."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """See base class.
 
@@ -37,6 +32,6 @@ class Executor(base_executor.BaseExecutor):
             text_format.Parse(text, schema_pb2.Schema())
         except text_format.ParseError as error:
             raise ConfigError(f"schema_dir: examples.pbtxt is no schema: {error}") from error
-        folder = Path(artifact_utils.get_single_uri(output_dict["schema"]))
+        folder = Path(uri(output_dict, "schema"))
         with staged_file(folder / SCHEMA_FILE) as staging:
             staging.write_text(text, encoding="utf-8")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
-from tfx import types
 from tfx.components.example_validator.executor import DEFAULT_FILE_NAME as ANOMALIES_FILE
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 
+from components.base import Artifacts, Properties, mark, only, uri
 from components.config import GateConfig
 from components.data_gate.checks import (
     anomaly_reasons,
@@ -35,15 +35,12 @@ class Executor(BaseExecutor):
     """Collects every reason against the data; any reason stops the pipeline."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """See base class."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        statistics = artifact_utils.get_single_instance(input_dict["statistics"])
-        anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
+        statistics = only(input_dict, "statistics")
+        anomalies = only(input_dict, "anomalies")
         known = {
             split: stats_artifact_utils.load_statistics(statistics, split).proto()
             for split in artifact_utils.decode_split_names(statistics.split_names)
@@ -52,18 +49,17 @@ class Executor(BaseExecutor):
             split: read_anomalies(Path(artifact_utils.get_split_uri([anomalies], split)))
             for split in artifact_utils.decode_split_names(anomalies.split_names)
         }
-        report_uri = artifact_utils.get_single_uri(input_dict["report"])
-        verdict = artifact_utils.get_single_instance(output_dict["verdict"])
-        do(
+        verdict = only(output_dict, "verdict")
+        judge(
             GateConfig.from_json(exec_properties["config_json"]),
-            report=read_json(Path(report_uri) / REPORT_FILE),
+            report=read_json(Path(uri(input_dict, "report")) / REPORT_FILE),
             anomalies=found,
             corpus=known.get(features.CORPUS_SPLIT),
             corpus_schema=exec_properties["corpus_schema"],
             targets=(known.get(features.TRAIN_SPLIT), known.get(features.EVAL_SPLIT)),
             verdict_path=Path(verdict.uri) / VERDICT_FILE,
         )
-        verdict.set_int_custom_property("passed", 1)
+        mark(verdict, passed=True)
 
 
 def read_anomalies(folder: Path) -> anomalies_pb2.Anomalies:
@@ -71,7 +67,7 @@ def read_anomalies(folder: Path) -> anomalies_pb2.Anomalies:
     return anomalies_pb2.Anomalies.FromString((folder / ANOMALIES_FILE).read_bytes())
 
 
-def do(
+def judge(
     config: GateConfig,
     *,
     report: Mapping[str, Any],

@@ -53,7 +53,7 @@ class EvaluatorPaths:
     blessing: str
 
 
-def do(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
+def evaluate(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
     """Evaluates, compares, decides and writes; returns what `blessing.json` holds.
 
     A retriever that is not blessed is a result, not an error.

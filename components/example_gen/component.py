@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tfx.dsl.components.base import base_beam_component, executor_spec
-from tfx.types import channel_utils, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.types.component_spec import ComponentSpec
+from tfx.types.standard_artifacts import Examples
 
 from components.artifacts import DataReport
+from components.base import BeamComponent, channels, parameters
 from components.example_gen.driver import Driver
 from components.example_gen.executor import Executor
 
@@ -14,25 +15,25 @@ from components.example_gen.executor import Executor
 class RetrievalExampleGenSpec(ComponentSpec):
     """Interface of RetrievalExampleGen."""
 
-    PARAMETERS = {
-        "data_root": ExecutionParameter(type=str),
-        "run_date": ExecutionParameter(type=str),
-        "config_json": ExecutionParameter(type=str),
-        "dead_letter_dir": ExecutionParameter(type=str),
-        "code_digest": ExecutionParameter(type=str),
-    }
+    PARAMETERS = parameters(
+        "data_root", "run_date", "config_json", "dead_letter_dir", "code_digest"
+    )
     INPUTS: dict = {}
-    OUTPUTS = {
-        "examples": ChannelParameter(type=standard_artifacts.Examples),
-        "report": ChannelParameter(type=DataReport),
-    }
+    OUTPUTS = channels(examples=Examples, report=DataReport)
 
 
-class RetrievalExampleGen(base_beam_component.BaseBeamComponent):
+class RetrievalExampleGen(BeamComponent):
     """Validates, joins and splits engagements, items and follows.
 
     Outputs `examples`, Parquet in the splits train, validation, eval and corpus, and
     `report`, counts and dead letters.
+
+    Args:
+      data_root: folder of the tables.
+      run_date: last day of the window (`YYYY-MM-DD`); empty for one-shot tables.
+      config_json: `ExampleGenConfig` as JSON.
+      dead_letter_dir: where dead letters are kept when they stop the run.
+      code_digest: digest of the code that decides the output.
 
     Example:
       ```python
@@ -47,35 +48,5 @@ class RetrievalExampleGen(base_beam_component.BaseBeamComponent):
     """
 
     SPEC_CLASS = RetrievalExampleGenSpec
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    EXECUTOR_SPEC = BeamExecutorSpec(Executor)
     DRIVER_CLASS = Driver
-
-    def __init__(
-        self,
-        *,
-        data_root: str,
-        run_date: str,
-        config_json: str,
-        dead_letter_dir: str,
-        code_digest: str,
-    ) -> None:
-        """Builds the component.
-
-        Args:
-          data_root: folder of the tables.
-          run_date: last day of the window (`YYYY-MM-DD`); empty for one-shot tables.
-          config_json: `ExampleGenConfig` as JSON.
-          dead_letter_dir: where dead letters are kept when they stop the run.
-          code_digest: digest of the code that decides the output.
-        """
-        super().__init__(
-            RetrievalExampleGenSpec(
-                data_root=data_root,
-                run_date=run_date,
-                config_json=config_json,
-                dead_letter_dir=dead_letter_dir,
-                code_digest=code_digest,
-                examples=channel_utils.as_channel([standard_artifacts.Examples()]),
-                report=channel_utils.as_channel([DataReport()]),
-            )
-        )

@@ -33,7 +33,7 @@ from trainer import features
 _LOG = logging.getLogger("tessera")
 
 
-def do(
+def ingest(
     config: ExampleGenConfig,
     window: Window,
     *,

@@ -66,7 +66,9 @@ def choose_kind(config: IndexConfig, items: int) -> str:
     return config.kind
 
 
-def do(paths: IndexPaths, config: IndexConfig, retrieval: RetrievalConfig) -> dict[str, Any]:
+def build_index(
+    paths: IndexPaths, config: IndexConfig, retrieval: RetrievalConfig
+) -> dict[str, Any]:
     """Embeds the catalogue, builds the index and writes the served retrievers.
 
     Returns:

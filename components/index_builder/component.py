@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from tfx import types
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.types.component_spec import ComponentSpec
+from tfx.types.standard_artifacts import Examples, Model
 
 from components.artifacts import RetrievalIndex
+from components.base import Component, channels, parameters
 from components.index_builder.executor import Executor
 
 
 class IndexBuilderSpec(ComponentSpec):
     """Inputs, outputs and parameters of the IndexBuilder."""
 
-    PARAMETERS = {
-        "config_json": ExecutionParameter(type=str),
-        "retrieval_json": ExecutionParameter(type=str),
-        "code_digest": ExecutionParameter(type=str),
-    }
-    INPUTS = {
-        "model": ChannelParameter(type=standard_artifacts.Model),
-        "examples": ChannelParameter(type=standard_artifacts.Examples),
-    }
-    OUTPUTS = {"index": ChannelParameter(type=RetrievalIndex)}
+    PARAMETERS = parameters("config_json", "retrieval_json", "code_digest")
+    INPUTS = channels(model=Model, examples=Examples)
+    OUTPUTS = channels(index=RetrievalIndex)
 
 
-class IndexBuilder(base_component.BaseComponent):
+class IndexBuilder(Component):
     """Embeds the catalogue and writes the retrievers that are evaluated and served.
 
     The output artifact carries `kind`, `items` and `recall_vs_exact` as custom
     properties; `index.json` says how they came about.
+
+    Args:
+      model: a Model with `embed_user` and `embed_items`.
+      examples: raw examples; items from `corpus`, queries from `validation`.
+      config_json: a `components.config.IndexConfig`.
+      retrieval_json: a `trainer.config.RetrievalConfig`.
+      code_digest: digest of the code, part of the cache key.
 
     Example:
       ```
@@ -45,31 +45,4 @@ class IndexBuilder(base_component.BaseComponent):
     """
 
     SPEC_CLASS = IndexBuilderSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        model: types.BaseChannel,
-        examples: types.BaseChannel,
-        config_json: str,
-        retrieval_json: str,
-        code_digest: str,
-    ) -> None:
-        """Builds the node.
-
-        Args:
-          model: a Model with `embed_user` and `embed_items`.
-          examples: raw examples; items from `corpus`, queries from `validation`.
-          config_json: a `components.config.IndexConfig`.
-          retrieval_json: a `trainer.config.RetrievalConfig`.
-          code_digest: digest of the code, part of the cache key.
-        """
-        spec = IndexBuilderSpec(
-            model=model,
-            examples=examples,
-            config_json=config_json,
-            retrieval_json=retrieval_json,
-            code_digest=code_digest,
-            index=types.Channel(type=RetrievalIndex),
-        )
-        super().__init__(spec=spec)
+    EXECUTOR_SPEC = ExecutorClassSpec(Executor)

@@ -8,22 +8,12 @@ from __future__ import annotations
 
 import uuid
 
-from tfx.dsl.components.base import base_driver
-from tfx.orchestration import metadata
-from tfx.orchestration.portable import base_driver as portable_base_driver
-from tfx.orchestration.portable import data_types
-from tfx.proto.orchestration import driver_output_pb2
+from components.base import Artifacts, KeyedDriver, Properties
 
 
-class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):
+class Driver(KeyedDriver):
     """Adds a fresh `attempt` to the execution properties, which are part of the cache key."""
 
-    def __init__(self, mlmd_connection: metadata.Metadata) -> None:
-        base_driver.BaseDriver.__init__(self, mlmd_connection)
-        portable_base_driver.BaseDriver.__init__(self, mlmd_connection)
-
-    def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
+    def key(self, properties: Properties, inputs: Artifacts) -> dict[str, int | str]:
         """See base class."""
-        result = driver_output_pb2.DriverOutput()
-        result.exec_properties["attempt"].string_value = uuid.uuid4().hex
-        return result
+        return {"attempt": uuid.uuid4().hex}

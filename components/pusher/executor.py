@@ -8,8 +8,8 @@ from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_executor
-from tfx.types import artifact_utils
 
+from components.base import Artifacts, Properties, mark, only, uri
 from components.bundle.span import span_of
 from components.config import PusherConfig
 from components.pusher.push import ManifestFields, PushRequest, PushResult, push
@@ -25,14 +25,11 @@ class Executor(base_executor.BaseExecutor):
     """Publishes the index when its blessing and its validation say so."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """See base class."""
         request = PushRequest(
-            index_dir=Path(artifact_utils.get_single_uri(input_dict["index"])),
+            index_dir=Path(uri(input_dict, "index")),
             model_dir=_optional_uri(input_dict, "model"),
             evaluation_dir=_optional_uri(input_dict, "evaluation"),
             validation_dir=_optional_uri(input_dict, "validation"),
@@ -43,7 +40,7 @@ class Executor(base_executor.BaseExecutor):
         )
         blessed = is_blessed(input_dict["blessing"])
         result = push(request, blessed, validated=is_validated(input_dict["validation"]))
-        _record(result, artifact_utils.get_single_instance(output_dict["pushed"]))
+        _record(result, only(output_dict, "pushed"))
         removed = f", removed {', '.join(map(str, result.removed))}" if result.removed else ""
         _log.info("%s%s", result.reason, removed)
 
@@ -94,9 +91,7 @@ def is_validated(validations: list[types.Artifact]) -> bool:
     return True
 
 
-def manifest_fields(
-    manifest_json: str, input_dict: dict[str, list[types.Artifact]]
-) -> ManifestFields:
+def manifest_fields(manifest_json: str, input_dict: Artifacts) -> ManifestFields:
     """Completes the given fields from the artifacts that the model was made from."""
     fields = ManifestFields.from_json(manifest_json)
     found: dict[str, Any] = {}
@@ -126,17 +121,20 @@ def _properties(artifact: types.Artifact) -> dict[str, Any]:
     return found
 
 
-def _optional_uri(input_dict: dict[str, list[types.Artifact]], key: str) -> Path | None:
+def _optional_uri(input_dict: Artifacts, key: str) -> Path | None:
     artifacts = input_dict.get(key) or []
     return Path(artifacts[0].uri) if artifacts else None
 
 
 def _record(result: PushResult, pushed: types.Artifact) -> None:
     destination = "" if result.destination is None else str(result.destination)
-    pushed.set_int_custom_property("pushed", int(result.pushed))
-    pushed.set_int_custom_property("pushed_version", result.version or 0)
-    pushed.set_string_custom_property("pushed_destination", destination)
-    pushed.set_string_custom_property("reason", result.reason)
+    mark(
+        pushed,
+        pushed=result.pushed,
+        pushed_version=result.version or 0,
+        pushed_destination=destination,
+        reason=result.reason,
+    )
     write_json(
         Path(pushed.uri) / "pushed.json",
         {

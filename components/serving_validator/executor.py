@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from tfx import types
 from tfx.dsl.components.base import base_executor
-from tfx.types import artifact_utils
 
+from components.base import Artifacts, Properties, mark, only, uri
 from components.config import ServingValidatorConfig
-from components.serving_validator.validate import ValidatorPaths, do
+from components.serving_validator.validate import ValidatorPaths, validate
 
 
 class Executor(base_executor.BaseExecutor):
-    """Maps artifacts to paths and calls `validate.do`."""
+    """Maps artifacts to paths and calls `validate`."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """Validates the SavedModels of an index."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        validation = artifact_utils.get_single_instance(output_dict["validation"])
-        result = do(
+        validation = only(output_dict, "validation")
+        result = validate(
             ValidatorPaths(
-                index=artifact_utils.get_single_uri(input_dict["index"]),
-                examples=artifact_utils.get_single_uri(input_dict["examples"]),
+                index=uri(input_dict, "index"),
+                examples=uri(input_dict, "examples"),
                 validation=validation.uri,
             ),
             ServingValidatorConfig.from_json(exec_properties["config_json"]),
         )
-        validation.set_int_custom_property("validated", int(result["validated"]))
+        mark(validation, validated=result["validated"])

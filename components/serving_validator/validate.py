@@ -89,7 +89,7 @@ class _World:
     config: ServingValidatorConfig
 
 
-def do(paths: ValidatorPaths, config: ServingValidatorConfig) -> dict[str, Any]:
+def validate(paths: ValidatorPaths, config: ServingValidatorConfig) -> dict[str, Any]:
     """Validates, decides and writes; returns what `validation.json` holds.
 
     A SavedModel that does not serve is a result, not an error.

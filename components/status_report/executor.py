@@ -10,9 +10,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tfx import types
 from tfx.dsl.components.base import base_executor
 
+from components.base import Artifacts, Properties
 from components.bundle.reports import report_path
 from components.bundle.spans import pushed_spans
 from core.errors import ConfigError, TesseraError
@@ -32,10 +32,7 @@ class Executor(base_executor.BaseExecutor):
     """Trouble with a report only warns: the run's own outcome stands."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """See base class."""
         report = status_report(

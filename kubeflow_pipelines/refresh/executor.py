@@ -11,8 +11,8 @@ from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_executor
-from tfx.types import artifact_utils
 
+from components.base import Artifacts, Properties, mark, only
 from core.errors import PushError
 from core.files import write_json
 from input_tables.run_date import parse_run_date
@@ -27,13 +27,10 @@ class Executor(base_executor.BaseExecutor):
     """Runs a refresh in a folder of its own and keeps its report."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """See base class."""
-        pushed = artifact_utils.get_single_instance(output_dict["pushed"])
+        pushed = only(output_dict, "pushed")
         with tempfile.TemporaryDirectory(prefix="tessera-refresh-") as work_dir:
             result = run_local(refresh_config(exec_properties, work_dir))
             # Also of a run that failed: the launcher uploads nothing then, but the log has it.
@@ -71,10 +68,14 @@ def refresh_config(properties: dict[str, Any], work_dir: str) -> RunConfig:
 def _keep(result: RunResult, pushed: types.Artifact) -> None:
     report = result.report
     done = report.get("status") == "pushed"
-    pushed.set_int_custom_property("pushed", int(done))
-    pushed.set_int_custom_property("pushed_version", int(report.get("pushed_version") or 0))
-    pushed.set_string_custom_property("pushed_destination", str(report.get("bundle") or ""))
-    pushed.set_string_custom_property("reason", str(report.get("not_pushed_reason") or ""))
+    bundle, reason = report.get("bundle") or "", report.get("not_pushed_reason") or ""
+    mark(
+        pushed,
+        pushed=done,
+        pushed_version=report.get("pushed_version") or 0,
+        pushed_destination=bundle,
+        reason=reason,
+    )
     for name in (JSON_NAME, HTML_NAME):
         if (result.run_dir / name).exists():
             shutil.copy(result.run_dir / name, Path(pushed.uri) / name)
@@ -83,8 +84,8 @@ def _keep(result: RunResult, pushed: types.Artifact) -> None:
         {
             "pushed": done,
             "version": report.get("pushed_version"),
-            "destination": report.get("bundle") or "",
-            "reason": report.get("not_pushed_reason") or "",
+            "destination": bundle,
+            "reason": reason,
         },
     )
     _LOG.info("refresh: %s", report.get("status"))

@@ -11,7 +11,7 @@ from typing import Any
 import apache_beam as beam
 
 from components.config import ExampleGenConfig, SplitConfig
-from components.example_gen.ingest import do
+from components.example_gen.ingest import ingest as ingest_window
 from components.example_gen.window import resolve
 from components.examples_io import read_split
 from input_tables.config import DataConfig
@@ -75,7 +75,7 @@ def fn_api_runner() -> beam.Pipeline:
 
 def ingest(config: ExampleGenConfig, out: Path) -> dict[str, Any]:
     """Runs the join; examples in `out/examples`, report in `out/report`."""
-    return do(
+    return ingest_window(
         config,
         resolve(config, {}),
         examples_uri=str(out / "examples"),

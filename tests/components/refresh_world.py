@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 from components.bundle.manifest import Manifest, read_manifest
 from components.config import IndexConfig
 from components.pusher.push import ManifestFields, PushRequest, push
-from components.refresh.bundle_source.source import SourcePaths
-from components.refresh.bundle_source.source import do as take_bundle
+from components.refresh.bundle_source.source import SourcePaths, take_bundle
 from components.serving_validator.sample import sample_requests, write_requests
 from tests.components.bundle_fixtures import write_tree
 from tests.components.raw_examples import corpus_item, write_split

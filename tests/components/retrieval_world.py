@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from components.config import IndexConfig
-from components.index_builder.build import IndexPaths, do
+from components.index_builder.build import IndexPaths, build_index
 from tests.components.raw_examples import corpus_item, example, write_split
 from tests.shared import once
 from tests.trainer.retrieval.fake_model import FakeModel, save_fake_model
@@ -77,7 +77,7 @@ def build(
 
 
 def _build(root: Path, index: Path, kind: str, retrieval: dict) -> Path:
-    do(
+    build_index(
         IndexPaths(str(root / "model"), str(root / "examples"), str(index)),
         IndexConfig(kind=kind, recall_target=0.9),
         RetrievalConfig(**{"num_results": 20, **retrieval}),

@@ -9,10 +9,9 @@ import tensorflow as tf
 
 from components.bundle.manifest import read_manifest
 from components.bundle.verify import verify
-from components.index_builder.build import IndexPaths
-from components.index_builder.build import do as build_index
+from components.index_builder.build import IndexPaths, build_index
 from components.pusher.executor import is_blessed
-from components.refresh.bundle_source.source import do
+from components.refresh.bundle_source.source import take_bundle
 from core.errors import BundleError
 from tests.components.refresh_world import INDEX, RETRIEVAL, publish_world, taken
 from tests.trainer.retrieval.fake_model import request
@@ -108,7 +107,7 @@ def test_a_damaged_bundle_is_refused_by_file(world, tmp_path):
 def test_a_bundle_that_was_replaced_since_the_run_began_is_refused(world, tmp_path):
     _, version, _, paths = world
     with pytest.raises(BundleError, match="replaced since this run began"):
-        do(version, "0" * 64, paths)
+        take_bundle(version, "0" * 64, paths)
 
 
 def test_a_bundle_without_sample_requests_is_refused_with_the_mend(tmp_path):

@@ -42,7 +42,7 @@ def run(root, out, **changes):
     )
     tables = find_tables(DataConfig(root=str(root / "tables")))
     asked = generate.Asked(tables, "seconds", 10, **changes)
-    return generate.do(open_bundle(root / "serving"), asked, config, pipeline)
+    return generate.write_candidates(open_bundle(root / "serving"), asked, config, pipeline)
 
 
 def contents(folder):
@@ -129,7 +129,7 @@ def test_positions_have_no_day(root, tmp_path):
     tables = find_tables(DataConfig(root=str(root / "tables")))
     asked = generate.Asked(tables, "order", 10)
     with pytest.raises(ConfigError, match="give the day"):
-        generate.do(
+        generate.write_candidates(
             open_bundle(root / "serving"), asked, CandidatesConfig(out=str(tmp_path)), pipeline
         )
 

@@ -19,7 +19,7 @@ from components.pusher.content import collect_content
 from components.refresh.bundle_source.layout import KEPT_FILES
 from components.refresh.catalogue_gen.changes import changes
 from components.refresh.catalogue_gen.config import CatalogueGenConfig
-from components.refresh.catalogue_gen.generate import CataloguePaths, do
+from components.refresh.catalogue_gen.generate import CataloguePaths, read_catalogue
 from components.refresh.catalogue_gen.sample_requests import request_examples
 from components.refresh.catalogue_gen.window import resolve
 from components.refresh.index_refresh.keep import index_files, keep, same_index
@@ -55,7 +55,7 @@ def generate(world, root, out, **settings):
     given = {"data": DataConfig(root=str(root)), "time_unit": "order", **settings}
     config = CatalogueGenConfig(**given)
     paths = CataloguePaths(world[0] / "bundle", out / "examples", out / "report", out / "kept")
-    return do(config, resolve(config, {}), paths)
+    return read_catalogue(config, resolve(config, {}), paths)
 
 
 def corpus_of(out):

@@ -12,7 +12,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 import schemas
 from components.config import GateConfig
-from components.data_gate.executor import do
+from components.data_gate.executor import judge
 from components.example_gen.columns import EXAMPLE_SCHEMA
 from components.examples_io import read_split
 from core.errors import ConfigError, DataGateError
@@ -55,7 +55,7 @@ def _report(**sizes: int) -> dict[str, Any]:
 def _gate(path: Path, config: GateConfig = LOOSE, **given: Any) -> dict[str, Any]:
     arguments = {"report": _report(), "anomalies": {}, "corpus": None} | given
     arguments.setdefault("corpus_schema", CORPUS_SCHEMA)
-    do(config, **arguments, verdict_path=path / "verdict.json")
+    judge(config, **arguments, verdict_path=path / "verdict.json")
     return read_json(path / "verdict.json")
 
 

@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 from components.config import FLOORS, EvaluatorConfig, ThresholdConfig
-from components.evaluator.evaluate import EvaluatorPaths, do
+from components.evaluator.evaluate import EvaluatorPaths
+from components.evaluator.evaluate import evaluate as evaluate_index
 from core.errors import ConfigError
 from tests.components import evaluation_oracles as oracles
 from tests.components import retrieval_world as world
@@ -47,7 +48,7 @@ def bad(root, tmp_path_factory):
 
 
 def evaluate(root, index, out, baseline="", config=CONFIG, examples=None):
-    decision = do(
+    decision = evaluate_index(
         EvaluatorPaths(
             examples=str(examples or root / "examples"),
             index=str(index),

@@ -13,7 +13,7 @@ import tensorflow as tf
 from components.config import IndexConfig
 from components.index_builder import layout, tuning
 from components.index_builder.alignment import check_alignment
-from components.index_builder.build import IndexPaths, choose_kind, do
+from components.index_builder.build import IndexPaths, build_index, choose_kind
 from components.index_builder.catalogue import Catalogue, embed_catalogue
 from components.index_builder.native import load_native
 from components.index_builder.tuning import recall, search_grid, tune_scann
@@ -98,7 +98,7 @@ def refuse(root, tmp_path, corpus, message):
     write_split(tmp_path / "examples", "corpus", corpus)
     paths = IndexPaths(str(root / "model"), str(tmp_path / "examples"), str(tmp_path / "index"))
     with pytest.raises(IndexQualityError, match=message):
-        do(paths, IndexConfig(), RetrievalConfig(num_results=5))
+        build_index(paths, IndexConfig(), RetrievalConfig(num_results=5))
     assert not (tmp_path / "index" / "index.json").exists()
 
 
@@ -178,7 +178,10 @@ def test_kind_follows_configuration_and_size(kind, items, chosen, caplog):
 def test_a_catalogue_smaller_than_the_results_is_answered_in_full(root, tmp_path):
     write_split(tmp_path / "examples", "corpus", [corpus_item(f"i{i}", []) for i in range(5)])
     paths = IndexPaths(str(root / "model"), str(tmp_path / "examples"), str(tmp_path / "index"))
-    assert do(paths, IndexConfig(kind="scann"), RetrievalConfig(num_results=9))["kind"] == "exact"
+    assert (
+        build_index(paths, IndexConfig(kind="scann"), RetrievalConfig(num_results=9))["kind"]
+        == "exact"
+    )
     loaded = tf.saved_model.load(str(tmp_path / "index" / "retriever"))
     from tests.trainer.retrieval.fake_model import request
 
@@ -229,7 +232,7 @@ def test_a_recall_out_of_reach_names_the_best_that_was_reached(monkeypatch):
 def test_a_large_catalogue_is_searched_in_parts_by_the_stock_model(root, tmp_path):
     index = tmp_path / "index"
     settings = IndexConfig(kind="scann", partition_min_items=world.ITEMS, recall_target=0.9)
-    summary = do(
+    summary = build_index(
         IndexPaths(str(root / "model"), str(root / "examples"), str(index)),
         settings,
         RetrievalConfig(num_results=9),
@@ -249,7 +252,7 @@ def test_without_users_items_stand_in_as_queries(root, tmp_path):
     corpus = [corpus_item(i, t) for i, t in zip(world.IDS, world.ITEM_TOPICS, strict=True)]
     write_split(tmp_path / "examples", "corpus", corpus)
     paths = IndexPaths(str(root / "model"), str(tmp_path / "examples"), str(tmp_path / "index"))
-    summary = do(
+    summary = build_index(
         paths, IndexConfig(kind="scann", recall_target=0.5), RetrievalConfig(num_results=9)
     )
     assert summary["recall_query_source"] == "items"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from components.config import IndexConfig, ServingValidatorConfig
 from components.evaluator.items import Items
-from components.index_builder.build import IndexPaths, do
+from components.index_builder.build import IndexPaths, build_index
 from components.serving_validator import sample, validate
 from components.serving_validator.answers import (
     RULES,
@@ -53,7 +53,7 @@ def validated(root, tmp_path_factory):
     paths = validate.ValidatorPaths(str(index), str(root / "examples"), str(root / "validation"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(temporary))
-        result = validate.do(paths, QUICK)
+        result = validate.validate(paths, QUICK)
     assert snapshot(index) == before
     assert list(temporary.iterdir()) == []
     return root / "validation", result
@@ -121,13 +121,13 @@ def test_a_search_in_parts_is_judged_by_exact_search(root):
     index = root / "parts"
     settings = IndexConfig(kind="scann", partition_min_items=world.ITEMS, recall_target=0.05)
     paths = IndexPaths(str(root / "model"), str(root / "examples"), str(index))
-    summary = do(paths, settings, RetrievalConfig(num_results=20))
+    summary = build_index(paths, settings, RetrievalConfig(num_results=20))
     assert summary["stock"]["probed"] < summary["stock"]["parts"]
     # The stock SavedModel by itself, as if nothing else were there.
     alone = {**summary, "kind": "exact", "serve": "retriever"}
     (index / "index.json").write_text(json.dumps(alone))
     paths = validate.ValidatorPaths(str(index), str(root / "examples"), str(root / "of parts"))
-    result = validate.do(paths, QUICK.model_copy(update={"scann_recall_min": 1.0}))
+    result = validate.validate(paths, QUICK.model_copy(update={"scann_recall_min": 1.0}))
     assert [c["name"] for c in result["checks"] if not c["passed"]] == ["recall"]
     assert 0.0 < result["recall"] < 1.0
 
@@ -136,7 +136,7 @@ def test_without_a_real_request_nothing_is_validated(root, tmp_path):
     index = world.build(root, name="plain")
     write_split(tmp_path / "examples", "eval", [])
     paths = validate.ValidatorPaths(str(index), str(tmp_path / "examples"), str(tmp_path / "out"))
-    result = validate.do(paths, QUICK)
+    result = validate.validate(paths, QUICK)
     assert result["validated"] is False
     assert "no real request" in result["checks"][0]["reason"]
     assert [path.name for path in (tmp_path / "out/bundle").iterdir()] == ["validation.json"]

@@ -12,7 +12,7 @@ import tensorflow_data_validation as tfdv
 
 import schemas
 from components.config import GateConfig
-from components.data_gate.executor import do
+from components.data_gate.executor import judge
 from components.example_gen.columns import EXAMPLE_SCHEMA
 from components.examples_io import read_split
 from core.errors import DataGateError
@@ -36,7 +36,7 @@ def gate(out: Path, report: dict, config: GateConfig = LOOSE, **given: Any) -> d
     verdict = out / "verdict.json"
     verdict.unlink(missing_ok=True)
     try:
-        do(
+        judge(
             config,
             **{"report": report, "anomalies": {}, "corpus": None} | given,
             verdict_path=verdict,

@@ -286,7 +286,7 @@ def refused(made, tmp_path, damage):
     paths = validate.ValidatorPaths(
         str(index), str(made / "examples"), str(tmp_path / "validation")
     )
-    result = validate.do(paths, QUICK)
+    result = validate.validate(paths, QUICK)
     assert result["validated"] is False
     request = PushRequest(
         index_dir=index,

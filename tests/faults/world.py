@@ -10,8 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from components.config import IndexConfig
-from components.index_builder.build import IndexPaths
-from components.index_builder.build import do as build_index
+from components.index_builder.build import IndexPaths, build_index
 from tests.components.example_gen_oracle import Event, Follow, Rules
 from tests.components.example_gen_tables import config_for, ingest, rows_of, write_tables
 from tests.trainer.tiny import TRANSFORM, Tiny, transform

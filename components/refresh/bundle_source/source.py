@@ -50,7 +50,7 @@ class SourcePaths:
     blessing: Path
 
 
-def do(version_dir: Path, manifest_digest: str, out: SourcePaths) -> Manifest:
+def take_bundle(version_dir: Path, manifest_digest: str, out: SourcePaths) -> Manifest:
     """Verifies a published bundle and hands out what a new index needs of it.
 
     Args:

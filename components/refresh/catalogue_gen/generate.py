@@ -60,7 +60,9 @@ class CataloguePaths:
     dead_letters: Path | str
 
 
-def do(config: CatalogueGenConfig, window: Window, paths: CataloguePaths) -> dict[str, Any]:
+def read_catalogue(
+    config: CatalogueGenConfig, window: Window, paths: CataloguePaths
+) -> dict[str, Any]:
     """Writes the catalogue as `corpus` and the bundle's requests as `validation`.
 
     The splits `train` and `eval` are there and empty.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from tfx import types
-from tfx.types import artifact_utils
-
+from components.base import Artifacts, Properties, mark, only, uri
 from components.config import IndexConfig
 from components.example_gen.report import REPORT_FILE
+from components.index_builder.executor import MARKED
 from components.index_builder.executor import Executor as IndexBuilderExecutor
 from components.refresh.index_refresh.keep import keep, same_index
 from core.files import read_json
@@ -20,14 +18,11 @@ class Executor(IndexBuilderExecutor):
     """Keeps the published index, or builds a new one as the IndexBuilder does."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """See base class."""
-        bundle = Path(artifact_utils.get_single_uri(input_dict["bundle"]))
-        report = Path(artifact_utils.get_single_uri(input_dict["report"])) / REPORT_FILE
+        bundle = Path(uri(input_dict, "bundle"))
+        report = Path(uri(input_dict, "report")) / REPORT_FILE
         unchanged = same_index(
             bundle,
             read_json(report)["catalogue"],
@@ -38,8 +33,6 @@ class Executor(IndexBuilderExecutor):
         if not unchanged:
             super().Do(input_dict, output_dict, exec_properties)
             return
-        index = artifact_utils.get_single_instance(output_dict["index"])
+        index = only(output_dict, "index")
         summary = keep(bundle, Path(index.uri))
-        index.set_string_custom_property("kind", summary["kind"])
-        index.set_int_custom_property("items", summary["items"])
-        index.set_float_custom_property("recall_vs_exact", summary["recall_vs_exact"])
+        mark(index, **{key: summary[key] for key in MARKED})
