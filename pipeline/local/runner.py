@@ -270,16 +270,12 @@ def _write_report(
     error: Exception | None,
 ) -> dict[str, Any]:
     from pipeline.lineage import read_run
-    from pipeline.refresh.report import refresh_inputs
     from pipeline.report.collect import collect_report
     from pipeline.report.inputs import report_inputs
     from pipeline.report.render import write_report
 
     nodes = read_run(work_dir / "metadata.db", since_ms)
     timings = {name: node.seconds for name, node in run_log.nodes.items()}
-    inputs = report_inputs(config, run_id, nodes, timings, error)
-    if config.pipeline == "refresh":
-        inputs = refresh_inputs(inputs, nodes)
-    report = collect_report(inputs)
+    report = collect_report(report_inputs(config, run_id, nodes, timings, error))
     write_report(report, run_dir)
     return report

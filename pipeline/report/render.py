@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.files import staged_file, write_json
-from pipeline.report.view import build_view
+from pipeline.report.view import FILTERS, build_view
 
 if TYPE_CHECKING:
     import jinja2
@@ -45,9 +45,9 @@ def render(report: Mapping[str, Any]) -> str:
     from markupsafe import Markup
 
     style = Markup((_FOLDER / "style.css").read_text(encoding="utf-8"))
-    page: str = (
-        environment(_FOLDER).get_template("page.html.j2").render(**build_view(report), style=style)
-    )
+    templates = environment(_FOLDER)
+    templates.filters.update(FILTERS)
+    page: str = templates.get_template("page.html.j2").render(**build_view(report), style=style)
     return page
 
 
