@@ -23,7 +23,7 @@ export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: seaweedfs prism help setup setup-dev demo test test-fast test-all lint bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-compiled bench-refresh image image-size lock clean
+.PHONY: seaweedfs prism help setup setup-dev demo test test-fast test-all lint docs bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-compiled bench-refresh image image-size lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -63,6 +63,10 @@ lint: setup-dev  ## ruff, mypy and the import contract.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup-dev  ## The guides as a site in site/; a broken link is an error.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open site/index.html, or: $(BIN)/python -m http.server --directory site"
 
 seaweedfs: $(WEED)  ## Build SeaweedFS for the tests of object stores: once, some minutes; needs Go.
 

@@ -8,17 +8,22 @@ import click
 import pytest
 
 from cli.main import tessera
-from scripts import fault_table
+from scripts import docs_site, fault_table
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "schemas/README.md"])
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "schemas/README")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 BLOCK = re.compile(r"```(?:sh|bash|console)\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)")
 
 
 def commands(program):
-    for page in PAGES:
-        for block in BLOCK.findall(page.read_text()):
+    texts = {page: page.read_text() for page in PAGES}
+    texts[docs_site.NOTEBOOK] = docs_site.notebook_page()
+    for page, text in texts.items():
+        for block in BLOCK.findall(text):
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line.removeprefix("$ "), comments=True)
                 if words and words[0] == program:

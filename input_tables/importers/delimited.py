@@ -46,7 +46,7 @@ def read_columns(
         or not UTF-8, or a quote swallows rows; with the line.
     """
     where, quoted = source.where(name), delimiter == ","
-    there = list(names) if names else header(source, name)
+    there = list(names) if names else header(source, name, delimiter)
     fields = _positions(there, columns, where)
     inner = [f"_{n}" for n in range(len(there))]
     if delimiter == "::":
@@ -91,16 +91,19 @@ def read_columns(
     return table.select([f"_{n}" for n in fields]).rename_columns(list(columns))
 
 
-def header(source: Source, name: str) -> list[str]:
-    """Returns the column names of a CSV file as a parser reads them.
+def header(source: Source, name: str, delimiter: str = ",") -> list[str]:
+    """Returns the column names of a delimited file as a parser reads them.
 
     Raises:
-      DataError: the file is empty or its first line is no CSV.
+      DataError: the file is empty or its first line cannot be read.
     """
     where = source.where(name)
-    with source.open(name) as stream, clear(where, "read as CSV"):
+    with source.open(name) as stream, clear(where, "read as delimited text"):
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-        names = next(csv.reader(text), [])
+        rows = (
+            csv.reader(text) if delimiter == "," else (t.split(delimiter) for _, t in lines(text))
+        )
+        names = next(rows, [])
     if not names:
         raise DataError(f"{where}:1: the file has no header")
     return names

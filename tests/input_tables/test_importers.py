@@ -5,7 +5,8 @@ import zipfile
 import pytest
 
 from core.errors import ConfigError, DataError
-from input_tables.importers import IMPORTERS, import_tables
+from input_tables.importers import IMPORTERS, Source, import_tables
+from input_tables.importers.delimited import read_columns
 from tests.input_tables.public_sets import (
     AMAZON,
     GOODBOOKS,
@@ -18,6 +19,7 @@ from tests.input_tables.public_sets import (
     topics,
     write,
 )
+from tests.input_tables.tiny import put
 
 
 def test_movielens_1m(tmp_path):
@@ -192,3 +194,11 @@ def test_a_source_that_is_not_there(tmp_path):
 
 def test_every_importer_says_what_it_reads():
     assert all(i.title and i.files and name == i.name for name, i in IMPORTERS.items())
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", "::"])
+def test_a_header_is_read_with_the_delimiter_of_its_file(tmp_path, delimiter):
+    rows = (("id", "name"), ("7", "x y"))
+    put(tmp_path / "t.dat", "".join(delimiter.join(row) + "\n" for row in rows).encode())
+    table = read_columns(Source(tmp_path), "t.dat", ["name", "id"], delimiter=delimiter)
+    assert table.to_pylist() == [{"name": "x y", "id": "7"}]
