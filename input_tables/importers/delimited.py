@@ -51,12 +51,7 @@ def read_columns(
     inner = [f"_{n}" for n in range(len(there))]
     if delimiter == "::":
         inner = [n for column in inner for n in (column, f"{column}_")][:-1]
-    odd: list[Any] = []
-
-    def keep(row: Any) -> str:
-        odd.append(row.text[:_SHOWN])
-        return "skip"
-
+    odd: list[str] = []
     try:
         with source.open(name) as stream, clear(where, "read as delimited text"):
             table = pacsv.read_csv(
@@ -64,13 +59,7 @@ def read_columns(
                 read_options=pacsv.ReadOptions(
                     column_names=inner, skip_rows=0 if names else 1, block_size=_BLOCK_BYTES
                 ),
-                parse_options=pacsv.ParseOptions(
-                    delimiter=delimiter[0],
-                    quote_char='"' if quoted else False,
-                    newlines_in_values=quoted,
-                    ignore_empty_lines=len(there) == 1,
-                    invalid_row_handler=keep,
-                ),
+                parse_options=_syntax(delimiter, len(there) == 1, odd),
                 convert_options=pacsv.ConvertOptions(
                     # All of them where a quote may have swallowed rows in any.
                     include_columns=inner if quoted else [f"_{n}" for n in fields],
@@ -89,6 +78,23 @@ def read_columns(
                 f"{where}: {len(short)} rows do not have {len(there)} fields: {short[0]!r}"
             )
     return table.select([f"_{n}" for n in fields]).rename_columns(list(columns))
+
+
+def _syntax(delimiter: str, ignore_empty_lines: bool, odd: list[str]) -> pacsv.ParseOptions:
+    """Returns how rows are told apart; `odd` gets those with another number of fields."""
+    quoted = delimiter == ","
+
+    def keep(row: Any) -> str:
+        odd.append(row.text[:_SHOWN])
+        return "skip"
+
+    return pacsv.ParseOptions(
+        delimiter=delimiter[0],
+        quote_char='"' if quoted else False,
+        newlines_in_values=quoted,
+        ignore_empty_lines=ignore_empty_lines,
+        invalid_row_handler=keep,
+    )
 
 
 def header(source: Source, name: str, delimiter: str = ",") -> list[str]:
