@@ -49,7 +49,7 @@ def runs(
     """List the pipeline's runs, the newest first, with the version published for their day.
 
     The version is empty where nothing of that day is published, `?` where the serving
-    folder can not be read from here.
+    folder cannot be read from here.
     """
     from kubeflow_pipelines.client.dates import parse_day
 

@@ -43,7 +43,7 @@ def change(
       What is served now.
 
     Raises:
-      BundleError: pins of this or of another model of the folder can not be read; nothing
+      BundleError: pins of this or of another model of the folder cannot be read; nothing
         was changed.
       PushError: somebody else holds the lock.
     """
@@ -68,8 +68,8 @@ def derive(model_dir: Path) -> None:
     """Makes links and configurations those of pins and versions; hold the model's lock.
 
     Raises:
-      BundleError: the pins of a model can not be read.
-      OSError: a file can not be written.
+      BundleError: the pins of a model cannot be read.
+      OSError: a file cannot be written.
     """
     model_dir = Path(os.path.abspath(model_dir))
     pull_all(model_dir.parent)
@@ -135,7 +135,7 @@ def cleared(pins: Pins, label: str | None) -> Pins:
     labels = {name: version for name, version in pins.labels.items() if name != label}
     if label == STABLE and labels:
         raise BundleError(
-            f"label {STABLE!r} can not go while {', '.join(sorted(labels))} stay: only they would "
+            f"label {STABLE!r} cannot go while {', '.join(sorted(labels))} stay: only they would "
             f"be served; clear them first, or move it with `tessera promote`"
         )
     return _with(pins, labels, pins.previous if labels else None)

@@ -47,7 +47,7 @@ def sync_links(model_dir: Path, versions: Iterable[BundleVersion]) -> bool:
     """Makes the links those of the published versions; hold the model's lock.
 
     Returns:
-      Whether there are links: not without ScaNN, nor where links can not be made.
+      Whether there are links: not without ScaNN, nor where links cannot be made.
     """
     tree = model_dir / SCANN_TREE
     targets = link_targets(versions)

@@ -26,7 +26,7 @@ def push_lock(model_dir: Path, wait_s: float) -> AbstractContextManager[None]:
 def config_lock(serving_dir: Path, wait_s: float = 30.0) -> AbstractContextManager[None]:
     """Holds the lock of the server configurations, which cover all models of a folder.
 
-    Taken after a `push_lock`, never before one: two processes can not wait for each other.
+    Taken after a `push_lock`, never before one: two processes cannot wait for each other.
     """
     return exclusive_lock(serving_dir / CONFIG_LOCK_NAME, wait_s)
 

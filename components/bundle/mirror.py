@@ -40,7 +40,7 @@ def mirrored(serving_dir: str | Path, name: str | None = None) -> Iterator[Path]
       name: the model to mirror; None mirrors all of them.
 
     Raises:
-      BundleError: the store can not be read.
+      BundleError: the store cannot be read.
     """
     if not is_remote(serving_dir):
         yield Path(serving_dir)
@@ -133,7 +133,7 @@ def complete(version_dir: Path) -> None:
     A file that no manifest lists becomes an empty one, which `verify` refuses.
 
     Raises:
-      BundleError: a file can not be read, or was replaced in between.
+      BundleError: a file cannot be read, or was replaced in between.
     """
     placeholder = version_dir / SAVED_MODEL
     # A real graph is never empty.
@@ -163,7 +163,7 @@ def send(folder: Path, name: str, before: bytes | None = None, guarded: bool = F
       guarded: refuse where the original is not as it was in `before`.
 
     Raises:
-      BundleError: somebody else has changed it meanwhile, or it can not be written.
+      BundleError: somebody else has changed it meanwhile, or it cannot be written.
     """
     store = origin(folder)
     if store is None:

@@ -59,7 +59,7 @@ def server_configs(
       pins: pins by name of the model that count instead of those on the disk.
 
     Raises:
-      BundleError: the pins of a model can not be read.
+      BundleError: the pins of a model cannot be read.
     """
     serving_dir = Path(os.path.abspath(serving_dir))
     place = shown(serving_dir)

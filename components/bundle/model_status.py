@@ -73,7 +73,7 @@ def wait_until_available(
             if status.state == AVAILABLE:
                 return
             if status.failed:
-                raise PushError(f"{server} can not serve version {version} of {name}: {status}")
+                raise PushError(f"{server} cannot serve version {version} of {name}: {status}")
             if time.monotonic() + poll_s > deadline:
                 raise PushError(
                     f"{server} did not serve version {version} of {name} within {timeout_s:g} s "

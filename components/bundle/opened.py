@@ -34,7 +34,7 @@ def locate(url: str) -> Location:
     """Tells a version, a model and a serving folder apart by what lies there.
 
     Raises:
-      BundleError: nothing lies there, or the store can not be read.
+      BundleError: nothing lies there, or the store cannot be read.
     """
     store = ObjectStore(url, BundleError)
     children = store.children()
@@ -58,7 +58,7 @@ def opened_bundle(path: str | Path) -> Iterator[Bundle]:
       path: see `components.bundle.verify.resolve_version_dir`; may be a URL.
 
     Raises:
-      BundleError: nothing is published there, it is damaged, or the store can not be read.
+      BundleError: nothing is published there, it is damaged, or the store cannot be read.
     """
     if not is_remote(path):
         yield open_bundle(path)
@@ -73,7 +73,7 @@ def version_folder(path: str) -> Iterator[Path]:
     """Yields the folder of a version; one under a URL is downloaded and verified first.
 
     Raises:
-      BundleError: what lies under a URL is gone, damaged or can not be read.
+      BundleError: what lies under a URL is gone, damaged or cannot be read.
     """
     if not is_remote(path):
         yield Path(path)

@@ -51,7 +51,7 @@ def served(model_dir: str | Path) -> Served:
       model_dir: `<serving_dir>/<name>`.
 
     Raises:
-      BundleError: the pins can not be read.
+      BundleError: the pins cannot be read.
     """
     pins = read_pins(model_dir)
     if pins.labels:

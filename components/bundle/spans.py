@@ -19,7 +19,7 @@ def pushed_spans(serving_dir: str, name: str) -> dict[dt.date, int]:
       name: name of the model.
 
     Raises:
-      BundleError: the store can not be read.
+      BundleError: the store cannot be read.
     """
     found: dict[dt.date, int] = {}
     with mirrored(serving_dir, name) as root:

@@ -59,7 +59,7 @@ def scan(model_dir: str | Path) -> tuple[list[BundleVersion], dict[int, str]]:
             manifest = read_manifest(path)
             if manifest.version != number:
                 raise BundleError(f"{path}: its manifest says version {manifest.version}")
-            # Where folders can not be renamed it is written last (`pusher.publish: ordered`).
+            # Where folders cannot be renamed it is written last (`pusher.publish: ordered`).
             if not (path / SAVED_MODEL).exists():
                 raise BundleError(f"{path}: no {SAVED_MODEL}: it is being published or removed")
         except BundleError as error:

@@ -48,7 +48,7 @@ def embed_catalogue(model: Any, examples_uri: str, batch_size: int) -> Catalogue
     """Embeds every item of the corpus split.
 
     Id and vector of an item come from the same row of the same batch, so they
-    can not get out of step.
+    cannot get out of step.
 
     Args:
       model: has `embed_items`.

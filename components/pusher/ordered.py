@@ -1,4 +1,4 @@
-"""Publishes where a folder can not be renamed: the SavedModel's graph comes last.
+"""Publishes where a folder cannot be renamed: the SavedModel's graph comes last.
 
 Mounted object stores rename a folder file by file, or refuse. Our readers take an integer
 folder for a version once `saved_model.pb` lies in it, so everything else is written and
@@ -23,7 +23,7 @@ from core.errors import BundleError, PushError
 from core.files import read_json, write_json
 
 JOURNAL_NAME = ".unfinished.json"
-#: What file systems answer that can not rename.
+#: What file systems answer that cannot rename.
 CAN_NOT_RENAME = frozenset({errno.EXDEV, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
@@ -65,7 +65,7 @@ def remove_unfinished(model_dir: Path) -> None:
     A version that was complete by then stays.
 
     Raises:
-      PushError: the journal can not be read.
+      PushError: the journal cannot be read.
     """
     journal = model_dir / JOURNAL_NAME
     if not journal.exists():

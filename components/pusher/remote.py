@@ -194,7 +194,7 @@ class StoreTarget:
         if self._store.create(_claim(number), unique_text().encode()):
             raise PushError(
                 f"{self._store.url_of(_claim(number))}: was replaced although it exists; this "
-                "store can not create an object exclusively (If-None-Match), so two pushers "
+                "store cannot create an object exclusively (If-None-Match), so two pushers "
                 "could mix their files: use one that can, or mount it as a folder and set "
                 "pusher.publish to ordered"
             )

@@ -34,7 +34,7 @@ def remove_version(path: Path, ordered: bool = False) -> None:
 
     Args:
       path: the version's folder.
-      ordered: the folder can not be renamed; its `saved_model.pb` goes first.
+      ordered: the folder cannot be renamed; its `saved_model.pb` goes first.
     """
     drop_link(path.parent, int(path.name))
     if not ordered:

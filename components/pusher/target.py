@@ -79,7 +79,7 @@ class FolderTarget:
                 if error.errno not in CAN_NOT_RENAME:
                     raise
                 _log.warning(
-                    "%s: folders can not be renamed here (%s), so the version is written in "
+                    "%s: folders cannot be renamed here (%s), so the version is written in "
                     "place; `pusher.publish: ordered` saves the first copy",
                     model_dir,
                     error.strerror,

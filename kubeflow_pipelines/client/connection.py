@@ -175,7 +175,7 @@ class Connection:
                     )
                 )
             text = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", str(reason))
-            return TransientError(self._plain(f"{where}: the server can not be reached: {text}"))
+            return TransientError(self._plain(f"{where}: the server cannot be reached: {text}"))
         status, said = int(error.status or 0), self._plain(_said(error))
         if status in _MAY_PASS or status == 0:
             return TransientError(f"{where}: the server is not able to answer ({status}): {said}")

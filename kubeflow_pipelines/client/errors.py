@@ -6,7 +6,7 @@ from core.errors import TesseraError
 
 
 class KubeflowError(TesseraError):
-    """The server refused a request or can not be reached."""
+    """The server refused a request or cannot be reached."""
 
 
 class RequestError(KubeflowError):

@@ -1,6 +1,6 @@
 """One schedule per pipeline: made, replaced, paused, resumed, removed.
 
-Kubeflow can not change a recurring run. A replacement is made disabled, then the old one
+Kubeflow cannot change a recurring run. A replacement is made disabled, then the old one
 is disabled, the new one enabled and the old one deleted: two are never enabled at once.
 When a request of that fails, the one that ran before runs again. When the caller is gone
 in between, the note of the new one says what it replaces and whether that ran, and the

@@ -30,5 +30,5 @@ def done_dates(serving_root: str, name: str) -> dict[dt.date, int] | None:
     try:
         return pushed_spans(serving_root, name)
     except (TesseraError, OSError, ImportError) as error:
-        _LOG.warning("the published versions can not be read: %s", error)
+        _LOG.warning("the published versions cannot be read: %s", error)
         return None

@@ -253,7 +253,7 @@ RULES = (
     Rule("constants", "the driver fails on other values", _constants),
     Rule("graph", "a dangling reference fails when its task starts", _graph),
     Rule("images", "a moving tag runs other code on a retry", _images),
-    Rule("commands", "TFX's entry point can not read what this backend passes", _commands),
+    Rule("commands", "TFX's entry point cannot read what this backend passes", _commands),
     Rule("local-paths", "a path of the compiling machine exists in no pod", _local_paths),
     Rule("places", "tables and bundles must be where pods can reach them", _places),
     Rule("services", "a pod finds nothing at its own address", _services),

@@ -83,7 +83,7 @@ def unfinished_run(
 
 
 def read_runs(runs_dir: Path) -> Iterator[RunRecord]:
-    """Yields the runs of a folder, newest first; a file that can not be read is left out."""
+    """Yields the runs of a folder, newest first; a file that cannot be read is left out."""
     for path in sorted(runs_dir.glob(f"*/{STATE_FILE}"), reverse=True):
         try:
             yield RunRecord.model_validate(read_json(path))

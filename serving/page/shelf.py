@@ -128,4 +128,4 @@ class Shelf:
         except UnknownUserError:
             raise UnknownUserError(f"{nowhere}, nor in the tables of {config.root}") from None
         except (ConfigError, DataError) as error:
-            raise UnknownUserError(f"{nowhere}, and the tables can not be read: {error}") from error
+            raise UnknownUserError(f"{nowhere}, and the tables cannot be read: {error}") from error

@@ -40,7 +40,7 @@ class ModelServer:
           routes: further HTTP paths, see `serving.server.http`.
 
         Raises:
-          ConfigError: a port can not be bound.
+          ConfigError: a port cannot be bound.
         """
         self.engine, self.host = engine, host
         trusted = _LOOPBACK if host in _LOOPBACK else None

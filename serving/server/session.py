@@ -54,7 +54,7 @@ class Session:
           scann: it holds ScaNN's ops, which are registered first.
 
         Raises:
-          BundleError: it can not be loaded.
+          BundleError: it cannot be loaded.
         """
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         if scann:
@@ -68,7 +68,7 @@ class Session:
             graph = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], str(folder))
         except (tf.errors.OpError, OSError, RuntimeError, ValueError) as error:
             self.close()
-            raise BundleError(f"{folder}: can not be loaded: {first_line(error)}") from error
+            raise BundleError(f"{folder}: cannot be loaded: {first_line(error)}") from error
         self.signatures = {
             name: signature
             for name, signature in graph.signature_def.items()
@@ -136,7 +136,7 @@ class Session:
           How many there were; 0 without the file.
 
         Raises:
-          BundleError: the file can not be read, holds too many records, or one of them fails:
+          BundleError: the file cannot be read, holds too many records, or one of them fails:
             TensorFlow Serving would not load such a model.
         """
         from tensorflow_serving.apis import prediction_log_pb2

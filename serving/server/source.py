@@ -40,7 +40,7 @@ class Source(Protocol):
         """Returns what ought to be served now.
 
         Raises:
-          BundleError: it can not be told; what is served stays.
+          BundleError: it cannot be told; what is served stays.
         """
 
 

@@ -128,7 +128,7 @@ def test_a_canary_that_the_server_has_not_loaded_is_refused(tmp_path, status, wh
     [
         (("LOADING", 0, ""), r"within 0\.6 s .*its last word was LOADING"),
         (None, "NOT_FOUND: Could not find version 2"),
-        (("END", 9, "Op type not registered"), "can not serve version 2.*Op type not registered"),
+        (("END", 9, "Op type not registered"), "cannot serve version 2.*Op type not registered"),
     ],
 )
 def test_what_the_server_does_not_load_is_taken_away_again(tmp_path, publish, status, why):

@@ -286,7 +286,7 @@ def test_without_tables_ids_stand_for_titles(client):
     answer = client.post("/api/recommend", json={"user": "plain"}).json
     assert answer["items"] and all(item["title"] is None for item in answer["items"])
     missing = client.get("/api/users/in%20the%20tables")
-    assert missing.status_code == 404 and "can not be read" in missing.json["error"]
+    assert missing.status_code == 404 and "cannot be read" in missing.json["error"]
 
 
 def test_the_page_is_counted_apart(client):

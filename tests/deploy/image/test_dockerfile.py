@@ -53,7 +53,7 @@ def problems(text):
     if copied(final, "build") != [(["/opt/tessera"], "/opt/tessera")]:
         found.append("more or less than /opt/tessera comes from the build stage")
     if not re.fullmatch(r"[1-9]\d*(:\d+)?", (final.rests("USER") or ["root"])[-1]):
-        found.append("USER is root, or a name that Kubernetes can not tell from root")
+        found.append("USER is root, or a name that Kubernetes cannot tell from root")
     words = [word for word, _ in final.steps]
     if "USER" in words and set(words[words.index("USER") :]) & {"RUN", "COPY"}:
         found.append("files are made by the user that only runs them")

@@ -149,6 +149,6 @@ def test_the_configurations_are_where_runs_start(container):
 
 
 def test_nothing_writes_below_the_packages(container, files, probed):
-    # Compiled modules may come: the image has them all, and its user can not write there.
+    # Compiled modules may come: the image has them all, and its user cannot write there.
     now = {path for path in listed(container) if "__pycache__" not in path}
     assert now == {path for path in files if "__pycache__" not in path}

@@ -227,7 +227,7 @@ def test_a_server_that_is_not_there(submit, make_stub, naps, tessera, spec_file,
     result = tessera("submit", spec_file(), *words)
     assert result.code == 1
     assert url in result.err
-    assert "can not be reached" in result.err
+    assert "cannot be reached" in result.err
     assert result.err.count("\n") == 1
     assert naps == [1.0, 2.0]
 
