@@ -129,12 +129,9 @@ def run(
 
 
 def _dry_run(config: RunConfig) -> None:
-    from input_tables.layout import check_headers, find_tables
-    from input_tables.remote import local_tables
+    from input_tables.remote_tables import checked_tables
 
-    with local_tables(config.data) as data:
-        found = find_tables(data)
-        check_headers(found)
+    found = checked_tables(config.data)
     console = Console(soft_wrap=True)
     _print_tables(console, config.name, found)
     console.print(f"  model        {config.model.name}, work_dir {config.work_dir}")
@@ -146,15 +143,11 @@ def _dry_run(config: RunConfig) -> None:
 
 
 def _dry_run_refresh(config: RunConfig) -> None:
-    from input_tables.catalogue import find_items
-    from input_tables.layout import check_headers
-    from input_tables.remote import local_tables
+    from input_tables.remote_tables import checked_tables
     from pipeline.refresh.resolve import resolve_refresh
 
     refresh = resolve_refresh(config)
-    with local_tables(config.data, items_only=True) as data:
-        found = find_items(data)
-        check_headers(found)
+    found = checked_tables(config.data, items_only=True)
     console = Console(soft_wrap=True)
     _print_tables(console, config.name, found)
     parent = refresh.parent.manifest

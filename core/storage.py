@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.errors import ConfigError, DataError, TesseraError
 from core.files import staged_file
@@ -26,6 +26,8 @@ from core.storage_errors import (
     retried,
 )
 
+#: A folder that workers of Beam on other machines see too: on a volume, or a URL.
+SHARED_VARIABLE = "TESSERA_SHARED_DIR"
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _CHUNK_BYTES = 16 << 20
 _PARALLEL = 8
@@ -54,6 +56,18 @@ def expanded(path: str) -> Path | str:
 def absolute(path: str) -> str:
     """Returns an absolute path without `~` or links, or a URL as it is."""
     return path.rstrip("/") if is_remote(path) else str(Path(path).expanduser().resolve())
+
+
+class Entry(NamedTuple):
+    """What a store says of something, without a look at its content.
+
+    Attributes:
+      size: in bytes, None for a folder.
+      mark: changes with the content: its digest where the store has one, else its time.
+    """
+
+    size: int | None
+    mark: str
 
 
 class ObjectStore:
@@ -89,6 +103,12 @@ class ObjectStore:
         """Returns the URL of one object, or of the root for ''."""
         return f"{self.url}/{name}" if name else self.url
 
+    @classmethod
+    def beside(cls, url: str) -> tuple[ObjectStore, str]:
+        """Returns the store and the name of one object, given by its URL."""
+        folder, _, name = url.rpartition("/")
+        return cls(folder), name
+
     def list(self, folder: str = "") -> dict[str, int]:
         """Returns name and size of every object below a folder, sorted by name."""
         place = self._path(folder)
@@ -106,19 +126,28 @@ class ObjectStore:
 
     def children(self, folder: str = "") -> dict[str, int | None]:
         """Returns what lies right in a folder: objects with their size, folders with None."""
+        return {name: entry.size for name, entry in self.entries(folder).items()}
+
+    def entries(self, folder: str = "") -> dict[str, Entry]:
+        """Returns what lies right in a folder, sorted by name."""
         place = self._path(folder)
 
         def ls() -> Any:
             return self._files().ls(place, detail=True)
 
-        found: dict[str, int | None] = {}
+        found: dict[str, Entry] = {}
         for entry in self._call(folder, "listed", ls, missing=[]):
             name = self._name(str(entry["name"]).rstrip("/"))
             inner = name.removeprefix(f"{folder}/") if folder else name
             if not inner or "/" in inner or (inner == name and folder):
                 continue  # the folder's own marker
-            found[inner] = int(entry["size"] or 0) if _is_object(entry) else None
+            found[inner] = _entry(entry)
         return dict(sorted(found.items()))
+
+    def entry(self, name: str) -> Entry:
+        """Returns what the store says of one object."""
+        path = self._path(name)
+        return _entry(self._call(name, "read", lambda: self._files().info(path)))
 
     def size(self, name: str) -> int | None:
         """Returns the size of an object, None where there is no such object."""
@@ -141,6 +170,13 @@ class ObjectStore:
             return bytes(self._files().cat_file(path))
 
         return self._call(name, "read", cat, missing=None)
+
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """Returns the bytes from `start` to `end` (exclusive) of an object."""
+        if end <= start:
+            return b""
+        cat = partial(self._files().cat_file, self._path(name), start=start, end=end)
+        return bytes(self._call(name, "read", cat))
 
     def write(self, name: str, content: bytes) -> None:
         """Makes or replaces an object, in one step."""
@@ -310,3 +346,12 @@ def _connect(protocol: str, url: str) -> Any:
 
 def _is_object(entry: Mapping[str, Any]) -> bool:
     return entry["type"] == "file" and not str(entry["name"]).endswith("/")
+
+
+def _entry(entry: Mapping[str, Any]) -> Entry:
+    if not _is_object(entry):
+        return Entry(None, "")
+    # Amazon's, then Google's; the rest know a time at best.
+    known = ("ETag", "md5Hash", "crc32c", "mtime", "created", "LastModified")
+    mark = next((str(entry[key]) for key in known if entry.get(key)), "")
+    return Entry(int(entry["size"] or 0), mark.strip('"'))

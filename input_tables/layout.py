@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from core.errors import DataError
@@ -35,6 +35,7 @@ class TableFile(NamedTuple):
       span: its day, None in the one-shot layout.
       bytes: its size.
       original: the URL that it was copied from, '' when it was not.
+      mark: what an object store says of its content, '' for a file.
     """
 
     table: Table
@@ -42,6 +43,7 @@ class TableFile(NamedTuple):
     span: dt.date | None
     bytes: int
     original: str = ""
+    mark: str = ""
 
     @property
     def name(self) -> str:
@@ -150,6 +152,15 @@ def check_headers(tables: TableSet) -> None:
             found, unused = [str(error)], []
         problems += found
         ignored.setdefault(file.table, set()).update(unused)
+    settle_headers(problems, ignored)
+
+
+def settle_headers(problems: list[str], ignored: Mapping[str, set[str]]) -> None:
+    """Refuses tables with problems; otherwise says which columns are not used.
+
+    Raises:
+      DataError: one message that lists every problem.
+    """
     if problems:
         raise DataError("the tables break the data contract:\n  " + "\n  ".join(problems))
     for table, names in ignored.items():

@@ -3,8 +3,8 @@
 Arrow can crash the whole process on damaged Parquet files, so `input_tables.verify`
 lets this script meet them first. It imports nothing of the project.
 
-Protocol: one JSON line `{"path": ..., "columns": [...]}` per file on stdin; per
-file a line on stdout: `ok`, or `error <text>`; and `.` lines as a sign of life.
+Protocol: one JSON line `{"path": ..., "columns": [...], "groups": [...] or null}` per file
+on stdin; per file a line on stdout: `ok`, or `error <text>`; and `.` lines as a sign of life.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ import pyarrow.parquet as pq
 _BATCH_ROWS = 65_536
 
 
-def probe(path: str, columns: list[str]) -> str:
+def probe(path: str, columns: list[str], groups: list[int] | None = None) -> str:
     """Returns `ok` or `error <text>` for one file."""
     try:
         with open(path, "rb") as stream:
             file = pq.ParquetFile(stream)
             names = [name for name in columns if name in file.schema_arrow.names]
-            for batch in file.iter_batches(_BATCH_ROWS, columns=names, use_threads=False):
+            wanted = range(file.num_row_groups) if groups is None else groups
+            for batch in file.iter_batches(
+                _BATCH_ROWS, row_groups=list(wanted), columns=names, use_threads=False
+            ):
                 batch.validate(full=True)
                 _say(".")
     except Exception as error:
@@ -39,4 +42,4 @@ def _say(line: str) -> None:
 if __name__ == "__main__":
     for request in sys.stdin:
         asked = json.loads(request)
-        _say(probe(asked["path"], asked["columns"]))
+        _say(probe(asked["path"], asked["columns"], asked["groups"]))

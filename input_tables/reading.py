@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +34,7 @@ def read_table(
     settings: ReadSettings,
     *,
     name: str | None = None,
+    row_groups: Sequence[int] | None = None,
 ) -> Iterator[Checked]:
     """Yields (batch of good rows of `SCHEMAS[table]`, dead letters) in file order.
 
@@ -44,6 +45,7 @@ def read_table(
       settings: row checks and portions.
       name: what messages call the file; needed for file objects. A name that
         ends in `.parquet` is read as Parquet, anything else as CSV.
+      row_groups: neighbours that are read of a Parquet file; None: all.
 
     Raises:
       DataError: missing column, wrong type, corrupt or unreadable file. (Arrow may
@@ -54,7 +56,8 @@ def read_table(
     name = str(name) or f"<{table}>"
     with opened(source, name) as stream:
         if is_parquet(name):
-            yield from _guarded(_read_parquet(stream, table, settings, name), name, "Parquet")
+            batches = _read_parquet(stream, table, settings, name, row_groups)
+            yield from _guarded(batches, name, "Parquet")
         else:
             yield from _guarded(_read_csv(stream, table, settings, name), name, "CSV")
 
@@ -76,14 +79,19 @@ def _refuse(problems: list[str]) -> None:
 
 
 def _read_parquet(
-    stream: BinaryIO, table: Table, settings: ReadSettings, name: str
+    stream: BinaryIO,
+    table: Table,
+    settings: ReadSettings,
+    name: str,
+    row_groups: Sequence[int] | None,
 ) -> Iterator[Checked]:
     file = pq.ParquetFile(stream)
     schema = file.schema_arrow
     _refuse(parquet_problems(schema, table, name))
     wanted = [column.name for column in COLUMNS[table] if column.name in schema.names]
-    before = 0
-    for batch in file.iter_batches(batch_size=settings.batch_rows, columns=wanted):
+    groups = range(file.num_row_groups) if row_groups is None else row_groups
+    before = sum(file.metadata.row_group(group).num_rows for group in range(min(groups, default=0)))
+    for batch in file.iter_batches(settings.batch_rows, list(groups), wanted):
         batch.validate(full=True)
         raw = dict(zip(batch.schema.names, batch.columns, strict=True))
         checked = check_rows(raw, batch.num_rows, table, settings, sentinel=False)

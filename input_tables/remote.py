@@ -12,18 +12,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from core.errors import TesseraError
 from core.progress import track
-from core.storage import ObjectStore, is_remote
+from core.storage import Entry, ObjectStore, is_remote
 from input_tables.catalogue import find_items
 from input_tables.config import CopiedData, DataConfig
 from input_tables.contract import ENGAGEMENTS, ITEMS, TABLES, Table
-from input_tables.layout import find_tables
+from input_tables.layout import TableSet, find_tables
 from input_tables.spans import FORMATS
 
 _LOG = logging.getLogger("tessera")
 _SPAN = "span="
+_FOLDER = Entry(None, "")
 
 
 @contextmanager
@@ -44,63 +46,88 @@ def local_tables(config: DataConfig, items_only: bool = False) -> Iterator[DataC
     if not is_remote(config.root):
         yield config
         return
+    with outlined(config, items_only) as outline:
+        root = Path(outline.copy.root)
+        names = [Path(file.path).relative_to(root).as_posix() for file in outline.found.files]
+        sizes = {name: outline.entries[name].size or 0 for name in names}
+        _download(outline.store, sizes, root)
+        yield outline.copy
+
+
+class Outline(NamedTuple):
+    """What lies under a URL, with empty files in place of the tables.
+
+    Attributes:
+      store: the objects below the URL.
+      copy: names the folder of the empty files.
+      found: those of the window.
+      entries: the originals by name.
+    """
+
+    store: ObjectStore
+    copy: CopiedData
+    found: TableSet
+    entries: dict[str, Entry]
+
+
+@contextmanager
+def outlined(config: DataConfig, items_only: bool = False) -> Iterator[Outline]:
+    """Yields what lies under a URL without reading it; arguments, errors: `local_tables`."""
     store = ObjectStore(config.root)
     with tempfile.TemporaryDirectory(prefix="tessera-tables-") as folder:
         root = Path(folder).resolve()
         values = {key: getattr(config, key) for key in DataConfig.model_fields}
         copy = CopiedData(**values | {"root": str(root), "origin": store.url})
         try:
-            sizes = _outline(store, copy, items_only)
+            entries = _outline(store, copy, items_only)
             found = find_items(copy) if items_only else find_tables(copy)
-            names = [Path(file.path).relative_to(root).as_posix() for file in found.files]
-            _download(store, {name: sizes[name] for name in names}, root)
-            yield copy
+            yield Outline(store, copy, found, entries)
         except TesseraError as error:
             error.args = (str(error).replace(str(root), store.url),)
             raise
 
 
-def _outline(store: ObjectStore, copy: CopiedData, items_only: bool) -> dict[str, int]:
+def _outline(store: ObjectStore, copy: CopiedData, items_only: bool) -> dict[str, Entry]:
     """Makes the folders and, empty, the files that the layout and the window decide about.
 
     Returns:
-      Sizes of the originals by name.
+      The originals by name.
     """
-    entries: dict[str, int | None] = {}
-    top = store.children()
+    entries: dict[str, Entry] = {}
+    top = store.entries()
     for table in (ITEMS,) if items_only else TABLES:
         if copy.layout != "spans":
             files = [f"{table}{suffix}" for suffix in FORMATS]
             entries |= {name: top[name] for name in files if name in top}
         if copy.layout != "single" and table in top:
             entries[table] = top[table]
-            if top[table] is None:
+            if top[table].size is None:
                 first = items_only or table == ENGAGEMENTS
                 entries |= _spans(store, copy, table, tells_layout=first)
-    for name, size in entries.items():
+    for name, entry in entries.items():
         path = Path(copy.root) / name
-        folder = path if size is None else path.parent
+        folder = path if entry.size is None else path.parent
         folder.mkdir(parents=True, exist_ok=True)
-        if size is not None:
+        if entry.size is not None:
             path.touch()
-    return {name: size for name, size in entries.items() if size is not None}
+    return {name: entry for name, entry in entries.items() if entry.size is not None}
 
 
 def _spans(
     store: ObjectStore, copy: CopiedData, table: Table, tells_layout: bool
-) -> dict[str, int | None]:
+) -> dict[str, Entry]:
     """Returns what lies in the spans of the window, by name."""
-    found: dict[str, int | None] = {}
+    found: dict[str, Entry] = {}
     if tells_layout and copy.layout == "auto":
         # Any span that is there tells it, whether in the window or not.
         spans = [name for name in store.children(table) if name.startswith(_SPAN)]
-        found |= {f"{table}/{name}": None for name in spans[:1]}
+        found |= {f"{table}/{name}": _FOLDER for name in spans[:1]}
     for day in _days(copy, table):
         span = f"{table}/{_SPAN}{day.isoformat()}"
-        inside = store.children(span)
+        inside = store.entries(span)
         if inside:
-            found[span] = None
-            found |= {f"{span}/{name}": size for name, size in inside.items()}
+            found[span] = _FOLDER
+            found |= {f"{span}/{name}": entry for name, entry in inside.items()}
     return found
 
 

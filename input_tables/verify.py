@@ -18,11 +18,14 @@ _PROBE = Path(__file__).with_name("parquet_probe.py")
 _SILENCE_SECONDS = 60.0
 
 
-def damaged_parquet(files: Sequence[tuple[Table, str]]) -> dict[str, str]:
+def damaged_parquet(
+    files: Sequence[tuple[Table, str]], groups: Sequence[int] | None = None
+) -> dict[str, str]:
     """Reads every file once in a child process.
 
     Args:
       files: (table, path) of Parquet files.
+      groups: row groups that are read; None: all, [] the footer alone.
 
     Returns:
       What is wrong, by path; files that can be read are left out.
@@ -30,12 +33,14 @@ def damaged_parquet(files: Sequence[tuple[Table, str]]) -> dict[str, str]:
     problems: dict[str, str] = {}
     waiting = list(files)
     while waiting:
-        done = _probe(waiting, problems)
+        done = _probe(waiting, problems, groups)
         waiting = waiting[done:]
     return problems
 
 
-def _probe(files: list[tuple[Table, str]], problems: dict[str, str]) -> int:
+def _probe(
+    files: list[tuple[Table, str]], problems: dict[str, str], groups: Sequence[int] | None
+) -> int:
     """Probes files until the child dies; returns how many are settled."""
     child = subprocess.Popen(
         [sys.executable, str(_PROBE)],
@@ -46,7 +51,8 @@ def _probe(files: list[tuple[Table, str]], problems: dict[str, str]) -> int:
     try:
         for number, (table, path) in enumerate(files):
             columns = [column.name for column in COLUMNS[table]]
-            answer = _ask(child, {"path": path, "columns": columns})
+            request: dict[str, object] = {"path": path, "columns": columns, "groups": groups}
+            answer = _ask(child, request)
             if answer == "ok":
                 continue
             if answer.startswith("error "):

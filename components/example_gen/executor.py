@@ -10,7 +10,8 @@ from tfx.types import artifact_utils
 from components.base import Artifacts, Properties, mark, only
 from components.config import ExampleGenConfig
 from components.example_gen.ingest import ingest
-from components.example_gen.window import opened_window
+from components.example_gen.places import shared_url
+from components.example_gen.window import resolve
 from trainer import features
 
 EXAMPLES, REPORT = "examples", "report"
@@ -28,15 +29,16 @@ class Executor(BaseBeamExecutor):
         report = only(output_dict, REPORT)
         config = ExampleGenConfig.from_json(exec_properties["config_json"])
         # The driver leaves these; where there is none (Kubeflow), they are found here.
-        with opened_window(config, exec_properties) as window:
-            ingest(
-                config,
-                window,
-                examples_uri=examples.uri,
-                report_uri=report.uri,
-                dead_letter_dir=exec_properties["dead_letter_dir"],
-                make_pipeline=self._make_beam_pipeline,
-            )
+        window = resolve(config, exec_properties)
+        ingest(
+            config,
+            window,
+            examples_uri=examples.uri,
+            report_uri=report.uri,
+            dead_letter_dir=exec_properties["dead_letter_dir"],
+            make_pipeline=self._make_beam_pipeline,
+            shared=shared_url(self._beam_pipeline_args),
+        )
         examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         examples.span = window.span
         # No file_format: TFX reads Parquet by payload format alone, and Transform writes

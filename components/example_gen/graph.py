@@ -25,6 +25,7 @@ from components.config import ExampleGenConfig
 from components.example_gen.arrays import combined
 from components.example_gen.catalogue import corpus, distinct_items, topics_named, topics_of
 from components.example_gen.examples import build
+from components.example_gen.lines import write_lines
 from components.example_gen.partition import (
     EVENT,
     FOLLOW,
@@ -35,11 +36,11 @@ from components.example_gen.partition import (
     partition,
     rows_of,
 )
+from components.example_gen.parts import Part
 from components.example_gen.reading import letter_json, read
 from components.example_gen.writing import SplitWriters
 from core.errors import DataError
 from input_tables.contract import FOLLOWS, ITEMS, DeadLetter, ReadSettings
-from input_tables.layout import TableFile
 from trainer import features
 
 _BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _LATEST, _FAILED = (
@@ -52,48 +53,51 @@ _BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _LATEST, _FAILED = (
 )
 #: Rows joined with the catalogue at a time.
 _JOIN_ROWS = 262_144
+#: Files of dead letters below a URL.
+_LETTER_FILES = 16
 
 
 class Plan(NamedTuple):
     """What the graph needs to know.
 
     Attributes:
-      files: the input files.
+      parts: the input files, large ones divided.
       settings: row checks.
       config: what makes an example.
       item_buckets: number of item buckets.
       user_buckets: number of user buckets.
       window_end: end (exclusive) of the eval period; None: one past the latest event.
       examples_uri: where the splits are written.
-      letters_prefix: path prefix of the dead letter files.
-      counts_prefix: path prefix of the counts.
-      failures_prefix: path prefix of the messages of unreadable files.
+      letters: folder or URL of the dead letters.
+      counts: folder or URL of the counts.
+      failures: folder or URL of the messages about unreadable files.
     """
 
-    files: tuple[TableFile, ...]
+    parts: tuple[Part, ...]
     settings: ReadSettings
     config: ExampleGenConfig
     item_buckets: int
     user_buckets: int
     window_end: int | None
     examples_uri: str
-    letters_prefix: str
-    counts_prefix: str
-    failures_prefix: str
+    letters: str
+    counts: str
+    failures: str
 
 
 class _Read(beam.DoFn):
-    """Reads one file; an unreadable one becomes a message, so that all are reported."""
+    """Reads one part; an unreadable one becomes a message, so that all are reported."""
 
     def __init__(self, plan: Plan) -> None:
         self._settings = plan.settings
         self._buckets = (plan.item_buckets, plan.user_buckets)
 
-    def process(self, file: TableFile) -> Iterator[TaggedOutput]:
+    def process(self, part: Part) -> Iterator[TaggedOutput]:
         counts: Counter[str] = Counter()
+        file = part.file
         tag = _BY_USER if file.table == FOLLOWS else _BY_ITEM
         try:
-            for found in read(file, self._settings, self._buckets, counts):
+            for found in read(file, self._settings, self._buckets, counts, part.rows):
                 if isinstance(found, DeadLetter):
                     counts[f"letters:{file.table}"] += 1
                     counts[f"reason:{found.reason}"] += 1
@@ -173,7 +177,7 @@ def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
     """
     read_out = (
         pipeline
-        | "Files" >> beam.Create(list(plan.files), reshuffle=False)
+        | "Files" >> beam.Create(list(plan.parts), reshuffle=False)
         | "SpreadFiles" >> beam.Reshuffle()
         | "Read"
         >> beam.ParDo(_Read(plan)).with_outputs(
@@ -195,24 +199,21 @@ def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
         | "GroupByUserBucket" >> beam.GroupByKey()
         | "Build" >> beam.ParDo(_Build(plan), latest=AsSingleton(latest))
     )
-    _write(
+    write_lines(
         (read_out[_LETTERS], joined[_LETTERS]) | "AllLetters" >> beam.Flatten(),
         "WriteLetters",
-        plan.letters_prefix,
+        plan.letters,
+        _LETTER_FILES,
     )
-    _write(read_out[_FAILED], "WriteFailures", plan.failures_prefix)
-    _write(
+    write_lines(read_out[_FAILED], "WriteFailures", plan.failures)
+    write_lines(
         (read_out[_COUNTS], joined[_COUNTS], built)
         | "AllCounts" >> beam.Flatten()
         | "Sum" >> beam.CombinePerKey(sum)
         | "CountLines" >> beam.MapTuple(lambda name, number: f"{name}\t{number}"),
         "WriteCounts",
-        plan.counts_prefix,
+        plan.counts,
     )
-
-
-def _write(lines: beam.PCollection, label: str, prefix: str) -> None:
-    _ = lines | label >> beam.io.WriteToText(prefix, file_name_suffix=".jsonl")
 
 
 def _latest(values: Iterable[int]) -> int:

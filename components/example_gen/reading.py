@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,8 @@ from components.example_gen.partition import EVENT, FOLLOW, ITEM, encode, partit
 from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, DeadLetter, ReadSettings
 from input_tables.layout import TableFile, TableSet
 from input_tables.reading import read_table
+from input_tables.remote_reading import opened_table
+from input_tables.sources import is_parquet
 
 #: First row number by format, as dead letters count (a CSV header is record 1).
 _FIRST_CSV_ROW, _FIRST_PARQUET_ROW = 2, 1
@@ -22,8 +26,24 @@ _FIRST_CSV_ROW, _FIRST_PARQUET_ROW = 2, 1
 _CSV_ROW_BYTES, _GZIP_RATIO = 25, 4
 
 
+class Rows(NamedTuple):
+    """Some neighbouring rows of a Parquet file.
+
+    Attributes:
+      groups: numbers of the row groups.
+      before: rows before them.
+    """
+
+    groups: tuple[int, ...]
+    before: int
+
+
 def read(
-    file: TableFile, settings: ReadSettings, buckets: tuple[int, int], counts: Counter[str]
+    file: TableFile,
+    settings: ReadSettings,
+    buckets: tuple[int, int],
+    counts: Counter[str],
+    rows: Rows | None = None,
 ) -> Iterator[tuple[int, bytes] | DeadLetter | int]:
     """Yields elements, dead letters, and the latest timestamp of each batch of engagements.
 
@@ -33,11 +53,26 @@ def read(
       buckets: numbers of item buckets and of user buckets. Engagements and items go
         to item buckets, follows to user buckets.
       counts: rows are added to it.
+      rows: what to read of it; None: all.
     """
+    with opened_table(file, rows.groups if rows else None) as source:
+        yield from _read(source, file, settings, buckets, counts, rows)
+
+
+def _read(
+    source: Path | BinaryIO,
+    file: TableFile,
+    settings: ReadSettings,
+    buckets: tuple[int, int],
+    counts: Counter[str],
+    rows: Rows | None,
+) -> Iterator[tuple[int, bytes] | DeadLetter | int]:
     item_buckets, user_buckets = buckets
-    is_parquet = file.path.lower().endswith(".parquet")
-    numbers = _RowNumbers(_FIRST_PARQUET_ROW if is_parquet else _FIRST_CSV_ROW)
-    for batch, letters in read_table(file.path, file.table, settings, name=file.name):
+    first = _FIRST_PARQUET_ROW if is_parquet(file.path) else _FIRST_CSV_ROW
+    numbers = _RowNumbers(first + (rows.before if rows else 0))
+    for batch, letters in read_table(
+        source, file.table, settings, name=file.name, row_groups=rows.groups if rows else None
+    ):
         counts[f"rows:{file.table}"] += batch.num_rows + len(letters)
         yield from letters
         if file.table == ENGAGEMENTS:
@@ -93,14 +128,21 @@ def letter_json(table: str, letter: DeadLetter) -> str:
     return json.dumps({"table": table, **letter._asdict()}, ensure_ascii=False)
 
 
-def bucket_numbers(tables: TableSet, bucket_rows: int) -> tuple[int, int]:
+def bucket_numbers(
+    tables: TableSet, bucket_rows: int, known: Mapping[str, int] | None = None
+) -> tuple[int, int]:
     """Returns how many item buckets and user buckets a run needs.
 
     Items are held whole per bucket while engagements stream past them, so item
     buckets follow the size of the catalogue; user buckets that of the log.
+
+    Args:
+      tables: the input files.
+      bucket_rows: rows of a bucket, about.
+      known: rows by path, of Parquet files that cannot be opened here.
     """
     rows = {
-        table: sum(_estimated_rows(file) for file in tables.of(table))
+        table: sum(_estimated_rows(file, known or {}) for file in tables.of(table))
         for table in (ENGAGEMENTS, ITEMS, FOLLOWS)
     }
     users = -(-(rows[ENGAGEMENTS] + rows[FOLLOWS] // 4) // bucket_rows)
@@ -108,8 +150,10 @@ def bucket_numbers(tables: TableSet, bucket_rows: int) -> tuple[int, int]:
     return max(1, items), max(1, users)
 
 
-def _estimated_rows(file: TableFile) -> int:
+def _estimated_rows(file: TableFile, known: Mapping[str, int]) -> int:
+    if file.path in known:
+        return known[file.path]
+    if is_parquet(file.path):
+        return int(pq.ParquetFile(file.path).metadata.num_rows)
     name = file.path.lower()
-    if name.endswith(".parquet"):
-        return pq.ParquetFile(file.path).metadata.num_rows
     return file.bytes * (_GZIP_RATIO if name.endswith(".gz") else 1) // _CSV_ROW_BYTES

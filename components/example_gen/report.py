@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,12 @@ _LETTERS_PATTERN = "*.jsonl"
 _PROBLEMS_SHOWN = 3
 
 
-def read_counts(folder: Path) -> Counter[str]:
-    """Sums the `name<TAB>number` lines of all files of a folder."""
+def summed(lines: Iterable[str]) -> Counter[str]:
+    """Sums lines `name<TAB>number` by name."""
     counts: Counter[str] = Counter()
-    for path in sorted(folder.iterdir()):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            name, _, number = line.rpartition("\t")
-            counts[name] += int(number)
+    for line in lines:
+        name, _, number = line.rpartition("\t")
+        counts[name] += int(number)
     return counts
 
 
@@ -106,13 +105,8 @@ def _percentiles(histogram: Mapping[str, int]) -> dict[str, int]:
     }
 
 
-def refuse_unreadable(folder: Path) -> None:
+def refuse_unreadable(problems: Sequence[str]) -> None:
     """Raises one DataError with the messages of all files that could not be read."""
-    problems = [
-        line
-        for path in sorted(folder.iterdir())
-        for line in path.read_text(encoding="utf-8").splitlines()
-    ]
     if problems:
         raise DataError("the tables cannot be read:\n  " + "\n  ".join(problems))
 
@@ -133,11 +127,7 @@ def refuse_too_many_letters(
     Raises:
       DataError: names tables, shares, the bound, the copies and the first problems.
     """
-    bad = {
-        name: (table["dead_letters"], table["rows"])
-        for name, table in report["tables"].items()
-        if table["dead_letters"] > max_bad_share * max(table["rows"], 1)
-    }
+    bad = tables_over(report, max_bad_share)
     if not bad:
         return
     kept = _keep(letters, keep_dir)
@@ -150,6 +140,15 @@ def refuse_too_many_letters(
         f"{max_bad_share:.2%}. All of them: {kept}. The first:\n  "
         + "\n  ".join(_first_problems(letters, set(bad)))
     )
+
+
+def tables_over(report: Mapping[str, Any], max_bad_share: float) -> dict[str, tuple[int, int]]:
+    """Returns (dead letters, rows) of the tables that have too many dead letters."""
+    return {
+        name: (table["dead_letters"], table["rows"])
+        for name, table in report["tables"].items()
+        if table["dead_letters"] > max_bad_share * max(table["rows"], 1)
+    }
 
 
 def _keep(letters: Path, keep_dir: Path | str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from components.config import ExampleGenConfig
+from core.errors import DataError
+from core.storage import is_remote
 from input_tables.config import DataConfig
 from input_tables.layout import TableSet, find_tables, fingerprint
-from input_tables.remote import local_tables
+from input_tables.remote_tables import listed_tables, marks_fingerprint
 from input_tables.run_date import parse_run_date
 
 FINGERPRINT_PROPERTY = "input_fingerprint"
@@ -58,30 +59,31 @@ def data_config(data: DataConfig, exec_properties: Mapping[str, Any]) -> DataCon
     return data.model_copy(update=update)
 
 
-@contextmanager
-def opened_window(config: ExampleGenConfig, exec_properties: Mapping[str, Any]) -> Iterator[Window]:
-    """Yields the window with files that can be read until the block ends.
+def resolve(config: ExampleGenConfig, exec_properties: Mapping[str, Any]) -> Window:
+    """Finds the files of the window and their fingerprint.
 
-    Tables under a URL are copied first, and the copy goes with the block.
+    Tables under a URL are listed: nothing of them is downloaded.
 
     Args:
       config: where the tables are and what the window is.
-      exec_properties: see `data_config`; a fingerprint that the driver found is not
-        computed again.
+      exec_properties: see `data_config`; a fingerprint that the driver found of files is
+        not computed again.
 
     Raises:
       ConfigError: `run_date` is no day.
-      DataError: a table or a span of the window is missing.
+      DataError: a table or a span of the window is missing, or tables under a URL are not
+        those that the driver saw.
     """
-    with local_tables(data_config(config.data, exec_properties)) as data:
+    data = data_config(config.data, exec_properties)
+    known = exec_properties.get(FINGERPRINT_PROPERTY)
+    if not is_remote(data.root):
         tables = find_tables(data)
-        yield Window(tables, exec_properties.get(FINGERPRINT_PROPERTY) or fingerprint(tables))
-
-
-def resolve(config: ExampleGenConfig, exec_properties: Mapping[str, Any]) -> Window:
-    """Finds the files of the window and their fingerprint; see `opened_window`.
-
-    The files of tables under a URL are gone when it returns.
-    """
-    with opened_window(config, exec_properties) as window:
-        return window
+        return Window(tables, known or fingerprint(tables))
+    tables = listed_tables(data)
+    found = marks_fingerprint(tables)
+    if known and known != found:
+        raise DataError(
+            f"{tables.root}: the tables are not what they were when the run began; they are being "
+            "written: run again when they are complete"
+        )
+    return Window(tables, found)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
@@ -11,6 +13,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
 from components.example_gen.columns import EXAMPLE_SCHEMA
+from core.storage import ObjectStore, is_remote
 from trainer import features
 
 #: Rows that readers get at once; TFX makes one batch of each row group.
@@ -22,7 +25,9 @@ _DICTIONARY_COLUMNS = [
 
 def split_file(examples_uri: str, split: str, name: str) -> str:
     """Returns the path of one file of a split."""
-    return FileSystems.join(examples_uri, f"Split-{split}", f"{name}.parquet")
+    if is_remote(examples_uri):
+        return f"{examples_uri}/Split-{split}/{name}.parquet"
+    return str(FileSystems.join(examples_uri, f"Split-{split}", f"{name}.parquet"))
 
 
 class SplitWriters:
@@ -30,7 +35,8 @@ class SplitWriters:
 
     Each file is written under a temporary name and renamed when the bucket is
     complete, always to the same name: a bucket that Beam runs twice replaces its
-    files with equal ones, and a bucket that fails leaves none.
+    files with equal ones, and a bucket that fails leaves none. Below a URL the temporary
+    file is one of this machine, and what appears there is whole.
     """
 
     def __init__(self, examples_uri: str, name: str) -> None:
@@ -47,16 +53,7 @@ class SplitWriters:
         )
 
     def _start(self, split: str) -> tuple[pq.ParquetWriter, BinaryIO, str]:
-        target = split_file(self._uri, split, self._name)
-        folder = FileSystems.split(target)[0]
-        if not FileSystems.exists(folder):
-            try:
-                FileSystems.mkdirs(folder)
-            except OSError:
-                if not FileSystems.exists(folder):
-                    raise
-        # Hidden from readers, whose pattern is `*`.
-        staging = FileSystems.join(folder, f".{self._name}.tmp-{uuid.uuid4().hex[:8]}")
+        staging = _staging(self._uri, split, self._name)
         sink = FileSystems.create(staging, "application/octet-stream", "uncompressed")
         writer = pq.ParquetWriter(
             sink, EXAMPLE_SCHEMA, compression="snappy", use_dictionary=_DICTIONARY_COLUMNS
@@ -75,10 +72,32 @@ class SplitWriters:
         for split, (writer, sink, staging) in self._open.items():
             writer.close()
             sink.close()
-            if kind is None:
-                FileSystems.rename([staging], [split_file(self._uri, split, self._name)])
-            else:
+            target = split_file(self._uri, split, self._name)
+            if kind is None and not is_remote(target):
+                FileSystems.rename([staging], [target])
+                continue
+            try:
+                if kind is None:
+                    store, name = ObjectStore.beside(target)
+                    store.upload(Path(staging), name)
+            finally:
                 FileSystems.delete([staging])
+
+
+def _staging(uri: str, split: str, name: str) -> str:
+    """Returns where a file is written first; its folder is there."""
+    # Hidden from readers, whose pattern is `*`.
+    hidden = f".{name}.tmp-{uuid.uuid4().hex[:8]}"
+    if is_remote(uri):
+        return str(Path(tempfile.gettempdir()) / hidden)
+    folder = FileSystems.split(split_file(uri, split, name))[0]
+    if not FileSystems.exists(folder):
+        try:
+            FileSystems.mkdirs(folder)
+        except OSError:
+            if not FileSystems.exists(folder):
+                raise
+    return str(FileSystems.join(folder, hidden))
 
 
 def write_empty(examples_uri: str, split: str) -> None:

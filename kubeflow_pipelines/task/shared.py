@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from core.digest import json_digest
+from core.storage import SHARED_VARIABLE as SHARED_VARIABLE
+from core.storage import is_remote
 from kubeflow_pipelines.task.invocation import Invocation
 from kubeflow_pipelines.task.uris import replace_prefix
-
-#: A folder of that volume; unset: artifacts stay in the pod.
-SHARED_VARIABLE = "TESSERA_SHARED_DIR"
 
 
 @contextmanager
@@ -33,9 +32,10 @@ def on_shared_volume(invocation: Invocation, folder: str | None) -> Iterator[Inv
 
     Args:
       invocation: with paths of the launcher.
-      folder: on the volume; None leaves everything as it is.
+      folder: on the volume; None leaves everything as it is, and so does a URL, which
+        RetrievalExampleGen sees to itself (`components.example_gen.places`).
     """
-    if not folder:
+    if not folder or is_remote(folder):
         yield invocation
         return
     own = Path(folder) / f"task-{json_digest(sorted(invocation.uris.values()))}"

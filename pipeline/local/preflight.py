@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
 import pyarrow.parquet as pq
 
 from core.errors import ConfigError, DataError
+from core.storage import is_remote
 from input_tables.catalogue import find_items
 from input_tables.contract import ITEMS
-from input_tables.layout import TableFile, find_tables
-from input_tables.remote import local_tables
+from input_tables.layout import TableFile, TableSet, find_tables
+from input_tables.remote_reading import copy_footer, opened_stream
+from input_tables.remote_tables import listed_tables
 from input_tables.sources import clear_errors, decompressed, is_parquet, opened
 from input_tables.verify import damaged_parquet
 from pipeline.config import RunConfig
@@ -24,8 +30,7 @@ def check_before_run(config: RunConfig) -> None:
       DataError: there is no items table where a refresh looks for it.
     """
     if config.pipeline == "refresh":
-        with local_tables(config.data, items_only=True) as data:
-            find_items(data)
+        _find_items(config)
     else:
         refuse_more_results_than_items(config)
 
@@ -41,10 +46,11 @@ def refuse_more_results_than_items(config: RunConfig) -> None:
     """
     wanted = max(config.evaluator.ks)
     try:
-        # Of tables under a URL only the items are copied.
-        with local_tables(config.data, items_only=True) as data:
-            found = find_items(data) if data is not config.data else find_tables(data)
-            items = sum(_most_rows(file) for file in found.of(ITEMS))
+        found = _find_items(config) if is_remote(config.data.root) else find_tables(config.data)
+        items = 0
+        for file in found.of(ITEMS):
+            if items < wanted:
+                items += _most_rows(file, wanted)
     except DataError:
         return
     if 0 < items < wanted:
@@ -56,22 +62,45 @@ def refuse_more_results_than_items(config: RunConfig) -> None:
         )
 
 
-def _most_rows(file: TableFile) -> int:
+def _find_items(config: RunConfig) -> TableSet:
+    if is_remote(config.data.root):
+        return listed_tables(config.data, items_only=True)
+    return find_items(config.data)
+
+
+def _most_rows(file: TableFile, enough: int) -> int:
     """Returns an upper bound of the rows of a file: a quoted value may hold newlines.
+
+    Args:
+      file: a file, or an object of which no more is downloaded than tells it.
+      enough: rows after which a CSV file is not read on.
 
     Raises:
       DataError: the file cannot be read.
     """
     if is_parquet(file.path):
-        if damaged_parquet([(file.table, file.path)]):
-            raise DataError(f"{file.path}: cannot be read as Parquet")
-        with clear_errors(file.path, "read as Parquet"):
-            rows: int = pq.ParquetFile(file.path).metadata.num_rows
-            return rows
+        return _parquet_rows(file)
     lines, last = 0, b"\n"
-    with opened(file.path, file.path) as stream, clear_errors(file.path, "read as CSV"):
-        plain = decompressed(stream)
-        while chunk := plain.read(_CHUNK_BYTES):
-            lines += chunk.count(b"\n") + chunk.count(b"\r") - chunk.count(b"\r\n")
-            last = chunk[-1:]
+    with ExitStack() as stack:
+        remote = is_remote(file.path)
+        source = stack.enter_context(opened_stream(file, _CHUNK_BYTES)) if remote else file.path
+        stream = stack.enter_context(opened(source, file.name))
+        with clear_errors(file.name, "read as CSV"):
+            plain = decompressed(stream)
+            while lines <= enough and (chunk := plain.read(_CHUNK_BYTES)):
+                lines += chunk.count(b"\n") + chunk.count(b"\r") - chunk.count(b"\r\n")
+                last = chunk[-1:]
     return max(0, lines + (last not in (b"\n", b"\r")) - 1)
+
+
+def _parquet_rows(file: TableFile) -> int:
+    with tempfile.TemporaryDirectory(prefix="tessera-footer-") as folder:
+        path, groups = Path(file.path), None
+        if is_remote(file.path):
+            path, groups = Path(folder) / "footer.parquet", []
+            copy_footer(file, path)
+        if damaged_parquet([(file.table, str(path))], groups):
+            raise DataError(f"{file.name}: cannot be read as Parquet")
+        with clear_errors(file.name, "read as Parquet"):
+            rows: int = pq.ParquetFile(path).metadata.num_rows
+            return rows

@@ -85,8 +85,6 @@ def test_examples_of_a_url_are_those_of_a_folder(tmp_path, s3):  # noqa: F811
     here = run(tmp_path / "tables", tmp_path / "here", max_bad_share=0.5)
     there = run(url, tmp_path / "there", max_bad_share=0.5)
     assert snapshot(tmp_path / "there/examples") == snapshot(tmp_path / "here/examples")
-    for name in ("fingerprint", "run_date"):
-        assert there.get_string_custom_property(name) == here.get_string_custom_property(name)
     assert there.get_string_custom_property("run_date") == "2024-01-03"
     assert there.get_string_custom_property("data_root") == url
     assert here.get_string_custom_property("data_root") == str(tmp_path / "tables")
