@@ -33,6 +33,7 @@ from kubeflow_pipelines.parameters import (
     pipeline_name,
 )
 from kubeflow_pipelines.refresh.component import CatalogueRefresh
+from pipeline.beam.placement import pipeline_args, place
 from pipeline.config import RunConfig
 from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.dag import Paths, build_components
@@ -73,12 +74,13 @@ def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
     known = {*(node.id for node in nodes), EXIT_HANDLER, "default"}
     _require_known("resources", config.kubeflow.resources, known)
     _require_known("pods", config.kubeflow.pods, known)
+    place(nodes, config.beam)
     pipeline = Pipeline(
         pipeline_name=pipeline_name(config),
         pipeline_root=config.kubeflow.pipeline_root,
         components=nodes,
         enable_cache=False,
-        beam_pipeline_args=list(config.beam.args),
+        beam_pipeline_args=pipeline_args(config.beam),
     )
     compiled = runner.run(pipeline, write_out=False)["pipelineSpec"]
     spec = finalize(compiled, config, _defaults(config))

@@ -45,6 +45,9 @@ class BeamConfig(BaseConfig):
         ("--runner=FnApiRunner", "--sdk_container_image=none"),
         description="Beam's pipeline options",
     )
+    only: tuple[
+        Literal["RetrievalExampleGen", "StatisticsGen", "Transform", "CandidateGen"], ...
+    ] = Field((), description="components that `args` are for, the others run in process; (): all")
 
 
 class RefreshConfig(BaseConfig):

@@ -95,7 +95,8 @@ def _most_rows(file: TableFile, enough: int) -> int:
 
 def _parquet_rows(file: TableFile) -> int:
     with tempfile.TemporaryDirectory(prefix="tessera-footer-") as folder:
-        path, groups = Path(file.path), None
+        path = Path(file.path)
+        groups: list[int] | None = None
         if is_remote(file.path):
             path, groups = Path(folder) / "footer.parquet", []
             copy_footer(file, path)

@@ -194,6 +194,7 @@ def _run_pipeline(
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
     from tfx.orchestration.pipeline import Pipeline
 
+    from pipeline.beam.placement import pipeline_args, place
     from pipeline.dag import build_components, build_data_components
 
     paths = local_paths(config, work_dir)
@@ -203,6 +204,7 @@ def _run_pipeline(
         components = build_refresh_components(refresh, paths)
     else:
         components = (build_data_components if data_only else build_components)(config, paths)
+    place(components, config.beam)
     pipeline = Pipeline(
         pipeline_name=config.name if refresh is None else f"{config.name}-refresh",
         pipeline_root=str(work_dir / "artifacts"),
@@ -211,7 +213,7 @@ def _run_pipeline(
         metadata_connection_config=metadata.sqlite_metadata_connection_config(
             str(work_dir / "metadata.db")
         ),
-        beam_pipeline_args=list(config.beam.args),
+        beam_pipeline_args=pipeline_args(config.beam),
     )
     LocalDagRunner().run(pipeline)
 

@@ -22,6 +22,7 @@ from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.portability.stager import Stager
 from apache_beam.runners.runner import create_runner
 
+from components.example_gen.places import shared_url
 from pipeline.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +69,14 @@ def test_there_is_a_preset_for_every_engine():
 
 def test_a_preset_only_says_where_beam_runs(preset):
     tree = yaml.safe_load(PRESETS[preset[0]].read_text())
-    assert {key: list(value) for key, value in tree.items()} == {"beam": ["args"]}
+    assert list(tree) == ["beam"] and set(tree["beam"]) <= {"args", "only"}
+
+
+def test_dataflow_gets_the_step_that_needs_no_folder_of_ours(tmp_path, monkeypatch):
+    assert shared_url(args_of("dataflow", tmp_path, monkeypatch)) == "gs://bucket/temp"
+    assert yaml.safe_load(PRESETS["dataflow"].read_text())["beam"]["only"] == [
+        "RetrievalExampleGen"
+    ]
 
 
 def test_beam_knows_every_option(preset):
