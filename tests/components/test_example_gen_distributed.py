@@ -165,8 +165,10 @@ def test_in_several_processes(config: ExampleGenConfig, wanted: dict, tmp_path: 
 
 
 @contextmanager
-def served(module: str, option: str, port: int, log_file: Path) -> Iterator[None]:
-    """Runs a server of Beam, from when it answers."""
+def served(
+    module: str, option: str, port: int, log_file: Path, folder: Path | None = None
+) -> Iterator[subprocess.Popen]:
+    """Runs a server of Beam, from when it answers; with `folder` as current one and TMPDIR."""
     # The worker pool starts `python`.
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with open(log_file, "wb") as sink:
@@ -174,7 +176,8 @@ def served(module: str, option: str, port: int, log_file: Path) -> Iterator[None
             [sys.executable, "-m", module, f"--{option}={port}"],
             stdout=sink,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path} | ({"TMPDIR": str(folder)} if folder else {}),
+            cwd=folder,
         )
     try:
         for _ in range(300):
@@ -183,7 +186,7 @@ def served(module: str, option: str, port: int, log_file: Path) -> Iterator[None
                     break
             assert server.poll() is None, log_file.read_text()
             time.sleep(0.2)
-        yield
+        yield server
     finally:
         server.terminate()
         server.wait(30)

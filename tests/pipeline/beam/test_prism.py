@@ -36,8 +36,16 @@ pytestmark = [
 
 
 @contextmanager
-def prism(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Runs job server and worker pool; yields the preset's arguments."""
+def prism(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, workers_folder: Path | None = None
+) -> Iterator[list[str]]:
+    """Runs job server and worker pool; yields the preset's arguments.
+
+    Args:
+      folder: gets the logs.
+      monkeypatch: sets what the preset reads.
+      workers_folder: current folder and TMPDIR of the workers; None: this process's.
+    """
     jobs, pool, web = free_port(), free_port(), free_port()
     monkeypatch.setenv("TESSERA_BEAM_JOB_SERVER", f"localhost:{jobs}")
     preset = load_tree(ROOT / "conf/beam/flink.yaml")["beam"]["args"]
@@ -53,6 +61,7 @@ def prism(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             "service_port",
             pool,
             folder / "pool.log",
+            workers_folder,
         ),
     ):
         server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
