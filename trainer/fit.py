@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,7 @@ class TrainingJob:
       log_dir: folder of the TensorBoard log.
       code_digest: of the code; another one starts the training anew.
       base_model: exported model to start from, None for a fresh start.
+      on_epoch: is told the record of every epoch; of those before an interruption again.
     """
 
     examples: Sequence[str]
@@ -57,6 +58,7 @@ class TrainingJob:
     log_dir: str
     code_digest: str = ""
     base_model: str | None = None
+    on_epoch: Callable[[Mapping[str, Any]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -221,4 +223,5 @@ def _training_loop(
         checkpoints,
         TensorBoardLog(job.log_dir),
         epoch_steps,
+        job.on_epoch,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -37,6 +37,7 @@ class TrainingLoop:
         checkpoints: Checkpoints,
         log: TensorBoardLog | None = None,
         epoch_steps: int | None = None,
+        on_epoch: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         """Sets a training up.
 
@@ -48,6 +49,7 @@ class TrainingLoop:
           checkpoints: where progress is kept.
           log: TensorBoard, or None.
           epoch_steps: batches per epoch as far as known, for the progress bar.
+          on_epoch: is told every epoch's record, those of the checkpoint first; None: nobody.
         """
         self._model, self._batches, self._validator = model, batches, validator
         self._config, self._checkpoints, self._log = config, checkpoints, log
@@ -55,6 +57,7 @@ class TrainingLoop:
         self._metric = f"val_recall@{k}"
         self._ks = tuple(sorted({*_REPORTED_KS, k}))
         self._epoch_steps = epoch_steps
+        self._on_epoch = on_epoch or (lambda record: None)
 
     def run(self) -> list[dict[str, Any]]:
         """Trains until the last epoch or until validation stops improving.
@@ -71,6 +74,8 @@ class TrainingLoop:
         progress = self._checkpoints.resume()
         if progress.epoch or progress.batch:
             _LOG.info("resuming in epoch %d, batch %d", progress.epoch + 1, progress.batch)
+        for record in progress.history:
+            self._on_epoch(record)
         with StopSignals() as signals, track("training", self._total(progress)) as bar:
             while progress.epoch < self._config.epochs and not self._exhausted(progress):
                 record = self._epoch(progress, signals, bar)
@@ -123,6 +128,7 @@ class TrainingLoop:
         self._checkpoints.save(progress)
         if self._log is not None:
             self._log.write(progress.epoch, record)
+        self._on_epoch(record)
         for sentence in diagnostics.warnings(record, self._model.num_implicit_slots):
             _LOG.warning("epoch %d: %s", progress.epoch, sentence)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +11,7 @@ from core.errors import TrainingError
 from core.files import read_json, write_json
 from core.progress import track
 from pipeline.config import validate_tree
+from research.child import Child
 from research.experiment.cost_config import CostConfig, CostPoint
 
 if TYPE_CHECKING:
@@ -105,28 +103,30 @@ def _figures(path: Path, model: str, point: CostPoint, cost: CostConfig) -> dict
     with tempfile.TemporaryDirectory(prefix="tessera-cost-") as scratch:
         asked = Path(scratch) / "point.json"
         write_json(asked, _job(model, point, cost))
-        command = [sys.executable, "-m", "research.experiment.cost_worker", str(asked), str(path)]
-        done = subprocess.run(
-            command,
-            env={**os.environ, **_ENVIRONMENT},
-            capture_output=True,
-            text=True,
-            check=False,
+        worker = Child(
+            "-m",
+            "research.experiment.cost_worker",
+            str(asked),
+            str(path),
+            log=Path(scratch) / "log",
+            environment=_ENVIRONMENT,
         )
-    if done.returncode or not path.is_file():
-        raise TrainingError(_failure(model, point, done))
+        with worker:
+            code = worker.wait()
+        if code or not path.is_file():
+            raise TrainingError(_failure(model, point, code, worker))
     measured: dict[str, float] = read_json(path)
     return measured
 
 
-def _failure(model: str, point: CostPoint, done: subprocess.CompletedProcess[str]) -> str:
+def _failure(model: str, point: CostPoint, code: int, worker: Child) -> str:
     """Says which point failed, how, and what to do about it."""
     sizes = ", ".join(f"{key} {value:,}" for key, value in point.model_dump().items())
-    if done.returncode == -9:
+    if code == -9:
         what = "was killed, most likely for want of memory"
     else:
-        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        what = f"ended with code {done.returncode}: {last[0]}"
+        last = worker.last_lines(1) or ["no message"]
+        what = f"ended with code {code}: {last[0].removeprefix('tessera: ')}"
     return (
         f"cost: the measurement of {model} ({sizes}) {what}; take the value out of cost.axes "
         "with --set, for example cost.axes.items=[10000,100000], or run the command again: "

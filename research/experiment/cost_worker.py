@@ -21,6 +21,7 @@ import tf_keras
 
 from core.files import read_json, write_json
 from research.experiment.cost_config import CostConfig, CostPoint
+from research.worker import work
 from trainer import features
 from trainer.config import ModelConfig, RetrievalConfig, TrainerConfig, TransformConfig
 from trainer.export import EmbeddingModule
@@ -292,4 +293,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    work(lambda pipe: main(sys.argv[1:]))

@@ -16,12 +16,13 @@ from core.files import read_json, staged_file, write_json
 from core.lock import make_folder, run_lock
 from core.progress import set_reporter
 from pipeline.local.console import RichReporter
+from research.child import stop_on_sigterm
 from research.experiment.asking import read_examples, read_items
 from research.experiment.config import ExperimentConfig
 from research.experiment.digests import asking_code, training_code
 from research.experiment.jobs import RUN_FILE, DatasetRuns, Job, plan
 from research.experiment.prepare import Prepared, find_prepared, prepare
-from research.experiment.process import run_worker, stop_on_sigterm
+from research.experiment.process import run_worker
 
 RESULTS_FILE = "results.json"
 

@@ -1,71 +1,20 @@
-"""Trains and asks one model in a process of its own: `python -m research.experiment.worker`.
-
-A process per run gives each its own peak of memory and survives whatever happens to
-the one before. Progress goes to stdout as JSON lines, everything else to stderr.
-"""
+"""Trains and asks one model in a process of its own: `python -m research.experiment.worker`."""
 
 from __future__ import annotations
 
-import faulthandler
-import json
-import logging
 import os
 import signal
 import statistics
 import sys
-import threading
 import time
-import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
-from core.errors import TesseraError
 from core.files import read_json, write_json
-from core.progress import set_reporter
-from pipeline import environment
+from research.worker import work
 
 _TRAINING_FILE = "training.json"
-_SHOW_SECONDS = 0.5
-
-
-class PipeReporter:
-    """Reports progress as JSON lines to the process that started this one."""
-
-    def __init__(self, stream: TextIO) -> None:
-        """Writes to a stream; nobody reading it is no error."""
-        self._stream = stream
-
-    def start(self, label: str, total: int | None) -> PipeBar:
-        """Starts one task."""
-        return PipeBar(self._stream, label, total)
-
-    def stop(self, bar: object) -> None:
-        """Ends a task; the next one says what it is."""
-
-
-class PipeBar:
-    """One task whose progress is written a few times a second at most."""
-
-    def __init__(self, stream: TextIO, label: str, total: int | None) -> None:
-        """Starts at nothing."""
-        self._stream, self._label, self._total = stream, label, total
-        self._done, self._shown = 0, 0.0
-        self.advance(0)
-
-    def advance(self, amount: int = 1, **fields: object) -> None:
-        """Moves on."""
-        self._done += amount
-        now = time.monotonic()
-        if now - self._shown < _SHOW_SECONDS:
-            return
-        self._shown = now
-        line = {"label": self._label, "done": self._done, "total": self._total, **fields}
-        try:
-            self._stream.write(json.dumps(line, default=str) + "\n")
-            self._stream.flush()
-        except OSError:  # whoever read this is gone
-            return
 
 
 def run_job(path: Path) -> None:
@@ -193,44 +142,5 @@ def peak_mb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
-def _stop_with_the_parent() -> None:
-    """Ends this process when the one that holds the other end of stdin is gone."""
-
-    def wait() -> None:
-        while os.read(0, 1):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def main() -> int:
-    """Runs the job named on the command line; returns the exit code."""
-    environment.prepare()
-    sys.stdout.flush()
-    progress = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    faulthandler.enable()
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
-        force=True,  # what was imported before may have set handlers of its own
-    )
-    logging.getLogger("absl").setLevel(logging.WARNING)
-    set_reporter(PipeReporter(progress))
-    _stop_with_the_parent()
-    try:
-        run_job(Path(sys.argv[1]))
-    except TesseraError as error:
-        traceback.print_exc()
-        sys.stderr.write(f"tessera: {error}\n")
-        return error.exit_code
-    return 0
-
-
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    # Interpreter and TensorFlow take seconds to tidy up what ends with the process anyway.
-    os._exit(code)
+    work(lambda pipe: run_job(Path(sys.argv[1])))

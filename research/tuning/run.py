@@ -16,7 +16,7 @@ from research.experiment.prepare import Prepared, prepare
 from research.tuning.config import TuningConfig, checked_space, current_settings, with_settings
 from research.tuning.search import SearchResult, run_search
 from research.tuning.study import ModelStudy, Outcome, study_name
-from research.tuning.worker import TrialRunner
+from research.tuning.trial_runner import TrialRunner
 from trainer import features
 
 _CODE = ("core", "trainer")

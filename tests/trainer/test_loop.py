@@ -48,7 +48,15 @@ class Setup:
         validation = inputs.read_columns(inputs.split_files(patterns, "validation"), self.spec)
         self.checkpoints = Checkpoints(str(folder), self.model, key)
         validator = Validator(self.model, validation, corpus["item_id_xf"][:, 0])
-        self.loop = TrainingLoop(self.model, self.batches, validator, self.config, self.checkpoints)
+        self.told = []
+        self.loop = TrainingLoop(
+            self.model,
+            self.batches,
+            validator,
+            self.config,
+            self.checkpoints,
+            on_epoch=self.told.append,
+        )
 
     def batches(self, epoch):
         return inputs.train_batches(
@@ -116,6 +124,7 @@ def test_a_training_stopped_by_sigterm_resumes_to_the_same_end(tiny, tmp_path, u
     finally:
         signal.signal(signal.SIGTERM, before)
     assert [record["epoch"] for record in history] == [1, 2, 3]
+    assert (len(first.told), second.told) == (1, history)
     assert comparable(history)[::2] == comparable(uninterrupted[0])[::2]
     for mine, theirs in zip(second.weights(), uninterrupted[1], strict=True):
         np.testing.assert_array_equal(mine, theirs)

@@ -1,3 +1,4 @@
+import contextlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,17 +51,24 @@ def worker(monkeypatch):
     """Replaces the measuring process by one that notes what it was asked."""
     asked = []
 
-    def run(command, **_):
-        job = json.loads(Path(command[-2]).read_text())
-        asked.append(job)
-        if len(asked) > worker.dies_after:
-            return SimpleNamespace(returncode=worker.code, stderr="first\nno more memory\n")
-        figures = {name: float(len(asked)) for name in cost.FIGURES}
-        Path(command[-1]).write_text(json.dumps({**figures, "seconds": 2.0}))
-        return SimpleNamespace(returncode=0, stderr="")
+    class Child(contextlib.nullcontext):
+        def __init__(self, *arguments, **_):
+            super().__init__()
+            self.asked, self.out = (Path(argument) for argument in arguments[-2:])
+
+        def wait(self):
+            asked.append(json.loads(self.asked.read_text()))
+            if len(asked) > worker.dies_after:
+                return worker.code
+            figures = {name: float(len(asked)) for name in cost.FIGURES}
+            self.out.write_text(json.dumps({**figures, "seconds": 2.0}))
+            return 0
+
+        def last_lines(self, most):
+            return ["no more memory"]
 
     worker = SimpleNamespace(asked=asked, dies_after=10**6, code=1)
-    monkeypatch.setattr(cost.subprocess, "run", run)
+    monkeypatch.setattr(cost, "Child", Child)
     return worker
 
 

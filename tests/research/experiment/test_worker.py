@@ -1,8 +1,6 @@
 """What a worker process tells, measures and does when it is stopped."""
 
-import io
 import json
-import signal
 import subprocess
 import sys
 
@@ -18,7 +16,7 @@ from research.experiment.config import load_experiment
 from research.experiment.jobs import plan
 from research.experiment.prepare import Prepared
 from research.experiment.process import run_worker
-from research.experiment.worker import PipeReporter, peak_mb
+from research.experiment.worker import peak_mb
 from tests.research.experiment.experiment_yaml import write_experiment
 
 
@@ -51,44 +49,12 @@ def test_asking_by_follows_asks_everything_as_it_is():
     assert chosen is whole and asked.tolist() == [0, 1, 2, 3]
 
 
-def test_progress_is_lines_of_json_a_few_times_a_second():
-    stream = io.StringIO()
-    bar = PipeReporter(stream).start("training", 1000)
-    for _ in range(1000):
-        bar.advance(1, loss=np.float32(0.5))
-    said = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert said[0] == {"label": "training", "done": 0, "total": 1000}
-    assert len(said) < 10
-
-
-def test_nobody_listening_does_not_stop_the_work():
-    class Closed(io.StringIO):
-        def write(self, text):
-            raise BrokenPipeError
-
-    PipeReporter(Closed()).start("training", 1).advance(1)
-
-
 def test_peak_memory_is_that_of_this_process_not_of_its_parent():
     ballast = np.ones(40_000_000)
     script = "from research.experiment.worker import peak_mb; print(peak_mb())"
     child = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert peak_mb() > ballast.nbytes / 2**20
     assert 1 < float(child.stdout) < 200
-
-
-def test_a_worker_ends_when_its_parent_is_gone():
-    script = (
-        "import time\nfrom research.experiment.worker import _stop_with_the_parent\n"
-        "_stop_with_the_parent()\nprint('ready', flush=True)\ntime.sleep(600)"
-    )
-    worker = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert worker.stdout.readline() == b"ready\n"
-    worker.stdin.close()
-    assert worker.wait(300) == -signal.SIGTERM
-    worker.stdout.close()
 
 
 class Bars:

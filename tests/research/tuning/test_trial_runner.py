@@ -1,13 +1,11 @@
 """The worker is a small script here: what matters is how its process is followed."""
 
-import json
-import sys
 import textwrap
 
 import pytest
 
 from core.errors import TrainingError
-from research.tuning.worker import TrialRunner
+from research.tuning.trial_runner import TrialRunner
 
 SCRIPT = """
 import json, os, pathlib, signal, sys, time
@@ -15,9 +13,11 @@ folder = pathlib.Path(sys.argv[1])
 job = json.loads((folder / "job.json").read_text())
 with open(folder.parent / "starts", "a") as starts:
     starts.write("x")
-def put(name, values):
-    (folder / "part").write_text(json.dumps({"values": values}))
-    os.replace(folder / "part", folder / name)
+def say(*values):
+    for value in values:
+        print(json.dumps({"value": value}), flush=True)
+def end(*values):
+    (folder / "result.json").write_text(json.dumps({"values": values}))
 """
 
 
@@ -27,9 +27,7 @@ def runner(tmp_path, body):
     root = tmp_path / "trials"
     root.mkdir(exist_ok=True)
     return TrialRunner(
-        root,
-        lambda model, settings: {"model": model, "settings": dict(settings)},
-        (sys.executable, str(script)),
+        root, lambda model, settings: {"model": model, "settings": dict(settings)}, (str(script),)
     )
 
 
@@ -38,10 +36,10 @@ def starts(tmp_path):
 
 
 FINE = """
-put("epochs.json", [0.1])
-time.sleep(0.5)
-put("epochs.json", [0.1, 0.2])
-put("result.json", [0.1, 0.2, 0.15])
+say(0.1)
+print("noise of a library", {"label": "training"})
+say(0.2, 0.15)
+end(0.1, 0.2, 0.15)
 """
 
 
@@ -49,13 +47,8 @@ def test_every_epoch_is_told_once(tmp_path):
     assert list(runner(tmp_path, FINE)("dcm", {})) == [0.1, 0.2, 0.15]
 
 
-def test_a_value_is_the_same_from_the_event_log_and_from_the_result(tmp_path):
-    body = """
-    put("epochs.json", [0.31866464018821716])
-    time.sleep(1.0)
-    put("result.json", [0.3186646433990895])
-    """
-    train = runner(tmp_path, body)
+def test_a_value_is_the_same_while_it_trains_and_from_the_result(tmp_path):
+    train = runner(tmp_path, "say(0.31866464018821716)\nend(0.3186646433990895)")
     assert list(train("dcm", {})) == list(train("dcm", {})) == [0.318665]
 
 
@@ -67,7 +60,7 @@ def test_a_finished_trial_is_answered_from_its_folder(tmp_path):
 
 
 def test_a_pruned_training_is_ended_and_leaves_nothing(tmp_path):
-    train = runner(tmp_path, 'put("epochs.json", [0.1])\ntime.sleep(60)')
+    train = runner(tmp_path, "say(0.1)\ntime.sleep(60)")
     epochs = train("dcm", {})
     assert next(epochs) == 0.1
     epochs.close()
@@ -75,7 +68,7 @@ def test_a_pruned_training_is_ended_and_leaves_nothing(tmp_path):
 
 
 def test_a_failed_training_names_its_last_words_and_its_log(tmp_path):
-    train = runner(tmp_path, 'put("epochs.json", [0.1])\nsys.exit("the loss became nan")')
+    train = runner(tmp_path, 'say(0.1)\nsys.exit("the loss became nan")')
     with pytest.raises(TrainingError, match=r"code 1: the loss became nan; full log: .*train.log"):
         list(train("dcm", {}))
     assert starts(tmp_path) == 1
@@ -87,10 +80,9 @@ def test_a_killed_worker_is_a_failed_training(tmp_path):
         list(train("dcm", {}))
 
 
-def test_what_an_interrupted_worker_said_is_not_told_before_the_new_one_says_it(tmp_path):
-    train = runner(tmp_path, 'put("result.json", [0.3])')
-    assert list(train("dcm", {})) == [0.3]
-    (folder,) = [path for path in (tmp_path / "trials").iterdir() if path.is_dir()]
-    (folder / "result.json").unlink()
-    (folder / "epochs.json").write_text(json.dumps({"values": [0.9, 0.9]}))
-    assert list(train("dcm", {})) == [0.3]
+def test_a_search_that_is_stopped_keeps_the_folder_of_the_trial(tmp_path):
+    epochs = runner(tmp_path, "say(0.1)\ntime.sleep(60)")("dcm", {})
+    assert next(epochs) == 0.1
+    with pytest.raises(KeyboardInterrupt):
+        epochs.throw(KeyboardInterrupt)
+    assert len([path for path in (tmp_path / "trials").iterdir() if path.is_dir()]) == 1
