@@ -37,7 +37,7 @@ def slot_health(
     return {
         "cluster_balance": _balance(history_slot[several], slot_valid[several]),
         "slots_valid": float(slot_valid.sum(1).mean()) if len(slot_valid) else 0.0,
-        "slot_use": _entropy(use) / np.log(slots) if slots > 1 else 1.0,
+        "slot_use": entropy_of(use) / np.log(slots) if slots > 1 else 1.0,
         "dead_slots": float((use < DEAD_SHARE).sum()),
         "slot_cosine": _pairwise_cosine(embeddings[several], slot_valid[several]),
         "user_norm": float(norms[slot_valid].mean()) if slot_valid.any() else 0.0,
@@ -65,11 +65,11 @@ def _balance(history_slot: np.ndarray, slot_valid: np.ndarray) -> float:
     slots = slot_valid.shape[1]
     sizes = (history_slot[:, :, np.newaxis] == np.arange(slots)).sum(1).astype(float)  # [U, S]
     shares = sizes / np.maximum(sizes.sum(1, keepdims=True), 1.0)
-    return float(np.mean(_entropy(shares) / np.log(np.maximum(slot_valid.sum(1), 2))))
+    return float(np.mean(entropy_of(shares) / np.log(np.maximum(slot_valid.sum(1), 2))))
 
 
-def _entropy(shares: np.ndarray) -> np.ndarray:
-    """Entropy along the last axis, in nats; 0 log 0 is 0."""
+def entropy_of(shares: np.ndarray) -> np.ndarray:
+    """Returns the entropy along the last axis, in nats; 0 log 0 is 0."""
     return -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)), axis=-1)
 
 

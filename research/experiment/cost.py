@@ -27,7 +27,12 @@ FIGURES = (
     "retrieve_p50_ms",
 )
 #: Code that decides what is measured.
-_CODE = ("core", "trainer", "research/experiment/cost_worker.py")
+_CODE = (
+    "core",
+    "trainer",
+    "research/experiment/cost_worker.py",
+    "research/experiment/timing.py",
+)
 _ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",

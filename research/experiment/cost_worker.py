@@ -21,6 +21,7 @@ import tf_keras
 
 from core.files import read_json, write_json
 from research.experiment.cost_config import CostConfig, CostPoint
+from research.experiment.timing import percentiles_ms
 from research.worker import work
 from trainer import features
 from trainer.config import ModelConfig, RetrievalConfig, TrainerConfig, TransformConfig
@@ -226,12 +227,17 @@ def measure_serving(
         RetrievalConfig(num_results=config.num_results),
     )
     requests = _requests(point, config.requests)
-    embed = _latencies(lambda request: module.embed_user(**request)["embeddings"], requests)
-    retrieve = _latencies(lambda request: retriever.retrieve(**request)["item_id"], requests)
+    embed, retrieve = (
+        percentiles_ms(call, requests, warm_up=_WARM_UP_REQUESTS, timed=config.requests)
+        for call in (
+            lambda **request: module.embed_user(**request)["embeddings"].numpy(),
+            lambda **request: retriever.retrieve(**request)["item_id"].numpy(),
+        )
+    )
     return {
-        "embed_user_p50_ms": round(float(np.percentile(embed, 50)), 3),
-        "embed_user_p99_ms": round(float(np.percentile(embed, 99)), 3),
-        "retrieve_p50_ms": round(float(np.percentile(retrieve, 50)), 3),
+        "embed_user_p50_ms": embed[0],
+        "embed_user_p99_ms": embed[1],
+        "retrieve_p50_ms": retrieve[0],
     }
 
 
@@ -261,18 +267,6 @@ def _requests(point: CostPoint, count: int) -> list[dict[str, tf.Tensor]]:
             }
         )
     return found
-
-
-def _latencies(
-    answer: Callable[[dict[str, tf.Tensor]], tf.Tensor], requests: list[dict[str, tf.Tensor]]
-) -> list[float]:
-    """Milliseconds of each request after the first few."""
-    times = []
-    for request in requests:
-        started = time.perf_counter()
-        answer(request).numpy()
-        times.append(1e3 * (time.perf_counter() - started))
-    return times[_WARM_UP_REQUESTS:]
 
 
 def measure(name: str, point: CostPoint, config: CostConfig) -> dict[str, float]:

@@ -22,6 +22,7 @@ _ASKING = (
     "components/requests.py",
     "components/index_builder/catalogue.py",
     "research/experiment/evaluate.py",
+    "research/experiment/timing.py",
 )
 
 

@@ -18,6 +18,7 @@ from components.requests import user_request
 from core.files import staged_file
 from research.experiment.asking import asked_examples, read_examples
 from research.experiment.jobs import ITEMS_FILE, SLOT_EXAMPLES, SLOTS_FILE, Job, VariantJob
+from research.experiment.timing import percentiles_ms
 from trainer import features
 from trainer.export import EmbeddingModule
 from trainer.fit import Trained
@@ -161,34 +162,9 @@ def _latencies(module: Any, retriever: Retriever, examples: EvalExamples) -> dic
     ]
     figures: dict[str, float] = {}
     for name, call in (("user_tower", module.embed_user), ("retrieve", retriever.retrieve)):
-        for q, value in zip((50, 99), percentiles_ms(call, requests, (50, 99)), strict=True):
-            figures[f"{name}_p{q}_ms"] = value
+        found = percentiles_ms(call, requests, warm_up=_WARM_UP_CALLS, timed=_TIMED_CALLS)
+        figures |= {f"{name}_p{q}_ms": ms for q, ms in zip((50, 99), found, strict=False)}
     return figures
-
-
-def percentiles_ms(
-    call: Callable[..., Any], requests: list[dict[str, Any]], percentiles: tuple[int, ...]
-) -> list[float]:
-    """Times single calls.
-
-    Args:
-      call: takes a request by name.
-      requests: are used in turn; the first calls only warm up.
-      percentiles: in percent.
-
-    Returns:
-      Milliseconds of each percentile; nothing when there is no request.
-    """
-    if not requests:
-        return []
-    seconds = []
-    for number in range(_WARM_UP_CALLS + _TIMED_CALLS):
-        request = requests[number % len(requests)]
-        started = time.perf_counter()
-        call(**request)
-        seconds.append(time.perf_counter() - started)
-    values = np.percentile(np.asarray(seconds[_WARM_UP_CALLS:]) * 1e3, percentiles)
-    return [round(float(value), 3) for value in values]
 
 
 def _head(examples: EvalExamples, number: int) -> EvalExamples:

@@ -13,14 +13,13 @@ import numpy as np
 from scipy import sparse
 
 from components.evaluator import metrics
+from trainer.diagnostics import DEAD_SHARE, entropy_of
 from trainer.retrieval.budgets import EXPLICIT, IMPLICIT
 
 KS = (10, 50, 100)
 TOPICS_AT = metrics.TOPICS_AT
 #: Metrics that rows are compared on.
 COMPARED = ("recall@10", "recall@50", "recall@100", "ndcg@10", f"topic_entropy@{TOPICS_AT}")
-#: Share of users below which a slot counts as dead.
-DEAD_SHARE = 0.01
 #: Users with fewer history items in clusters say nothing of a clustering.
 CLUSTERED_MIN_ITEMS = 5
 
@@ -199,7 +198,7 @@ def cluster_balance(history_slot: np.ndarray, valid: np.ndarray) -> np.ndarray:
     flat = user * slots + history_slot[user, place]
     sizes = np.bincount(flat, minlength=len(valid) * slots).reshape(len(valid), slots)
     several = valid.sum(axis=1) >= 2
-    entropy = _entropy(sizes / np.maximum(sizes.sum(axis=1, keepdims=True), 1))
+    entropy = entropy_of(sizes / np.maximum(sizes.sum(axis=1, keepdims=True), 1))
     return np.where(several, entropy / np.log(np.maximum(valid.sum(axis=1), 2)), np.nan)
 
 
@@ -217,7 +216,7 @@ def slot_use(best: np.ndarray, slots: int) -> dict[str, float]:
     if not len(best):
         return {}
     use = np.bincount(best, minlength=slots) / len(best)
-    even = float(_entropy(use) / np.log(slots)) if slots > 1 else 1.0
+    even = float(entropy_of(use) / np.log(slots)) if slots > 1 else 1.0
     return {"slot_use": even, "dead_slots": float((use < DEAD_SHARE).sum())}
 
 
@@ -296,8 +295,3 @@ def means(values: Mapping[str, np.ndarray], mask: np.ndarray | None = None) -> d
         if len(known):
             figures[name] = float(known.mean())
     return figures
-
-
-def _entropy(shares: np.ndarray) -> np.ndarray:
-    """Returns the entropy along the last axis, in nats; 0 log 0 is 0."""
-    return -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)), axis=-1)

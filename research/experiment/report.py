@@ -18,7 +18,7 @@ from research.experiment.report_tables import (
     Table,
     cost_tables,
     dataset_tables,
-    number,
+    fixed,
 )
 
 MARKDOWN_NAME = "report.md"
@@ -106,13 +106,13 @@ def describe(data: Mapping[str, Any]) -> str:
     """Returns one sentence about a data set."""
     seeds = data.get("seeds") or []
     parts = [
-        f"{number(data.get('users'), 0)} users, {number(data.get('items'), 0)} items, "
-        f"{number(data.get('topics'), 0)} topics",
-        f"{number(data.get('train_examples'), 0)} training examples",
-        f"{number(data.get('eval_examples'), 0)} eval examples of "
-        f"{number(data.get('eval_users'), 0)} users",
-        f"history {number(data.get('history_mean'), 1)} items on average, median "
-        f"{number(data.get('history_median'), 0)}",
+        f"{fixed(data.get('users'), 0)} users, {fixed(data.get('items'), 0)} items, "
+        f"{fixed(data.get('topics'), 0)} topics",
+        f"{fixed(data.get('train_examples'), 0)} training examples",
+        f"{fixed(data.get('eval_examples'), 0)} eval examples of "
+        f"{fixed(data.get('eval_users'), 0)} users",
+        f"history {fixed(data.get('history_mean'), 1)} items on average, median "
+        f"{fixed(data.get('history_median'), 0)}",
     ]
     share = data.get("follows_share")
     if isinstance(share, (int, float)):

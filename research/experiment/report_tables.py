@@ -90,7 +90,7 @@ def cost_tables(points: Sequence[_Row]) -> list[Table]:
     return [_axis(axis, [p for p in points if str(p.get("axis")) == axis]) for axis in axes]
 
 
-def number(value: Any, digits: int) -> str:
+def fixed(value: Any, digits: int) -> str:
     """Formats a number, an en dash stands for none."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
         return _NONE
@@ -148,7 +148,7 @@ def _figures(
     for line, row in zip(table.lines, present, strict=True):
         own, parts = row.get("seeds") or [], [line.sub]
         if note and int(row.get("n") or 0) < most:
-            parts.append(f"asked {number(row.get('n'), 0)} of {number(most, 0)} examples")
+            parts.append(f"asked {fixed(row.get('n'), 0)} of {fixed(most, 0)} examples")
         if note and len(own) < seeds:
             parts.append(f"seeds {', '.join(map(str, own))} only")
         line.sub = ", ".join(part for part in parts if part)
@@ -168,7 +168,7 @@ def _variants(rows: Sequence[_Row]) -> Table:
     lines = [
         Line(
             str(row["row"]),
-            [Cell(number(row.get("n"), 0))]
+            [Cell(fixed(row.get("n"), 0))]
             + [_difference(row["versus_default"].get(name), name) for name in ordered],
             str(row.get("note") or ""),
         )
@@ -188,7 +188,7 @@ def _slice(name: str, rows: Sequence[_Row], baseline: str) -> Table:
     table = Table(
         title,
         f"{SLICE_METRIC}; below it the difference to {baseline or 'the baseline'}. {note}",
-        [(v.replace("_", "-"), f"n = {number(sizes[v], 0)}") for v in values],
+        [(v.replace("_", "-"), f"n = {fixed(sizes[v], 0)}") for v in values],
     )
     narrow = len(values) <= _WITH_INTERVALS  # beyond, the table would be wider than a page
     asked_as_baseline = comparable(rows, baseline)
@@ -204,7 +204,7 @@ def _slice(name: str, rows: Sequence[_Row], baseline: str) -> Table:
             cell = _difference((against.get(value) or {}).get(SLICE_METRIC), SLICE_METRIC)
             change = f"{cell.text} {cell.sub if narrow else ''}".strip()
             change = change if cell.text != _NONE else ""
-            cells.append(Cell(number(mean, 4), change, cell.tone))
+            cells.append(Cell(fixed(mean, 4), change, cell.tone))
         table.lines.append(_line(row, baseline, cells, note=False))
         means.append(found if row in asked_as_baseline else [None] * len(values))
     for column in range(len(values)):
@@ -219,7 +219,7 @@ def _floors(title: str, floors: Mapping[str, Mapping[str, Any]]) -> Table:
     lines = [
         Line(
             floor.replace("_", " "),
-            [Cell(number(figures.get(n), glossary.figure(n).digits)) for n in names],
+            [Cell(fixed(figures.get(n), glossary.figure(n).digits)) for n in names],
         )
         for floor, figures in floors.items()
     ]
@@ -241,9 +241,9 @@ def _axis(axis: str, points: Sequence[_Row]) -> Table:
     lines = []
     for point in points:
         first = smallest[point.get("model")]
-        cells = [Cell(number(point.get("value"), 0))]
+        cells = [Cell(fixed(point.get("value"), 0))]
         for name in names:
-            text = number(point.get(name), glossary.figure(name).digits)
+            text = fixed(point.get(name), glossary.figure(name).digits)
             cells.append(Cell(text, "" if point is first else _ratio(point, first, name)))
         lines.append(Line(str(point.get("model")), cells, marked=point is first))
     note = "Below each figure, how many times that of the smallest value it is."
@@ -272,8 +272,8 @@ def _stat_cell(row: _Row, name: str) -> Cell:
     several = sum(value is not None for value in stat.get("values") or []) > 1
     # A whole number that is the same for every seed needs no spread.
     shown = several and (digits > 0 or bool(stat.get("std")))
-    spread = f"± {number(stat.get('std'), digits)}" if shown else ""
-    return Cell(number(stat.get("mean"), digits), spread)
+    spread = f"± {fixed(stat.get('std'), digits)}" if shown else ""
+    return Cell(fixed(stat.get("mean"), digits), spread)
 
 
 def _difference(found: Mapping[str, Any] | None, name: str) -> Cell:

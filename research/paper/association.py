@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from research.paper import verdicts
-from research.paper.extractors import METRIC, differences_text
-from research.paper.results import Published, ResultSet
-from research.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, WORTH, Claim, Table, Verdict
+from research.paper.results import METRIC, Published, ResultSet
+from research.paper.verdicts import (
+    FAILS,
+    GAIN_RULE,
+    HOLDS,
+    OPEN,
+    WORTH,
+    Claim,
+    MarkdownTable,
+    Verdict,
+)
 
 _EXPERIMENT = "paper-association"
 _MODELS = ("dcm", "self_attention", "interest_token")
@@ -42,7 +50,7 @@ def _collapse(published: Published) -> Verdict:
             state = "yes" if collapsed(part, row) else "no"
             lines.append((model, rule, *cells, f"{used_share(part, row):.0%}", state))
     columns = ("model", "association", "user cosine", "dead slots", "slot use", METRIC)
-    table = Table((*columns, "slots used", "collapsed"), tuple(lines))
+    table = MarkdownTable((*columns, "slots used", "collapsed"), lines)
     learned = {row: collapsed(part, row) for row in needed}
     free = [row for row in needed[1:3] if not learned[row]]
     unfixed = [row for row in needed[3:] if learned[row]]
@@ -80,7 +88,7 @@ def _chosen_slot_negatives(published: Published) -> Verdict:
         OPEN: "may lose or gain: the interval is too wide",
     }
     reason = f"For dcm, scoring negatives with the target's slot {words[status]}."
-    return Verdict(status, reason, Table(columns, tuple(lines)), differences_text([gap]))
+    return Verdict(status, reason, MarkdownTable(columns, lines), verdicts.gaps_text([gap]))
 
 
 def _logq(published: Published) -> Verdict:
@@ -97,9 +105,8 @@ def _logq(published: Published) -> Verdict:
             accuracy = verdicts.stat_text(part.stat(row, METRIC))
             lines.append((part.name, row, accuracy, shown, coverage))
     columns = ("data set", "negatives", METRIC, "against uncorrected", "coverage@100")
-    reason = f"With the correction {METRIC} is {verdicts.gain_words(found)}."
-    table = Table(columns, tuple(lines))
-    return Verdict(verdicts.gain_status(found), reason, table, differences_text(found))
+    words = f"With the correction {METRIC} is {{}}."
+    return verdicts.gain_verdict(found, words, columns, lines)
 
 
 CLAIMS = (

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from research.paper import verdicts
-from research.paper.extractors import MAJORITY_RULE, METRIC, differences_text, majority
-from research.paper.results import Interval, Published, ResultSet
-from research.paper.verdicts import FAILS, HOLDS, OPEN, Claim, Status, Table, Verdict
+from research.paper.results import METRIC, Interval, Published, ResultSet
+from research.paper.verdicts import FAILS, HOLDS, OPEN, Claim, MarkdownTable, Status, Verdict
 
 ABLATION = "paper-ablation"
 NEITHER, SAR, VA_FPI, BOTH = "k7_neither", "k7_sar", "k7_va_fpi", "k7_both"
@@ -24,12 +23,14 @@ def _only_together(published: Published) -> Verdict:
         joint_gains.append(joint)
         cells = [verdicts.interval_text(gap) for gap in (va_fpi, sar, joint)]
         lines.append((part.name, verdicts.stat_text(part.stat(NEITHER, METRIC)), *cells))
-    table = Table(("data set", "neither", "+ VA-FPI", "+ SAR", "+ both"), tuple(lines))
+    table = MarkdownTable(("data set", "neither", "+ VA-FPI", "+ SAR", "+ both"), lines)
     reason = (
         f"The gain of both over neither is {verdicts.gain_words(joint_gains)}; it is joint on "
         f"{states.count(HOLDS)}."
     )
-    return Verdict(majority(states), reason, table, f"both: {differences_text(joint_gains)}")
+    return Verdict(
+        verdicts.majority(states), reason, table, f"both: {verdicts.gaps_text(joint_gains)}"
+    )
 
 
 def _together(joint: Interval, best_single: float) -> Status:
@@ -57,7 +58,9 @@ def _more_clusters(published: Published) -> Verdict:
         f"{METRIC} rises from K = 2 to 4 to 7 on {states.count(HOLDS)} of "
         f"{verdicts.counted(len(sets))}, and K = 7 is not the best on {states.count(FAILS)}."
     )
-    return Verdict(majority(states), reason, Table(columns, tuple(lines)), differences_text(rises))
+    return Verdict(
+        verdicts.majority(states), reason, MarkdownTable(columns, lines), verdicts.gaps_text(rises)
+    )
 
 
 def _validity_mask(published: Published) -> Verdict:
@@ -80,10 +83,10 @@ def _validity_mask(published: Published) -> Verdict:
     columns = ("data set", "without features", "with mask", "without mask", "difference", *pairs)
     reason = (
         f"With 10 and 20 % of the items without features the mask changes {METRIC} by "
-        f"{differences_text(gaps)}; it helps in {states.count(HOLDS)} of {len(states)} cases."
+        f"{verdicts.gaps_text(gaps)}; it helps in {states.count(HOLDS)} of {len(states)} cases."
     )
-    status = HOLDS if set(states) == {HOLDS} else FAILS if HOLDS not in states else OPEN
-    return Verdict(status, reason, Table(columns, tuple(lines)), differences_text(gaps))
+    status = verdicts.unanimous(states)
+    return Verdict(status, reason, MarkdownTable(columns, lines), verdicts.gaps_text(gaps))
 
 
 def _mask_cells(part: ResultSet, aware: str, unaware: str, gap: Interval) -> tuple[str, ...]:
@@ -121,8 +124,8 @@ def _fixed_or_adaptive(published: Published) -> Verdict:
         f"K by history size is better on {gains}, worse on {losses} and not apart on "
         f"{len(found) - gains - losses} of {verdicts.counted(len(found))}."
     )
-    table = Table((*columns, "slots in use"), tuple(lines))
-    return Verdict(status, reason, table, differences_text(found))
+    table = MarkdownTable((*columns, "slots in use"), lines)
+    return Verdict(status, reason, table, verdicts.gaps_text(found))
 
 
 CLAIMS = (
@@ -132,7 +135,7 @@ CLAIMS = (
         f"`paper-ablation`: {METRIC} at K = 7 with each, both and neither.",
         "it is so where both gain over neither and each alone gains less than "
         f"{_SINGLE_SHARE:.0%} of that, refuted where one alone gains as much or both bring no "
-        f"gain; {MAJORITY_RULE}",
+        f"gain; {verdicts.MAJORITY_RULE}",
         "HR@100 .175 / .176 / .175 / .185 (neither, SAR, VA-FPI, both)",
         _only_together,
     ),
@@ -141,7 +144,7 @@ CLAIMS = (
         "More clusters help: K = 2, 4, 7.",
         f"`paper-ablation`: {METRIC} by K.",
         "it is so where it rises at each step and the interval of K = 7 minus K = 2 is above 0, "
-        f"refuted where K = 7 is not the best; {MAJORITY_RULE}",
+        f"refuted where K = 7 is not the best; {verdicts.MAJORITY_RULE}",
         "HR@100 .176 / .180 / .185",
         _more_clusters,
     ),

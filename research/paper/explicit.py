@@ -5,9 +5,17 @@ from __future__ import annotations
 import itertools
 
 from research.paper import verdicts
-from research.paper.extractors import METRIC, differences_text
-from research.paper.results import Interval, Published, ResultSet, independent
-from research.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Status, Table, Verdict
+from research.paper.results import METRIC, Published, ResultSet, independent
+from research.paper.verdicts import (
+    FAILS,
+    GAIN_RULE,
+    HOLDS,
+    OPEN,
+    Claim,
+    MarkdownTable,
+    Status,
+    Verdict,
+)
 
 EXPERIMENT = "paper-explicit"
 SOURCE, ITEM, ONE = "cr_source", "cr_item", "two_tower"
@@ -34,11 +42,8 @@ def _source_interest(published: Published) -> Verdict:
             if part.has(_row(model, variant), _row(ITEM, variant)):
                 lines.append((part.name, variant, *_pair_cells(part, model, variant)))
     columns = ("data set", "asked", "row", "its recall", "cr_item", "row − cr_item", "n")  # noqa: RUF001
-    reason = (
-        f"Filtered, logged source minus item interest in {METRIC} is {verdicts.gain_words(found)}."
-    )
-    table = Table(columns, tuple(lines))
-    return Verdict(verdicts.gain_status(found), reason, table, differences_text(found))
+    words = f"Filtered, logged source minus item interest in {METRIC} is {{}}."
+    return verdicts.gain_verdict(found, words, columns, lines)
 
 
 def _pair_cells(part: ResultSet, model: str, variant: str) -> tuple[str, ...]:
@@ -62,7 +67,7 @@ def _match_without_filter(published: Published) -> Verdict:
     status = HOLDS if low >= _MATCH_RATIO else FAILS if high < _MATCH_RATIO else OPEN
     figure = f"{low:.1f} to {high:.1f} times"
     reason = f"Unfiltered results carry the asked topic {figure} as often as those of two_tower."
-    return Verdict(status, reason, Table(columns, tuple(lines)), figure)
+    return Verdict(status, reason, MarkdownTable(columns, lines), figure)
 
 
 def _filter_on_top(published: Published) -> Verdict:
@@ -89,7 +94,7 @@ def _filter_on_top(published: Published) -> Verdict:
     match = ", ".join(f"{value:.3f}" for value in relevance)
     reason = f"The filter changes {METRIC} by {shown} of its value; relevance with it is {match}."
     status = FAILS if FAILS in states else HOLDS
-    return Verdict(status, reason, Table(columns, tuple(lines)), shown)
+    return Verdict(status, reason, MarkdownTable(columns, lines), shown)
 
 
 def _beats_inverted_index(published: Published) -> Verdict:
@@ -98,22 +103,14 @@ def _beats_inverted_index(published: Published) -> Verdict:
     found, lines = [], []
     for part in sets:
         index = part.floor(_INDEX, METRIC, by_source=True)
-        gap = _over_floor(part, row, index)
+        size = part.users(row)
+        gap = independent(part.mean(row, METRIC), size, index, size)
         found.append(gap)
         stat = verdicts.stat_text(part.stat(row, METRIC))
         lines.append((part.name, f"{index:.4f}", stat, verdicts.interval_text(gap)))
     columns = ("data set", "most popular of the topic", "cr + filter", "difference")
-    reason = (
-        f"Against the most popular items of the asked topic, {METRIC} is "
-        f"{verdicts.gain_words(found)}."
-    )
-    table = Table(columns, tuple(lines))
-    return Verdict(verdicts.gain_status(found), reason, table, differences_text(found))
-
-
-def _over_floor(part: ResultSet, row: str, floor: float) -> Interval:
-    size = part.users(row)
-    return independent(part.mean(row, METRIC), size, floor, size)
+    words = f"Against the most popular items of the asked topic, {METRIC} is {{}}."
+    return verdicts.gain_verdict(found, words, columns, lines)
 
 
 CLAIMS = (

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from research.paper import verdicts
-from research.paper.results import Interval, MissingResultError, Published
-from research.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Status, Table, Verdict
+from research.paper.results import METRIC, Interval, MissingResultError, Published
+from research.paper.verdicts import (
+    FAILS,
+    GAIN_RULE,
+    HOLDS,
+    OPEN,
+    Claim,
+    MarkdownTable,
+    Status,
+    Verdict,
+)
 
-METRIC = "recall@100"
 _ONE, _DCM, _CONTROL = "two_tower", "dcm", "last_k"
 _PEERS = ("self_attention", "interest_token", "mind")
 _AGREEMENT_CLEAR, _AGREEMENT_NONE = 0.05, 0.02
-
-
-def _several_embeddings(published: Published) -> Verdict:
-    sets = published.sets("paper-implicit", _ONE, _DCM)
-    found = [part.difference(_DCM, _ONE, METRIC) for part in sets]
-    lines = [
-        (
-            part.name,
-            verdicts.stat_text(part.stat(_ONE, METRIC)),
-            verdicts.stat_text(part.stat(_DCM, METRIC)),
-            verdicts.interval_text(interval),
-            f"{part.users(_DCM):,}",
-        )
-        for part, interval in zip(sets, found, strict=True)
-    ]
-    table = Table(("data set", _ONE, _DCM, "dcm − two_tower", "n"), tuple(lines))  # noqa: RUF001
-    reason = f"The difference in {METRIC} is {verdicts.gain_words(found)}."
-    return Verdict(verdicts.gain_status(found), reason, table, differences_text(found))
 
 
 def _tail_gains_more(published: Published) -> Verdict:
@@ -42,9 +32,9 @@ def _tail_gains_more(published: Published) -> Verdict:
         contrasts.append(contrast)
         cells = (*gains.values(), contrast)
         lines.append((part.name, *(verdicts.interval_text(cell) for cell in cells)))
-    table = Table(("data set", "head", "torso", "tail", "tail − head"), tuple(lines))  # noqa: RUF001
-    reason = f"The gain on the tail minus that on the head is {verdicts.gain_words(contrasts)}."
-    return Verdict(verdicts.gain_status(contrasts), reason, table, differences_text(contrasts))
+    columns = ("data set", "head", "torso", "tail", "tail − head")  # noqa: RUF001
+    reason = "The gain on the tail minus that on the head is {}."
+    return verdicts.gain_verdict(contrasts, reason, columns, lines)
 
 
 def _order(published: Published) -> Verdict:
@@ -58,7 +48,7 @@ def _order(published: Published) -> Verdict:
             controls.append(part.name)
         cells = [verdicts.interval_text(gaps[row]) if row in gaps else "" for row in shown]
         lines.append((part.name, verdicts.stat_text(part.stat(_DCM, METRIC)), *cells))
-    table = Table(("data set", _DCM, *(f"{row} − dcm" for row in shown)), tuple(lines))  # noqa: RUF001
+    table = MarkdownTable(("data set", _DCM, *(f"{row} − dcm" for row in shown)), lines)  # noqa: RUF001
     first = states.count(HOLDS)
     reason = (
         f"dcm is ahead of the three others, intervals apart, on {first} of "
@@ -66,7 +56,9 @@ def _order(published: Published) -> Verdict:
     )
     if controls:
         reason += f"; the control last_k is not behind it on {', '.join(controls)}"
-    return Verdict(majority(states), reason + ".", table, f"first on {first} of {len(sets)}")
+    return Verdict(
+        verdicts.majority(states), reason + ".", table, f"first on {first} of {len(sets)}"
+    )
 
 
 def _place(gaps: dict[str, Interval]) -> Status:
@@ -74,27 +66,6 @@ def _place(gaps: dict[str, Interval]) -> Status:
     if all(verdicts.is_loss(gap) for gap in peers):
         return HOLDS
     return FAILS if any(gap.difference > 0 for gap in peers) else OPEN
-
-
-def _against_offline_clusters(published: Published) -> Verdict:
-    sets = published.sets("paper-order", _DCM, "pfs")
-    found = [part.difference(_DCM, "pfs", METRIC) for part in sets]
-    lines = [
-        (
-            part.name,
-            verdicts.stat_text(part.stat("pfs", METRIC)),
-            verdicts.stat_text(part.stat(_DCM, METRIC)),
-            verdicts.interval_text(gap),
-            verdicts.stat_text(part.find("pfs", "coverage@100"), 3),
-            verdicts.stat_text(part.find(_DCM, "coverage@100"), 3),
-        )
-        for part, gap in zip(sets, found, strict=True)
-    ]
-    columns = ("data set", "pfs", _DCM, "dcm − pfs", "coverage@100 pfs", "coverage@100 dcm")  # noqa: RUF001
-    reason = f"The difference in {METRIC} is {verdicts.gain_words(found)}."
-    return Verdict(
-        verdicts.gain_status(found), reason, Table(columns, tuple(lines)), differences_text(found)
-    )
 
 
 def _clusters_and_topics(published: Published) -> Verdict:
@@ -120,28 +91,10 @@ def _clusters_and_topics(published: Published) -> Verdict:
         "topics are unneeded."
     )
     figure = f"NMI {span} over chance"
-    return Verdict(majority(states), reason, Table(columns, tuple(lines)), figure)
+    return Verdict(verdicts.majority(states), reason, MarkdownTable(columns, lines), figure)
 
 
 _NMI_PEERS = ("pfs", "mind")
-
-
-def majority(states: list[Status]) -> Status:
-    """More than half hold and none fails: holds. More than half fail: does not hold."""
-    if states.count(HOLDS) > len(states) / 2 and FAILS not in states:
-        return HOLDS
-    return FAILS if states.count(FAILS) > len(states) / 2 else OPEN
-
-
-MAJORITY_RULE = (
-    "holds when it is so on more than half of the data sets and refuted on none; does not hold "
-    "when it is refuted on more than half"
-)
-
-
-def differences_text(intervals: list[Interval]) -> str:
-    """Returns the differences alone, one per data set, in their order."""
-    return ", ".join(verdicts.signed(interval.difference) for interval in intervals)
 
 
 CLAIMS = (
@@ -152,7 +105,14 @@ CLAIMS = (
         "slot's.",
         GAIN_RULE,
         "no offline figure of a single embedding is known",
-        _several_embeddings,
+        verdicts.row_minus_row(
+            "paper-implicit",
+            _DCM,
+            _ONE,
+            (_ONE, _DCM, "dcm − two_tower", "n"),  # noqa: RUF001
+            f"The difference in {METRIC} is {{}}.",
+            lambda part: (f"{part.users(_DCM):,}",),
+        ),
     ),
     Claim(
         "H2",
@@ -168,7 +128,7 @@ CLAIMS = (
         "dcm is better than interest tokens, MIND and self-attention.",
         f"`paper-order`: {METRIC} of each minus dcm, all with the same association rule.",
         "it is so where all three intervals are below 0, refuted where one of the three has the "
-        f"higher mean; {MAJORITY_RULE}",
+        f"higher mean; {verdicts.MAJORITY_RULE}",
         "HR@100 .185 / .180 / .175 / .167",
         _order,
     ),
@@ -178,7 +138,16 @@ CLAIMS = (
         f"`paper-order`: {METRIC} of dcm minus pfs (K-means clusters of the catalogue).",
         GAIN_RULE,
         "online: repins +0.86 % against +0.47 %",
-        _against_offline_clusters,
+        verdicts.row_minus_row(
+            "paper-order",
+            _DCM,
+            "pfs",
+            ("pfs", _DCM, "dcm − pfs", "coverage@100 pfs", "coverage@100 dcm"),  # noqa: RUF001
+            f"The difference in {METRIC} is {{}}.",
+            lambda part: [
+                verdicts.stat_text(part.find(row, "coverage@100"), 3) for row in ("pfs", _DCM)
+            ],
+        ),
     ),
     Claim(
         "H21",
@@ -186,7 +155,7 @@ CLAIMS = (
         "`paper-order`: normalised mutual information (NMI) of history clusters and the items' "
         "primary topics, beside that of shuffled clusters.",
         f"it is so where NMI is at least {_AGREEMENT_CLEAR} above chance, refuted where it is less "
-        f"than {_AGREEMENT_NONE} above; {MAJORITY_RULE}",
+        f"than {_AGREEMENT_NONE} above; {verdicts.MAJORITY_RULE}",
         "case study only",
         _clusters_and_topics,
     ),

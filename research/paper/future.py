@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from research.paper import verdicts
-from research.paper.extractors import METRIC
-from research.paper.results import Interval, MissingResultError, Published
-from research.paper.verdicts import WORTH, Table
+from research.paper.results import METRIC, Interval, MissingResultError, Published
+from research.paper.verdicts import WORTH, MarkdownTable
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ QUESTIONS = (
 )
 
 
-def answers(published: Published) -> Table:
+def answers(published: Published) -> MarkdownTable:
     """Returns a line per question and data set: the difference, and whether it pays."""
     lines = []
     for question in QUESTIONS:
@@ -51,7 +50,7 @@ def answers(published: Published) -> Table:
             cells = (part.name, shown, verdicts.interval_text(gap), pays(gap))
             lines.append((question.text, *cells))
     columns = ("signal or rule", "data set", "rows", f"{METRIC}, difference", "does it pay?")
-    return Table(columns, tuple(lines))
+    return MarkdownTable(columns, lines)
 
 
 def pays(gap: Interval) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from research.paper import verdicts
 from research.paper.results import MissingResultError, Published
-from research.paper.verdicts import FAILS, HOLDS, OPEN, Claim, Status, Table, Verdict
+from research.paper.verdicts import FAILS, HOLDS, Claim, MarkdownTable, Status, Verdict
 
 EXPERIMENT = "cost"
 _ONE, _DCM, _AXIS = "two_tower", "dcm", "history_length"
@@ -33,13 +34,13 @@ def growth(published: Published) -> str:
     )
 
 
-def _axis(axis: str, points: Sequence[Mapping[str, Any]]) -> Table:
+def _axis(axis: str, points: Sequence[Mapping[str, Any]]) -> MarkdownTable:
     lines = [
         (f"{point['value']:,}", str(point["model"]), *(_cell(point, *f) for f in _FIGURES))
         for point in points
     ]
     columns = (axis.replace("_", " "), "model", *(label for _, label, _ in _FIGURES))
-    return Table(columns, tuple(lines))
+    return MarkdownTable(columns, lines)
 
 
 def _cell(point: Mapping[str, Any], key: str, label: str, digits: int) -> str:
@@ -59,14 +60,14 @@ def _latency(published: Published) -> Verdict:
         cells = [f"{before:.2f} → {after:.2f}" for before, after in pairs]
         lines.append((f"{length:,}", *cells, f"{ratios[-1]:.2f}"))
     columns = ("history length", "user p50, ms", "request p50, ms", "ratio of requests")
-    inside = [ratio <= _LATENCY_LIMIT for ratio in ratios]
-    status: Status = HOLDS if all(inside) else OPEN if any(inside) else FAILS
+    states: list[Status] = [HOLDS if ratio <= _LATENCY_LIMIT else FAILS for ratio in ratios]
+    status = verdicts.unanimous(states)
     figure = f"{min(ratios):.2f} to {max(ratios):.2f} times"
     reason = (
         f"The median request with dcm takes {figure} that of two_tower (embedding, exact search, "
         "merge; batch 1)."
     )
-    return Verdict(status, reason, Table(columns, tuple(lines)), figure)
+    return Verdict(status, reason, MarkdownTable(columns, lines), figure)
 
 
 def _by_length(published: Published, model: str) -> dict[int, Mapping[str, Any]]:

@@ -17,16 +17,7 @@ from research.paper import (
 )
 from research.paper.results import Published
 from research.paper.tables import TABLES, beside_ours, details
-from research.paper.verdicts import (
-    FAILS,
-    HOLDS,
-    OPEN,
-    WORTH,
-    Claim,
-    Table,
-    Verdict,
-    decide,
-)
+from research.paper.verdicts import FAILS, HOLDS, OPEN, WORTH, Claim, MarkdownTable, Verdict, decide
 
 _MODULES = (extractors, clusters, association, explicit, union, serving, growth)
 CLAIMS: tuple[Claim, ...] = tuple(
@@ -139,7 +130,7 @@ def _experiments(published: Published) -> str:
             "The same command resumes after a kill, and trainings are shared: minutes taken count "
             "what an experiment uses, also where an earlier one trained it. "
             "[experiments.md](experiments.md) is the guide.\n",
-            Table(columns, tuple(lines)).markdown() + "\n",
+            MarkdownTable(columns, lines).markdown() + "\n",
             *_budgets(published),
             *_machines(published),
         ]
@@ -187,7 +178,7 @@ def _datasets(published: Published) -> str:
         follows = "" if share is None else f"{share:.0%}"
         lines.append((name, *cells, follows, str(content.get("time_unit", ""))))
     columns = ("data set", *(key.replace("_", " ") for key in keys), "users who follow", "time")
-    return f"## The data sets\n\n{Table(columns, tuple(lines)).markdown()}\n"
+    return f"## The data sets\n\n{MarkdownTable(columns, lines).markdown()}\n"
 
 
 def _tables(published: Published) -> Iterator[str]:
@@ -236,7 +227,7 @@ def _summary(verdicts: Mapping[str, Verdict]) -> str:
     for claim in CLAIMS:
         verdict = verdicts[claim.id]
         lines.append((claim.id, claim.text, claim.paper, verdict.figure, f"**{verdict.status}**"))
-    table = Table(("", "claim", "paper", "here", "verdict"), tuple(lines))
+    table = MarkdownTable(("", "claim", "paper", "here", "verdict"), lines)
     return (
         "## Summary\n\nSeveral figures stand for several data sets, in the order of the tables "
         f"above.\n\n{table.markdown()}\n"

@@ -12,6 +12,8 @@ from core.errors import DataError
 from core.files import read_json
 
 SCHEMA = 1
+#: What a claim about accuracy is decided by.
+METRIC = "recall@100"
 #: Standard deviations within a two-sided 95 % interval of a normal variable.
 _Z = 1.96
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from research.paper import verdicts
-from research.paper.extractors import MAJORITY_RULE, METRIC, differences_text, majority
-from research.paper.results import Interval, Published, ResultSet
-from research.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Status, Table, Verdict
+from research.paper.results import METRIC, Interval, Published, ResultSet
+from research.paper.verdicts import (
+    FAILS,
+    GAIN_RULE,
+    HOLDS,
+    OPEN,
+    Claim,
+    MarkdownTable,
+    Status,
+    Verdict,
+)
 
 _EXPERIMENT = "paper-serving-merge"
 _SCORE, _ROBIN, _EQUAL = "dcm", "dcm/round_robin", "dcm/equal_budgets"
@@ -33,8 +41,8 @@ def _merge(published: Published) -> Verdict:
         f"Round-robin minus score: {METRIC} {verdicts.gain_words(gaps)}, topic entropy "
         f"{verdicts.gain_words(spread)}; one held-out engagement per question favours score."
     )
-    table = Table(columns, tuple(lines))
-    return Verdict(majority(states), reason, table, differences_text(gaps))
+    table = MarkdownTable(columns, lines)
+    return Verdict(verdicts.majority(states), reason, table, verdicts.gaps_text(gaps))
 
 
 def _merge_state(part: ResultSet) -> Status:
@@ -52,24 +60,6 @@ def _pair(part: ResultSet, figure: str) -> str:
     return " → ".join(verdicts.stat_text(part.find(row, figure), 3) for row in (_SCORE, _ROBIN))
 
 
-def _budgets(published: Published) -> Verdict:
-    sets = published.sets(_EXPERIMENT, _ROBIN, _EQUAL)
-    found = [part.difference(_ROBIN, _EQUAL, METRIC) for part in sets]
-    lines = [
-        (
-            part.name,
-            *(verdicts.stat_text(part.stat(row, METRIC)) for row in (_EQUAL, _ROBIN)),
-            verdicts.interval_text(gap),
-            verdicts.interval_text(part.difference(_ROBIN, _EQUAL, _ENTROPY)),
-        )
-        for part, gap in zip(sets, found, strict=True)
-    ]
-    columns = ("data set", "equal", "by mass", f"mass − equal, {METRIC}", f"the same, {_ENTROPY}")  # noqa: RUF001
-    reason = f"Budgets by mass minus equal ones in {METRIC} are {verdicts.gain_words(found)}."
-    table = Table(columns, tuple(lines))
-    return Verdict(verdicts.gain_status(found), reason, table, differences_text(found))
-
-
 def _stale(published: Published) -> Verdict:
     sets = published.sets(_EXPERIMENT, _FRESH, _STALE)
     losses, lines = [], []
@@ -82,7 +72,7 @@ def _stale(published: Published) -> Verdict:
     states: list[Status] = [HOLDS if loss >= _LOSS else FAILS for loss in losses]
     shown = ", ".join(f"{loss:.1%}" for loss in losses)
     reason = f"With item embeddings of another training, {shown} of {METRIC} is lost."
-    return Verdict(majority(states), reason, Table(columns, tuple(lines)), f"−{shown}")  # noqa: RUF001
+    return Verdict(verdicts.majority(states), reason, MarkdownTable(columns, lines), f"−{shown}")  # noqa: RUF001
 
 
 CLAIMS = (
@@ -92,7 +82,7 @@ CLAIMS = (
         f"`paper-serving-merge`: {METRIC} and topic entropy of dcm with both merges.",
         "it is so where the interval of the entropy, round-robin minus score, is above 0 and that "
         f"of {METRIC} not below 0; refuted where that of {METRIC} is below 0 and the entropy no "
-        f"higher; {MAJORITY_RULE}",
+        f"higher; {verdicts.MAJORITY_RULE}",
         "global top-N: −0.35 % repin users",  # noqa: RUF001
         _merge,
     ),
@@ -102,14 +92,21 @@ CLAIMS = (
         f"`paper-serving-merge`: {METRIC} of dcm with round-robin, by mass minus equal.",
         GAIN_RULE,
         "in words",
-        _budgets,
+        verdicts.row_minus_row(
+            _EXPERIMENT,
+            _ROBIN,
+            _EQUAL,
+            ("equal", "by mass", f"mass − equal, {METRIC}", f"the same, {_ENTROPY}"),  # noqa: RUF001
+            f"Budgets by mass minus equal ones in {METRIC} are {{}}.",
+            lambda part: [verdicts.interval_text(part.difference(_ROBIN, _EQUAL, _ENTROPY))],
+        ),
     ),
     Claim(
         "H23",
         "User model and index of different versions destroy recall.",
         f"`paper-serving-merge`: {METRIC} of the user model of one training with the item "
         "embeddings of another that began from other random weights.",
-        f"it is so where {_LOSS:.0%} or more is lost, else refuted; {MAJORITY_RULE}",
+        f"it is so where {_LOSS:.0%} or more is lost, else refuted; {verdicts.MAJORITY_RULE}",
         "“drastically”, no number",
         _stale,
     ),

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from research.paper import verdicts
 from research.paper.clusters import ABLATION
-from research.paper.extractors import METRIC
-from research.paper.results import MissingResultError, Published, ResultSet
-from research.paper.verdicts import Table
+from research.paper.results import METRIC, MissingResultError, Published, ResultSet
+from research.paper.verdicts import MarkdownTable
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def details(published: Published) -> str:
     return "\n".join(f"#### {part.name}\n\n{_detail(part).markdown()}\n" for part in sets)
 
 
-def _detail(part: ResultSet) -> Table:
+def _detail(part: ResultSet) -> MarkdownTable:
     lines = []
     for entry in part.content["rows"]:
         row = str(entry["row"])
@@ -131,10 +130,10 @@ def _detail(part: ResultSet) -> Table:
     for floor, values in part.content.get("floors", {}).items():
         cells = [f"{values[name]:.{d}f}" if name in values else "" for name, d in _DETAILS]
         lines.append((f"floor: {floor.replace('_', ' ')}", *cells))
-    return Table(("", *(figure.replace("_", " ") for figure, _ in _DETAILS)), tuple(lines))
+    return MarkdownTable(("", *(figure.replace("_", " ") for figure, _ in _DETAILS)), lines)
 
 
-def beside_ours(table: PaperTable, published: Published) -> Table | str:
+def beside_ours(table: PaperTable, published: Published) -> MarkdownTable | str:
     """Returns a table of the paper with our columns, or why ours are missing.
 
     Args:
@@ -152,7 +151,7 @@ def beside_ours(table: PaperTable, published: Published) -> Table | str:
     for name, quoted, row in table.lines:
         cells = [text for part in sets for text in _cells(part, row, figures)]
         lines.append((name, *quoted, *cells))
-    return Table(tuple(columns), tuple(lines))
+    return MarkdownTable(tuple(columns), lines)
 
 
 def _cells(part: ResultSet, row: str, figures: Sequence[str]) -> list[str]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from research.paper import verdicts
-from research.paper.extractors import METRIC, differences_text
-from research.paper.results import Interval, Published, ResultSet
-from research.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, Table, Verdict
+from research.paper.results import METRIC, Interval, Published, ResultSet
+from research.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, MarkdownTable, Verdict
 
 EXPERIMENT, SEGMENTS = "paper-union", "paper-segments"
 UNION, IMPLICIT, EXPLICIT, ONE = "dcm+cr_80_20", "dcm", "cr", "two_tower"
@@ -30,13 +29,13 @@ def _overlap(published: Published) -> Verdict:
         lines.append((part.name, f"{part.content.get('items', 0):,}", *pairs))
     columns = ("data set", "items", "dcm, cr", "control: dcm, two_tower", "slots of dcm_cr")
     states = [HOLDS if share <= _OVERLAP_LIMIT else FAILS for share in shares]
-    status = HOLDS if FAILS not in states else FAILS if HOLDS not in states else OPEN
+    status = verdicts.unanimous(states)
     figure = ", ".join(f"{share:.1%}" for share in shares)
     reason = (
         f"{figure} of the 100 implicit candidates are explicit candidates too; 100 of a small "
         "catalogue overlap more by chance than 100 of a billion."
     )
-    return Verdict(status, reason, Table(columns, tuple(lines)), figure)
+    return Verdict(status, reason, MarkdownTable(columns, lines), figure)
 
 
 def _together(published: Published) -> Verdict:
@@ -54,7 +53,7 @@ def _together(published: Published) -> Verdict:
     if weak:
         reason += f"; the control without topics gains as much on {', '.join(weak)}"
         status = OPEN if status == HOLDS else status
-    return Verdict(status, reason + ".", Table(columns, tuple(lines)), differences_text(found))
+    return Verdict(status, reason + ".", MarkdownTable(columns, lines), verdicts.gaps_text(found))
 
 
 def _line(part: ResultSet, row: str) -> tuple[str, ...]:
@@ -83,8 +82,8 @@ def _who_gains(published: Published) -> Verdict:
         f"Implicit gains on long minus short histories are {verdicts.gain_words(implicit)}; "
         f"explicit ones on short minus long are {verdicts.gain_words(explicit)}."
     )
-    figure = f"{differences_text(implicit)}; {differences_text(explicit)}"
-    return Verdict(status, reason, Table(columns, tuple(lines)), figure)
+    figure = f"{verdicts.gaps_text(implicit)}; {verdicts.gaps_text(explicit)}"
+    return Verdict(status, reason, MarkdownTable(columns, lines), figure)
 
 
 def _gain(part: ResultSet, row: str, other: str, third: str) -> Interval:

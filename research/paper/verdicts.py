@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from research.paper.results import Interval, MissingResultError, Published, Stat
+from research.paper.results import METRIC, Interval, MissingResultError, Published, ResultSet, Stat
 
 Status = Literal["holds", "does not hold", "not decidable here"]
 HOLDS: Status = "holds"
@@ -23,11 +23,11 @@ GAIN_RULE = (
 
 
 @dataclass(frozen=True)
-class Table:
+class MarkdownTable:
     """A table of evidence; the first column names what the line is about."""
 
-    columns: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
+    columns: Sequence[str]
+    lines: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
         """Returns the table as Markdown."""
@@ -48,7 +48,7 @@ class Verdict:
 
     status: Status
     reason: str
-    evidence: Table | None = None
+    evidence: MarkdownTable | None = None
     figure: str = "–"  # noqa: RUF001
 
 
@@ -81,6 +81,45 @@ def decide(claim: Claim, published: Published) -> Verdict:
         return Verdict(OPEN, f"{error}.")
 
 
+def row_minus_row(
+    experiment: str,
+    row: str,
+    other: str,
+    columns: Sequence[str],
+    words: str,
+    more: Callable[[ResultSet], Sequence[str]] = lambda part: (),
+) -> Callable[[Published], Verdict]:
+    """Returns the judge of a claim that one row has the higher `METRIC`, by `GAIN_RULE`.
+
+    Args:
+      experiment: that has both.
+      row: the row that the claim is for.
+      other: the row that it is compared with.
+      columns: of the evidence, after the data set: the other row, the row, the difference, `more`.
+      words: the reason; `{}` stands for where there is a gain.
+      more: further cells of a data set.
+    """
+
+    def judge(published: Published) -> Verdict:
+        sets = published.sets(experiment, row, other)
+        gaps = [part.difference(row, other, METRIC) for part in sets]
+        lines = []
+        for part, gap in zip(sets, gaps, strict=True):
+            figures = (stat_text(part.stat(name, METRIC)) for name in (other, row))
+            lines.append((part.name, *figures, interval_text(gap), *more(part)))
+        return gain_verdict(gaps, words, ("data set", *columns), lines)
+
+    return judge
+
+
+def gain_verdict(
+    gaps: Sequence[Interval], words: str, columns: Sequence[str], lines: Sequence[Sequence[str]]
+) -> Verdict:
+    """Returns the verdict of `GAIN_RULE` on differences; `words` as in `row_minus_row`."""
+    reason = words.format(gain_words(gaps))
+    return Verdict(gain_status(gaps), reason, MarkdownTable(columns, lines), gaps_text(gaps))
+
+
 def gain_status(intervals: Sequence[Interval]) -> Status:
     """Weighs differences of several data sets; `GAIN_RULE` says how."""
     half = len(intervals) / 2
@@ -91,6 +130,24 @@ def gain_status(intervals: Sequence[Interval]) -> Status:
     if sum(is_no_gain(i) for i in intervals) > half or (losses and gains <= half):
         return FAILS
     return OPEN
+
+
+MAJORITY_RULE = (
+    "holds when it is so on more than half of the data sets and refuted on none; does not hold "
+    "when it is refuted on more than half"
+)
+
+
+def majority(states: Sequence[Status]) -> Status:
+    """Weighs what single data sets say; `MAJORITY_RULE` says how."""
+    if states.count(HOLDS) > len(states) / 2 and FAILS not in states:
+        return HOLDS
+    return FAILS if states.count(FAILS) > len(states) / 2 else OPEN
+
+
+def unanimous(states: Sequence[Status]) -> Status:
+    """Returns what all say, open where they differ."""
+    return states[0] if len(set(states)) == 1 else OPEN
 
 
 def is_gain(interval: Interval) -> bool:
@@ -152,3 +209,8 @@ def signed(value: float, digits: int = 4) -> str:
     if float(text) == 0.0:
         return text[1:]
     return text.replace("-", "−")  # noqa: RUF001
+
+
+def gaps_text(intervals: Sequence[Interval]) -> str:
+    """Returns the differences alone, one per data set, in their order."""
+    return ", ".join(signed(interval.difference) for interval in intervals)

@@ -1,15 +1,15 @@
 import pytest
 
-from research.paper.extractors import majority
 from research.paper.results import Interval, Stat
 from research.paper.verdicts import (
     FAILS,
     HOLDS,
     OPEN,
-    Table,
+    MarkdownTable,
     gain_status,
     gain_words,
     interval_text,
+    majority,
     signed,
     stat_text,
 )
@@ -86,5 +86,5 @@ def test_signs_are_typographic_and_zero_has_none():
 
 
 def test_a_bar_in_a_cell_does_not_break_a_table():
-    lines = Table(("a", "b"), (("x|y", "z"),)).markdown().splitlines()
+    lines = MarkdownTable(("a", "b"), (("x|y", "z"),)).markdown().splitlines()
     assert lines == ["| a | b |", "|---|---|", "| x\\|y | z |"]
