@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from core.errors import ConfigError
+from core.errors import ConfigError, DataError
 from core.files import write_json
 from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS
 from input_tables.importers import amazon_sequence, goodbooks, movielens, movietweetings, zhihurec
@@ -58,8 +58,7 @@ def import_tables(
         raise ConfigError(f"unknown data set {name!r}{hint} (known: {', '.join(IMPORTERS)})")
     with whole_folder(out, force) as root:
         given = Source(source)
-        imported = importer.read(given)
-        summary = _write(importer, imported, root, file_format, derived_follows)
+        summary = _write(importer.read(given), given, root, file_format, derived_follows)
         summary = {"set": importer.title, "source": Path(source).resolve().name, **summary}
         summary["files"] = given.files_read
         write_json(root / "source.json", summary)
@@ -67,9 +66,12 @@ def import_tables(
 
 
 def _write(
-    importer: Importer, imported: Imported, root: Path, file_format: FileFormat, derived: bool
+    imported: Imported, source: Source, root: Path, file_format: FileFormat, derived: bool
 ) -> dict[str, Any]:
     notes, warnings, follows = list(imported.notes), list(imported.warnings), imported.follows
+    if not (imported.engagements.num_rows and imported.items.num_rows):
+        what = "items" if imported.engagements.num_rows else "engagements"
+        raise DataError(f"{source.path}: holds no {what} ({', '.join(source.files_read)})")
     items = _once(imported.items, notes)
     engaged = unmet(
         imported.engagements["item_id"], items["item_id"], "items of engagements", "the catalogue"
