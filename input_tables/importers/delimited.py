@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -15,6 +14,7 @@ import pyarrow.csv as pacsv
 from core.errors import DataError
 from input_tables.importers.content import clear
 from input_tables.importers.source import Source
+from input_tables.importers.swallowed import swallowed
 
 #: Longest quoted value; a longer one is a quote that is not closed.
 _BLOCK_BYTES = 4 << 20
@@ -163,8 +163,8 @@ def _explain(source: Source, name: str, width: int, delimiter: str) -> None:
             elif any("\udc80" <= letter <= "\udcff" for letter in joined):
                 shown = joined.encode("utf-8", "replace").decode()
                 _refuse(where, line, "is not UTF-8", shown)
-            elif (swallowed := swallows(row, delimiter)) is not None:
-                _refuse(where, line, f"opens a quote that hides the rows after it: {swallowed}")
+            elif (found := swallowed(row, delimiter)) is not None:
+                _refuse(where, line, f"opens a quote that hides the rows after it: {found!r}")
 
 
 def _csv_rows(text: io.TextIOWrapper, where: str) -> Iterator[tuple[int, list[str]]]:
@@ -178,27 +178,6 @@ def _csv_rows(text: io.TextIOWrapper, where: str) -> Iterator[tuple[int, list[st
             return
         yield line, row
         line = reader.line_num + 1
-
-
-def swallows(row: Sequence[str], delimiter: str, id_column: int = 0) -> str | None:
-    """Returns a line within a value that looks like a row of the same table, or None.
-
-    It has the right number of separators, and in the id's place something that is
-    written like this row's own id.
-    """
-    if len(row) < 2:
-        return None
-    for value in row:
-        if "\n" in value:
-            for part in value.split("\n")[1:]:
-                fields = part.rstrip("\r").split(delimiter)
-                if len(fields) == len(row) and _shape(fields[id_column]) == _shape(row[id_column]):
-                    return repr(part[:_SHOWN])
-    return None
-
-
-def _shape(text: str) -> tuple[str, bool]:
-    return re.sub(r"\w+", "x", text), any(letter.isdigit() for letter in text)
 
 
 def _refuse(where: str, line: int, why: str, shown: str = "") -> NoReturn:

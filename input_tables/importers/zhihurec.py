@@ -63,7 +63,8 @@ def _engagements(source: Source) -> pa.Table:
 def _items(source: Source, warnings: list[str | None]) -> pa.Table:
     wanted = {0: "item_id", 1: "question", 6: "created", 17: "topics"}
     answers = _plain(source, "info_answer.csv", _ANSWER_COLUMNS, wanted)
-    created = whole_numbers(answers, "created", "info_answer.csv")
+    where = source.where(source.require("info_answer.csv"))
+    created = whole_numbers(answers, "created", where)
     topics = answers["topics"]
     if source.find("info_question.csv"):
         columns = {0: "question", 7: "topics"}

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cli.data import data
+from cli.main import tessera
 from core.errors import ConfigError, DataError
 from tests.input_tables.tiny import put, write_single, write_spans
 
 
 def call(*arguments):
-    return CliRunner().invoke(data, [str(a) for a in arguments])
+    return CliRunner().invoke(tessera, ["data", *(str(a) for a in arguments)])
 
 
 def answer(*arguments):

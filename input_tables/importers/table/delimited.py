@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from core.errors import DataError
+from input_tables.importers.swallowed import swallowed
 from input_tables.importers.table.header import Layout, Wanted, layout_of, position_of
 from input_tables.importers.table.portion import Portion, portion_of
-from input_tables.importers.table.swallowed import swallowed
 from input_tables.importers.table.tally import Tally
 
 _LINES = 65_536
