@@ -30,6 +30,10 @@ class DataGateError(DataError):
     """The data gate stopped the pipeline before anything was trained."""
 
 
+class JobError(TesseraError):
+    """A Beam job failed on its workers; none of its outputs is used."""
+
+
 class TrainingError(TesseraError):
     """Training cannot go on (loss is not finite, warm start does not fit, ...)."""
 

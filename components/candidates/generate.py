@@ -18,6 +18,7 @@ from typing import Any, Literal
 import apache_beam as beam
 import pyarrow.parquet as pq
 
+from components.beam_job import clear_failure
 from components.bundle.verify import Bundle
 from components.candidates.config import CandidatesConfig
 from components.candidates.parts import USERS, Parts, WritePart
@@ -101,7 +102,7 @@ def write_candidates(
         if there is not None:
             shutil.rmtree(staging)
             return there
-        with track("candidates"), make_pipeline() as pipeline:
+        with clear_failure("candidates"), track("candidates"), make_pipeline() as pipeline:
             _ = (
                 pipeline
                 | "Buckets" >> beam.Create(list(range(parts.buckets)), reshuffle=False)
@@ -126,7 +127,7 @@ def _prepared(
     _, buckets = bucket_numbers(asked.tables, config.bucket_rows)
     plan = Split(scratch, buckets, read_settings(asked.tables, asked.time_unit), asked.only)
     files = list(enumerate(file for file in asked.tables.files if file.table != ITEMS))
-    with track("users"), make_pipeline() as pipeline:
+    with clear_failure("users"), track("users"), make_pipeline() as pipeline:
         _ = (
             pipeline
             | "Files" >> beam.Create(files, reshuffle=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from components.beam_job import clear_failure
 from components.config import ExampleGenConfig
 from components.example_gen.graph import Plan, assemble
 from components.example_gen.lines import read_lines
@@ -61,11 +62,12 @@ def ingest(
     Raises:
       ConfigError: days are asked of tables that have no time.
       DataError: a file breaks the contract or cannot be read, or too many rows do.
+      JobError: the job failed on its workers.
     """
     _refuse_days_without_time(config)
     with placed(examples_uri, report_uri, shared) as places:
         plan = _plan(config, window.tables, places)
-        with track("join tables"), make_pipeline() as pipeline:
+        with clear_failure("ExampleGen"), track("join tables"), make_pipeline() as pipeline:
             assemble(pipeline, plan)
         refuse_unreadable(list(read_lines(places.failures)))
         report = summary(window.tables, window.fingerprint, summed(read_lines(places.counts)))
