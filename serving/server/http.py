@@ -96,7 +96,7 @@ def error_response(status: int, message: str) -> Response:
 
 
 def _require_host(request: Request, trusted: Sequence[str]) -> None:
-    """Refuses a page of elsewhere whose name was made to point here (DNS rebinding)."""
+    """Refuses requests for host names that were made to point here (DNS rebinding)."""
     if not host_is_trusted(request.host.lower(), trusted):
         raise RequestError(
             Code.PERMISSION_DENIED,
