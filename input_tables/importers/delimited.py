@@ -214,7 +214,7 @@ def split_lines(
       name: the file.
       separator: between fields.
       fields: how many there are.
-      free: the field that may hold the separator itself, if one may.
+      free: the field that may hold the separator once, if one may.
 
     Raises:
       DataError: a line is blank or has another number of fields, with its number.
@@ -225,9 +225,10 @@ def split_lines(
         row = line.split(separator)
         if not line.strip():
             _refuse(source.where(name), number, "is blank")
-        if free is not None and len(row) > fields:
-            more = len(row) - fields + 1
-            row[free : free + more] = [separator.join(row[free : free + more])]
+        if "\r" in line:
+            _refuse(source.where(name), number, "holds a carriage return within the line", line)
+        if free is not None and len(row) == fields + 1:
+            row[free : free + 2] = [separator.join(row[free : free + 2])]
         if len(row) != fields:
             why = f"has {len(row)} of {fields} fields (separated by {separator!r})"
             _refuse(source.where(name), number, why, line)

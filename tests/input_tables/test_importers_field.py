@@ -158,6 +158,8 @@ MALFORMED = [
     ("movielens", ML_100K, "u.data", "1\t2\t3\t4\n\n1\t2\t3\t4\n", "u.data:2: is blank"),
     ("movielens", ML_100K, "u.data", "1\t2\t3\t4\n1\t2\n", "u.data:2: has 2 of 4"),
     ("movielens", ML_1M, DAT, "1::T::D\n83\n", "movies.dat:2: has 1 of 3"),
+    ("movielens", ML_1M, DAT, "1::T::D\r2::S::D\r\n", "movies.dat:1: holds a carriage return"),
+    ("movielens", ML_1M, DAT, "1::T::D2::S::D\n", "movies.dat:1: has 5 of 3"),
     ("movielens", ML_1M, OLD, "1::2::3::4\n1::2::3\n", "ratings.dat:2: has 3 of 4"),
     ("movielens", ML_1M, OLD, "1::::3::4\n", "item_id of data row 1 is empty"),
     ("movielens", ML_CSV, "movies.csv", FILMS + "1,T,D\n83\n", "movies.csv:3: has 1 of 3"),

@@ -1,11 +1,15 @@
 """What `data import table` refuses, by name, and what it tells."""
 
+import datetime as dt
 import gzip
 import io
 import tarfile
 import zipfile
+from decimal import Decimal
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.input_tables.public_sets import events, write
@@ -61,6 +65,8 @@ CONTENTS = [
     (HEAD + ROW + "\\N,i1,1718000000\n", "placeholder"),
     (HEAD + ROW + "u2,1.23457E+12,1718000000\n", "exponent"),
     (HEAD + ROW + "u2,i1,9999999999\n", "in the future"),
+    (HEAD + ROW + "u2,i1,0\n", "e.csv:3: timestamp is before 1990"),
+    (HEAD + ROW + "[u2],i1,1718000000\n", "user_id is a list or an object"),
     (HEAD + ROW + "u2,i1,17x\n", "e.csv:3: timestamp is no time"),
 ]
 
@@ -79,6 +85,7 @@ GIVEN = [
     (("--map", "user=u,item_id=i"), "did you mean 'user_id'"),
     ((*PLAIN, "--items-map", "topics=g"), "item_id=COLUMN is needed"),
     ((*PLAIN, "--follows-map", "user_id=u"), "topic=COLUMN is needed"),
+    ((*PLAIN, "--items-where", "x=1"), "items.map: item_id=COLUMN is needed"),
     ((*PLAIN, "--separator", "::"), "one character"),
     ((*PLAIN, "--where", "u"), "expected NAME=COLUMN"),
     ((*PLAIN, "--items", "none.csv", "--items-map", "item_id=i"), "none.csv: not found"),
@@ -147,10 +154,48 @@ def test_few_bad_rows_are_counted_with_their_lines(tmp_path):
     assert "603 rows read from 605 lines, 600 written, 3 refused" in said
 
 
+def test_a_file_that_is_given_twice(tmp_path):
+    source = write(tmp_path / "s", {"e.csv": HEAD + ROW})
+    told = "e.csv: is given more than once"
+    refused(tmp_path / "o", source / "e.csv", source / "../s/e.csv", *PLAIN, told=told)
+    refused(tmp_path / "o", source / "e.csv", source, *PLAIN, told=told)
+
+
+def test_conditions_that_match_no_row_are_told(tmp_path):
+    source = write(tmp_path, {"e.csv": "u,i,t,e\nu1,i1,1718000000,view\n"}) / "e.csv"
+    said, _, _ = accepted(tmp_path / "o", source, *PLAIN, "--where", "e=view|buy")
+    assert "no row of engagements has e 'buy'" in said
+    refused(tmp_path / "p", source, *PLAIN, "--where", "e=View", told="none of 1 rows")
+
+
+@pytest.mark.parametrize("kind", ["list", "struct", "binary", "time"])
+def test_parquet_columns_that_are_no_ids(tmp_path, kind):
+    values = {
+        "list": pa.array([["u1"]]),
+        "struct": pa.array([{"a": "u1"}]),
+        "binary": pa.array([b"\xff"]),
+        "time": pa.array([dt.time(1)]),
+    }
+    table = pa.table({"u": values[kind], "i": ["i1"], "t": [1718000000]})
+    pq.write_table(table, tmp_path / "e.parquet")
+    if kind == "time":
+        accepted(tmp_path / "o", tmp_path / "e.parquet", *PLAIN)
+    else:
+        refused(tmp_path / "o", tmp_path / "e.parquet", *PLAIN, told="e.parquet")
+
+
+def test_parquet_ids_that_are_decimals(tmp_path):
+    table = pa.table({"u": pa.array([Decimal(7)]), "i": ["i1"], "t": [1718000000]})
+    pq.write_table(table, tmp_path / "e.parquet")
+    _, _, tables = accepted(tmp_path / "o", tmp_path / "e.parquet", *PLAIN)
+    assert events(tables)[0][0] == "7"
+
+
 def test_topics_that_are_joined_need_a_word(tmp_path):
     source = write(tmp_path, {"e.csv": 'u,i,t,g\nu1,i1,1718000000,"a,b"\n'}) / "e.csv"
     mapped = (source, *PLAIN, "--items-map", "item_id=i,topics=g")
     refused(tmp_path / "o", *mapped, told=("'a,b' looks like topics joined", "--topics-separator"))
+    refused(tmp_path / "o", *mapped, "--topics-separator", ";", told="'a,b' looks like topics")
 
 
 def test_ids_that_do_not_meet_are_told_with_both_examples(tmp_path):

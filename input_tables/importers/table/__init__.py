@@ -23,6 +23,8 @@ from input_tables.output import FileFormat, TableWriter, whole_folder
 __all__ = ["TableMapping", "import_table", "mapping_of", "pairs"]
 
 _SECONDS_OF_GRACE = 86_400
+#: Portions whose distinct values are kept apart.
+_MERGED_PORTIONS = 64
 
 
 def import_table(
@@ -80,6 +82,7 @@ class _Import:
         return {
             "set": "table",
             "mapping": self._mapping.model_dump(mode="json", exclude_defaults=True),
+            "files": sorted({path for t in self._tallies.values() for path in t.formats}),
             "time_unit": "order" if self._ordered else "seconds",
             **self._rows,
             "users": len(users),
@@ -94,8 +97,7 @@ class _Import:
     def _engagements(self) -> tuple[pa.Array, pa.Array]:
         """Writes engagements; returns the users and the items that are in them."""
         reader, seen = self._read(ENGAGEMENTS), _Positions()
-        users: list[pa.Array] = []
-        items: list[pa.Array] = []
+        users, items = _Distinct(), _Distinct()
         with TableWriter(self._root, ENGAGEMENTS, self._format) as writer:
             for portion in reader.portions():
                 if self._ordered:
@@ -103,10 +105,10 @@ class _Import:
                     positions = pa.array(seen.of(portion["user_id"]))
                     portion = portion.set_column(place, "timestamp", positions)
                 writer.write(_given(portion, ENGAGEMENTS, self._mapping.map))
-                users.append(portion["user_id"].combine_chunks().unique())
-                items.append(portion["item_id"].combine_chunks().unique())
+                users.add(portion["user_id"])
+                items.add(portion["item_id"])
         self._settle(ENGAGEMENTS, reader.tally)
-        return _distinct(users), _distinct(items)
+        return users.values(), items.values()
 
     def _items(self, engaged: pa.Array) -> pa.Table:
         if not self._mapping.part(ITEMS).map:
@@ -145,6 +147,7 @@ class _Import:
     def _settle(self, table: Table, tally: Tally) -> None:
         """Raises DataError where too few rows are good."""
         self._tallies[table] = tally
+        self._warnings += tally.warnings
         self._rows[table] = tally.written
         examples = "; ".join(
             f"{e['file']}:{e['line']}: {e['reason']}: {e['text']}" for e in tally.examples[:2]
@@ -182,10 +185,20 @@ def _given(rows: pa.Table, table: Table, given: dict[str, Any]) -> pa.Table:
     return rows.select(named)
 
 
-def _distinct(parts: list[pa.Array]) -> pa.Array:
-    if not parts:
-        return pa.array([], pa.string())
-    return pa.concat_arrays(parts).unique()
+class _Distinct:
+    """The distinct values of many portions, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._parts: list[pa.Array] = []
+
+    def add(self, column: pa.ChunkedArray) -> None:
+        self._parts.append(column.combine_chunks().unique())
+        if len(self._parts) > _MERGED_PORTIONS:
+            self._parts = [self.values()]
+
+    def values(self) -> pa.Array:
+        """Returns all of them."""
+        return pa.concat_arrays(self._parts or [pa.array([], pa.string())]).unique()
 
 
 def _flat(items: pa.Table) -> pa.Array:

@@ -23,7 +23,7 @@ _ISO = (
     r"^\s*[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
     r"([T ][0-9]{2}:?[0-9]{2}(:?[0-9]{2}([.,][0-9]+)?)?)?\s*(Z|UTC|[+-][0-9]{2}:?([0-9]{2})?)?\s*$"
 )
-_EARLIEST = 631_152_000  # 1990: what lies before is mostly another unit
+EARLIEST = 631_152_000  # 1990: what lies before is mostly another unit
 _MOST = 0.5
 _QUOTED = r"('[^']*'|\"[^\"]*\")"
 _PRINTED = re.compile(rf"\s*\[\s*{_QUOTED}(\s+{_QUOTED})+\s*\]\s*")
@@ -120,7 +120,7 @@ def _fitting(values: pa.Array, unit: TimeUnit, now: int) -> float:
     asked = len(values) - int(_empty(values.cast(pa.string())).sum())
     if not asked:
         return 1.0
-    return float(((times >= _EARLIEST) & (times <= now)).sum() / asked)
+    return float(((times >= EARLIEST) & (times <= now)).sum() / asked)
 
 
 def topics(values: pa.Array, separator: str | None) -> tuple[pa.Array, np.ndarray]:
@@ -153,14 +153,14 @@ def topics(values: pa.Array, separator: str | None) -> tuple[pa.Array, np.ndarra
 
 def check_joint(values: pa.Array, separator: str | None, where: str, column: str) -> None:
     """Raises DataError where most texts look joined by something that nobody named."""
-    if separator is not None or not pa.types.is_string(values.type):
+    if separator in (LIST, NONE) or not pa.types.is_string(values.type):
         return
     filled = values.filter(pc.not_equal(values, ""))
     if not len(filled) or _bracketed(filled):
         return
-    if pc.any(pc.match_substring(filled, TOPIC_SEPARATOR)).as_py():
+    if pc.any(pc.match_substring(filled, separator or TOPIC_SEPARATOR)).as_py():
         return
-    for joint in _JOINTS:
+    for joint in (*_JOINTS, TOPIC_SEPARATOR):
         held = pc.match_substring(filled, joint)
         if _flags(held).mean() >= _MOST:
             shown = filled.filter(held)[0].as_py()

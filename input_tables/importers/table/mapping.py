@@ -117,7 +117,7 @@ class TableMapping(Part):
 
 
 def _check(table: Table, part: Part) -> None:
-    if not part.map and not part.files:
+    if table != ENGAGEMENTS and part == Part():
         return
     prefix = "" if table == ENGAGEMENTS else f"{table}."
     known = [column.name for column in COLUMNS[table]]
@@ -167,8 +167,8 @@ def mapping_of(path: Path | None, given: dict[str, Any]) -> TableMapping:
     """
     tree = _read(path) if path else {}
     for key, value in given.items():
-        if isinstance(value, dict):
-            value = {**(tree.get(key) or {}), **value}
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            value = {**tree[key], **value}
         if value not in (None, (), {}):
             tree[key] = value
     try:
@@ -184,7 +184,7 @@ def mapping_of(path: Path | None, given: dict[str, Any]) -> TableMapping:
 def _read(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+    except (OSError, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"--mapping {path}: cannot be read: {error}") from error
     if isinstance(tree, dict) and isinstance(tree.get("mapping"), dict):
         return dict(tree["mapping"])

@@ -166,7 +166,9 @@ def _parquet(path: str, wanted: Wanted, tally: Tally) -> Iterator[Portion]:
 
 def _probe(path: str, columns: Sequence[str]) -> None:
     """Lets a process of its own read a file first: Arrow can crash on damaged ones."""
-    asked = json.dumps({"path": str(Path(path).resolve()), "columns": list(columns)})
+    asked = json.dumps(
+        {"path": str(Path(path).resolve()), "columns": list(columns), "groups": None}
+    )
     done = subprocess.run(
         [sys.executable, str(_PROBE)],
         input=asked + "\n",
@@ -193,6 +195,9 @@ def _decoded(array: pa.Array) -> pa.Array:
         return array
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_floating(kind):
         return array
+    if pa.types.is_decimal(kind):  # Arrow cannot write it as text
+        texts = (None if v is None else format(v, "f") for v in array.to_pylist())
+        return pa.array(texts, pa.string())
     if pa.types.is_boolean(kind):
         return pc.if_else(array, "true", "false")
     return array.cast(pa.string())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ import pyarrow.compute as pc
 from core.errors import DataError
 from input_tables.contract import COLUMNS, ENGAGEMENTS, FOLLOWS, ReadSettings, Table
 from input_tables.faults import Faults
-from input_tables.importers.table.convert import check_joint, check_unit, seconds, topics
+from input_tables.importers.content import clear
+from input_tables.importers.table.convert import EARLIEST, check_joint, check_unit, seconds, topics
 from input_tables.importers.table.header import Wanted
 from input_tables.importers.table.mapping import Part, TableMapping
 from input_tables.importers.table.portion import Portion
@@ -25,6 +28,7 @@ from input_tables.rows import check_rows
 _SHOWN_ROWS = 3
 _PLACEHOLDER = r"^(nan|none|null|n/a|\\n|<na>|undefined)$"
 _EXPONENT = r"^[0-9]+\.[0-9]+[eE]\+?[0-9]+$"
+_NESTED = r"^[\[{].*[\]}]$"
 _BLANKS = " \t\r\n\u00a0"
 
 
@@ -46,6 +50,11 @@ class TableRows:
         """
         self._mapping, self._table, self._now, self._ordered = mapping, table, now, ordered
         self._part: Part = mapping.part(table)
+        self._unseen = {
+            (column, value)
+            for column, values in self._part.where.items()
+            for value in values.split("|")
+        }
         self.tally = Tally()
         self._settings = ReadSettings(
             time_unit="order" if ordered else "seconds", max_timestamp=None if ordered else now
@@ -68,6 +77,8 @@ class TableRows:
                 self.tally.written += good.num_rows
                 if good.num_rows:
                     yield good
+        for column, value in sorted(self._unseen):
+            self.tally.warnings.append(f"no row of {self._table} has {column} {value!r} (where)")
 
     def _wanted(self) -> Wanted:
         part, given = self._part, self._part.map
@@ -91,6 +102,9 @@ class TableRows:
             text = pc.utf8_trim(portion.columns[column].cast(pa.string()), _BLANKS)
             wanted = pa.array(value.split("|"), pa.string())
             keep &= pc.is_in(text, value_set=wanted).to_numpy(zero_copy_only=False)
+            for each in wanted.to_pylist():
+                if (column, each) in self._unseen and pc.any(pc.equal(text, each)).as_py():
+                    self._unseen.discard((column, each))
         if keep.all():
             return portion
         self.tally.left_out += int((~keep).sum())
@@ -109,6 +123,10 @@ class TableRows:
                 check_joint(values, self._mapping.topics_separator, path, columns[0])
 
     def _canonical(self, portion: Portion, path: str) -> pa.Table:
+        with clear(path, f"read as {self._table}"):
+            return self._converted(portion, path)
+
+    def _converted(self, portion: Portion, path: str) -> pa.Table:
         faults = Faults(len(portion.places))
         raw = {
             name: self._column(name, [portion.columns[c] for c in columns], faults)
@@ -162,6 +180,8 @@ class TableRows:
                 values = pc.replace_substring_regex(values, r"^\s*9999-.*$", "")
             times, bad = seconds(values, unit)
             faults.flag(bad, f"{name} is no time (--time-unit {unit})")
+            if self._table == ENGAGEMENTS and name == "timestamp":
+                faults.flag(_flags(pc.less(times, EARLIEST)), "timestamp is before 1990")
             return times
         if kind == "topics":
             return _joined([self._topics(name, array, faults) for array in arrays])
@@ -172,6 +192,8 @@ class TableRows:
         if name in ("user_id", "item_id", "topic"):
             held = pc.match_substring_regex(text, _PLACEHOLDER, ignore_case=True)
             faults.flag(_flags(held), f"{name} is a placeholder such as nan or null")
+            nested = pc.match_substring_regex(text, _NESTED)
+            faults.flag(_flags(nested), f"{name} is a list or an object")
             faults.flag(
                 _flags(pc.match_substring_regex(text, _EXPONENT)),
                 f"{name} is a number with an exponent, whose last digits are lost",
@@ -203,7 +225,7 @@ def files_of(part: Part) -> list[str]:
     for name in part.files:
         path = Path(name)
         if path.is_dir():
-            inside = [p for p in sorted(path.iterdir()) if p.is_file() and p.name[0] not in "._"]
+            inside = [p for p in sorted(path.rglob("*")) if p.is_file() and not _hidden(p, path)]
             if not inside:
                 raise DataError(f"{path}: holds no files")
             found += [str(p) for p in inside]
@@ -211,7 +233,14 @@ def files_of(part: Part) -> list[str]:
             found.append(str(path))
         else:
             raise DataError(f"{path}: not found; expected a file or a folder of files")
+    again = [name for name, count in Counter(map(os.path.realpath, found)).items() if count > 1]
+    if again:
+        raise DataError(f"{again[0]}: is given more than once; its rows would count twice")
     return found
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part[0] in "._" for part in path.relative_to(root).parts)
 
 
 def _kind(table: Table, name: str) -> str:

@@ -23,6 +23,7 @@ class Tally:
       examples: the first of them.
       formats: how each file was understood, by path.
       first_rows: the first rows as they were understood.
+      warnings: what looks wrong.
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,7 @@ class Tally:
         self.examples: list[dict[str, Any]] = []
         self.formats: dict[str, str] = {}
         self.first_rows: list[dict[str, Any]] = []
+        self.warnings: list[str] = []
 
     @property
     def refused(self) -> int:
