@@ -14,9 +14,14 @@ from core.storage import ObjectStore, is_remote
 _FOLDER = "reports"
 
 
+def report_name(version: int) -> str:
+    """Returns the name of a version's report in the folder of its model."""
+    return f"{_FOLDER}/{version}.html"
+
+
 def report_path(serving_dir: str, name: str, version: int) -> str:
     """Returns path or URL of a version's report."""
-    return f"{serving_dir.rstrip('/')}/{name}/{_FOLDER}/{version}.html"
+    return f"{serving_dir.rstrip('/')}/{name}/{report_name(version)}"
 
 
 def write_report_page(serving_dir: str, name: str, version: int, page: str) -> str:
@@ -34,8 +39,7 @@ def write_report_page(serving_dir: str, name: str, version: int, page: str) -> s
     """
     path = report_path(serving_dir, name, version)
     if is_remote(serving_dir):
-        key = f"{name}/{_FOLDER}/{version}.html"
-        ObjectStore(serving_dir).write(key, page.encode())
+        ObjectStore(serving_dir).write(f"{name}/{report_name(version)}", page.encode())
         return path
     with staged_file(Path(path)) as staging:
         staging.write_text(page, encoding="utf-8")

@@ -24,6 +24,7 @@ from pathlib import Path
 from components.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, manifest_text
 from components.bundle.mirror import pull
 from components.bundle.pins import read_pins
+from components.bundle.reports import report_name
 from components.bundle.versions import (
     LAST_VERSION_NAME,
     SAVED_MODEL,
@@ -182,7 +183,7 @@ class StoreTarget:
         """Deletes a version; without its graph and its manifest it is none."""
         first = [f"{number}/{SAVED_MODEL}", f"{number}/{MANIFEST_NAME}"]
         self._store.delete(first)
-        self._store.delete(self._store.list(str(number)))
+        self._store.delete([*self._store.list(str(number)), report_name(number)])
 
     def _create(self, number: int) -> bool:
         created = self._now().isoformat(timespec="seconds")

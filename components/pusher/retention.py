@@ -8,6 +8,7 @@ from pathlib import Path
 
 from components.bundle.links import drop_link
 from components.bundle.pins import read_pins
+from components.bundle.reports import report_name
 from components.bundle.versions import list_versions
 from components.pusher.ordered import CAN_NOT_RENAME, remove_ordered
 from components.pusher.staging import staging_path
@@ -30,13 +31,15 @@ def expired_versions(model_dir: Path, keep_versions: int) -> list[Path]:
 
 
 def remove_version(path: Path, ordered: bool = False) -> None:
-    """Takes one version away: it vanishes in one step and is then deleted.
+    """Takes one version away: it vanishes in one step and is then deleted, and its report too.
 
     Args:
       path: the version's folder.
       ordered: the folder cannot be renamed; its `saved_model.pb` goes first.
     """
-    drop_link(path.parent, int(path.name))
+    version = int(path.name)
+    drop_link(path.parent, version)
+    (path.parent / report_name(version)).unlink(missing_ok=True)
     if not ordered:
         doomed = staging_path(path.parent)
         try:

@@ -13,7 +13,9 @@ from components.status_report.executor import Executor
 class StatusReportSpec(ComponentSpec):
     """Parameters of StatusReport; an exit handler has neither inputs nor outputs."""
 
-    PARAMETERS = parameters("final_status", "run_date", "model_name", "status_dir", "serving_dir")
+    PARAMETERS = parameters(
+        "final_status", "run_date", "model_name", "status_dir", "serving_dir", "pipeline"
+    )
     INPUTS: dict = {}
     OUTPUTS: dict = {}
 
@@ -26,8 +28,9 @@ class StatusReport(Component):
       model_name: the run's parameter of this name.
       status_dir: folder or URL that keeps one file per model and run date; '': none.
       serving_dir: the run's parameter; the version and report of the day are looked up there.
+      pipeline: `refresh`: of the day's refresh; else of the day's training.
     """
 
     SPEC_CLASS = StatusReportSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
-    DEFAULTS = {"final_status": FinalStatusStr(), "serving_dir": ""}
+    DEFAULTS = {"final_status": FinalStatusStr(), "serving_dir": "", "pipeline": "train"}

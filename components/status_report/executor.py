@@ -14,7 +14,7 @@ from tfx.dsl.components.base import base_executor
 
 from components.base import Artifacts, Properties
 from components.bundle.reports import report_path
-from components.bundle.spans import pushed_spans
+from components.bundle.spans import version_of_day
 from core.errors import ConfigError, TesseraError
 from core.files import staged_file
 from core.storage import ObjectStore, is_remote
@@ -41,7 +41,12 @@ class Executor(base_executor.BaseExecutor):
             exec_properties["model_name"],
         )
         if report["state"] in _GOOD and exec_properties.get("serving_dir"):
-            report |= published(exec_properties["serving_dir"], report["model"], report["run_date"])
+            report |= published(
+                exec_properties["serving_dir"],
+                report["model"],
+                report["run_date"],
+                refresh=exec_properties.get("pipeline") == "refresh",
+            )
         text = json.dumps(report, sort_keys=True)
         log = _LOG.info if report["state"] in _GOOD else _LOG.error
         log("run ended: %s", text)
@@ -79,17 +84,19 @@ def status_report(final_status: str, run_date: str, model_name: str) -> dict[str
     }
 
 
-def published(serving_dir: str, name: str, run_date: str) -> dict[str, Any]:
+def published(serving_dir: str, name: str, run_date: str, refresh: bool = False) -> dict[str, Any]:
     """Returns the newest version of a day and where its report is; nothing where there is none.
 
     Args:
       serving_dir: folder or URL of pushed bundles.
       name: of the model.
       run_date: the day; '': of tables without days, whose versions are not looked up.
+      refresh: the day is that of a refresh's items.
     """
+    if not run_date:
+        return {}
     try:
-        spans = pushed_spans(serving_dir, name)
-        version = spans.get(dt.date.fromisoformat(run_date)) if run_date else None
+        version = version_of_day(serving_dir, name, dt.date.fromisoformat(run_date), refresh)
         if version is None:
             return {}
         found: dict[str, Any] = {"version": version}

@@ -68,7 +68,12 @@ def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
         )
     )
     runner.set_exit_handler(
-        StatusReport(run_date="", model_name=config.name, status_dir=status_dir(config))
+        StatusReport(
+            run_date="",
+            model_name=config.name,
+            status_dir=status_dir(config),
+            pipeline=config.pipeline,
+        )
     )
     nodes = _nodes(config)
     known = {*(node.id for node in nodes), EXIT_HANDLER, "default"}

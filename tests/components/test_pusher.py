@@ -17,6 +17,7 @@ import pytest
 
 from components.bundle import Pins, list_versions, verify, write_pins
 from components.bundle.lock import LOCK_NAME, push_lock
+from components.bundle.reports import write_report_page
 from components.config import PusherConfig
 from components.pusher import push as push_module
 from components.pusher import staging
@@ -333,11 +334,15 @@ def test_retention_keeps_the_newest_the_pinned_and_the_served(tmp_path):
     model_dir = tmp_path / "serving/demo"
     for content in ("one", "two", "three"):
         push(make_request(tmp_path, content), blessed=True)
+        write_report_page(
+            str(tmp_path / "serving"), "demo", len(numeric_folders(model_dir)), "<html>"
+        )
     write_pins(model_dir, Pins(pinned=(1,), labels={"stable": 2}))
     for content in ("four", "five"):
         result = push(make_request(tmp_path, content, keep_versions=2), blessed=True)
     assert numeric_folders(model_dir) == [1, 2, 4, 5]
     assert result.removed == (3,)
+    assert sorted(path.name for path in (model_dir / "reports").iterdir()) == ["1.html", "2.html"]
 
 
 @pytest.mark.fault(61)

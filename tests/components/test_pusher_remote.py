@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from components.bundle import list_versions, mirrored, pushed_spans, read_pins
 from components.bundle.labels import change, promoted
+from components.bundle.reports import write_report_page
 from components.pusher import push as push_module
 from components.pusher.push import push
 from components.pusher.remote import StoreTarget
@@ -81,9 +82,14 @@ def test_the_graph_is_written_last_and_the_manifest_before_it(tmp_path, s3):  # 
 
 def test_a_version_that_goes_loses_its_graph_first(tmp_path, s3):  # noqa: F811
     url = s3.fresh()
-    for content in ("one", "two", "three"):
+    for version, content in enumerate(("one", "two", "three"), 1):
         result = publish(tmp_path, url, content, keep_versions=2)
+        write_report_page(url, "demo", version, "<html>")
     assert result.removed == (1,)
+    assert {k for k in s3.keys(url) if "reports" in k} == {
+        "demo/reports/2.html",
+        "demo/reports/3.html",
+    }
     deleted = [path for method, path in s3.faults.writes() if method == "DELETE"]
     deleted = [path for path in deleted if "/demo/1/" in path]
     assert deleted[0].endswith("/demo/1/saved_model.pb")

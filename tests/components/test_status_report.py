@@ -163,6 +163,21 @@ def test_a_run_that_published_leads_to_its_version_and_report(serving, tmp_path,
     assert [bundle.version for bundle in list_versions(serving / "demo")] == [1]
 
 
+def test_a_refresh_leads_to_the_version_of_its_own_day(serving, tmp_path):
+    """A refresh keeps the span of the model that it refreshed, here 2026-01-02."""
+    fields = {"span": 20455, "refreshed_from": 1, "model_version": 1}
+    for content, day in (("two", "2026-01-05"), ("three", "2026-01-06")):
+        push(make_request(tmp_path, content, config={"data": {"run_date": day}}, **fields), True)
+    page = write_report_page(str(serving), "demo", 2, "<html>")
+    assert published(str(serving), "demo", "2026-01-05", refresh=True) == {
+        "version": 2,
+        "report": page,
+    }
+    assert published(str(serving), "demo", "2026-01-06", refresh=True) == {"version": 3}
+    assert published(str(serving), "demo", "2026-01-02", refresh=True) == {}
+    assert published(str(serving), "demo", "2026-01-02") == {"version": 1}
+
+
 def test_what_was_published_before_is_not_told_of_a_failed_run(serving, tmp_path):
     given = {"serving_dir": str(serving), "model_name": "demo"}
     report(FAILED, str(tmp_path / "status"), **given)
