@@ -20,6 +20,7 @@ from trainer.callbacks import TensorBoardLog
 from trainer.checkpoints import Checkpoints
 from trainer.config import ModelConfig, TrainerConfig, TransformConfig
 from trainer.item_clusters import cluster_items
+from trainer.item_start import apply_start, co_occurrence, start_from
 from trainer.loop import TrainingLoop
 from trainer.model import RetrievalModel
 from trainer.optimizer import make_optimizer
@@ -111,6 +112,13 @@ def fit(job: TrainingJob) -> Trained:
     model.compile(optimizer=make_optimizer(job.trainer, epoch_steps))
     model.build_from(spec)
     started = _start_warm(model, job.base_model)
+    if started == "from scratch" and job.model.item_start == "co_occurrence":
+        files = inputs.split_files(job.examples, features.TRAIN_SPLIT)
+        counts = co_occurrence(files, spec, vocabularies.item_rows)
+        start = start_from(
+            counts, model.item_topics.numpy(), vocabularies.topic_rows, job.model.embedding_dim
+        )
+        started = f"co-occurrence of {apply_start(model, start):,} items"
     checkpoints = Checkpoints(job.checkpoint_dir, model, _training_key(job))
     loop = _training_loop(model, job, spec, corpus, checkpoints, epoch_steps)
     return Trained(model, transform_output, loop.run(), started, checkpoints)

@@ -6,7 +6,7 @@ batches, each trimmed to its longest history. Order is a function of the seed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ _ITEM_ID = features.transformed_name(features.ITEM_ID)
 _ITEM_TOPICS = features.transformed_name(features.ITEM_TOPICS)
 _BATCHES_PER_BLOCK = 16
 _READ_ROWS = 4096
+_STREAM_ROWS = 65_536
 
 
 def split_files(train_files: Sequence[str], split: str) -> list[str]:
@@ -112,6 +113,22 @@ def read_columns(
     if not parts:
         return {name: np.zeros((0, *feature.shape), np.int64) for name, feature in spec.items()}
     return {name: np.concatenate([part[name] for part in parts]) for name in spec}
+
+
+def stream_columns(
+    files: Sequence[str], spec: Mapping[str, Any], limit: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields some columns of a split in blocks, in file order.
+
+    Args:
+      files: gzipped TFRecord files of transformed examples.
+      spec: feature spec of the wanted columns alone.
+      limit: at most so many examples.
+    """
+    records = tf.data.TFRecordDataset(list(files), compression_type="GZIP", buffer_size=1 << 20)
+    blocks = records.take(limit).batch(_STREAM_ROWS)
+    parsed = blocks.map(lambda block: tf.io.parse_example(block, dict(spec)))
+    yield from without_autotuning(parsed).as_numpy_iterator()
 
 
 def item_topics_table(corpus: Mapping[str, np.ndarray], item_rows: int) -> np.ndarray:

@@ -174,6 +174,12 @@ class UserTower(tf_keras.layers.Layer):
         return tf.math.l2_normalize(users, axis=-1, epsilon=1e-12)
 
 
+    def start_as_condition(self) -> None:
+        """Zeroes what a built tower adds to its condition."""
+        for weights in self._output.weights:
+            weights.assign(tf.zeros_like(weights))
+
+
 def user_context(history: History) -> tf.Tensor:
     """Mean and most recent valid item of a history, `[batch, 2 * dim]`; 0 without one."""
     mean = masked_mean(history.encoded, history.valid)

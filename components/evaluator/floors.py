@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from components.config import EASE_MAX_ITEMS, FLOORS
 from components.evaluator.examples import EvalExamples
 from components.evaluator.items import Items
 from components.evaluator.learned_floors import ImplicitAls, ease, rp3beta, strongest
+from components.evaluator.ranking import rank_dense, rank_sparse
 from components.evaluator.training_log import TrainingLog
 from components.requests import user_request
 from core.progress import track
@@ -23,6 +24,8 @@ USER_MAX_ITEMS = 500
 _ENTRIES_MAX = 40_000_000
 _NEIGHBOURS_MIN = 100
 _BLOCK_ITEMS = 2048
+#: Scores held at a time.
+_CELLS_MAX = 16_000_000
 
 
 def item_cosine(log: TrainingLog, items: int) -> sparse.csr_matrix:
@@ -63,7 +66,11 @@ def transitions(log: TrainingLog, items: int) -> sparse.csr_matrix:
 
 
 class Floors:
-    """Ranks with each floor; ties and gaps are filled by popularity, then catalogue order."""
+    """Ranks with each floor; ties and gaps are filled by popularity, then catalogue order.
+
+    Everything is learned on items numbered by popularity, so that a column's number is its
+    place among equal scores.
+    """
 
     def __init__(
         self, log: TrainingLog, items: Items, depth: int, ease_max_items: int = EASE_MAX_ITEMS
@@ -78,26 +85,25 @@ class Floors:
         """
         self._items = items
         self._depth = depth
-        self._popular = np.argsort(-log.popularity, kind="stable").astype(np.int32)
-        #: position of each item in the popularity order: a total order for ties
-        self._place = np.empty(len(items), np.int64)
-        self._place[self._popular] = np.arange(len(items))
-        #: scratch: items that the list at hand may not take, all False between lists
-        self._taken = np.zeros(len(items), bool)
         count = len(items)
+        self._popular = np.argsort(-log.popularity, kind="stable").astype(np.int32)
+        #: number by popularity of each item; -1 for a row below 0
+        self._place = np.full(count + 1, -1, np.int32)
+        self._place[self._popular] = np.arange(count)
+        original, log = log, self._by_popularity(log)
         self._matrices: dict[str, Any] = {
             "item_cosine": item_cosine(log, count),
             "last_transition": transitions(log, count),
             "rp3beta": rp3beta(log, count, max(_NEIGHBOURS_MIN, _ENTRIES_MAX // max(1, count))),
         }
-        self._by_topic = items.topics.T.tocsr()
+        self._by_topic = items.topics[self._popular].T.tocsr()
         self._als: ImplicitAls | None = None
         #: floor -> why it is left out
         self.left_out: dict[str, str] = {}
         if not len(log.item):
             self.left_out = dict.fromkeys(("ease", "als"), "there is no event to learn from")
             return
-        self._als = ImplicitAls(log, count)
+        self._als = ImplicitAls(original, count, self._popular)
         if count > ease_max_items:
             self.left_out["ease"] = (
                 f"{count:,} items: EASE inverts a matrix of items by items, which is done up to "
@@ -106,89 +112,84 @@ class Floors:
         else:
             self._matrices["ease"] = ease(log, count)
 
+    def _by_popularity(self, log: TrainingLog) -> TrainingLog:
+        """Returns the log with items numbered by popularity."""
+        return dataclasses.replace(
+            log,
+            item=self._place[log.item],
+            previous=self._place[log.previous],
+            target=self._place[log.target],
+        )
+
     def rank(self, examples: EvalExamples, batch_size: int) -> dict[str, np.ndarray]:
         """Returns `[examples, depth]` int32 lists by floor, seen items left out, -1 pads."""
         ranked = [name for name in FLOORS if name not in self.left_out]
         parts: dict[str, list[np.ndarray]] = {name: [] for name in ranked}
+        rows = int(np.clip(_CELLS_MAX // max(1, len(self._items)), 1, batch_size))
         with track("ranking with the floors", len(examples)) as bar:
-            for batch in examples.batches(batch_size):
+            for batch in examples.batches(rows):
                 request = user_request(batch)
-                seen = self._items.rows(request[features.HISTORY_ITEM_ID])
+                history = self._items.rows(request[features.HISTORY_ITEM_ID])
+                history = self._place[np.maximum(history, -1)]
+                seen = self._histories(history)
                 for name in ranked:
-                    sources = self._candidates(name, seen, request[features.FOLLOWED_TOPIC])
-                    lists = [
-                        self._list(candidates, scores, row)
-                        for (candidates, scores), row in zip(sources, seen, strict=True)
-                    ]
-                    parts[name].append(np.stack(lists))
+                    if name == "last_transition":
+                        asked = self._histories(history[:, :1])
+                    elif name == "topic_popularity":
+                        asked = self._followed(request[features.FOLLOWED_TOPIC])
+                    else:
+                        asked = seen
+                    parts[name].append(self._lists(name, asked, seen))
                 bar.advance(batch.num_rows)
         empty = np.zeros((0, self._depth), np.int32)
         return {name: np.concatenate([*lists, empty]) for name, lists in parts.items()}
 
-    def _candidates(
-        self, name: str, seen: np.ndarray, follows: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields scored candidates of each example; all others rank behind by popularity."""
-        nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
-        if name == "popularity":
-            yield from (nothing for _ in seen)
-        elif name == "topic_popularity":
-            for topics in follows:
-                columns = self._items.topic_columns([t for t in topics if t])
-                carriers = self._by_topic[columns].indices if columns else nothing[0]
-                carriers = np.unique(carriers)
-                yield carriers, np.ones(len(carriers), np.float32)
+    def _lists(self, name: str, asked: sparse.csr_matrix, seen: sparse.csr_matrix) -> np.ndarray:
+        """Returns `[examples, depth]` item rows by one floor.
+
+        Args:
+          name: of the floor.
+          asked: `[examples, items or topics]` CSR of ones, what it scores by.
+          seen: `[examples, items]` CSR of ones.
+        """
+        if name == "als" and self._als is not None:
+            scores = self._als.scores(asked)
+            scores[np.diff(asked.indptr) == 0] = 0.0  # nothing is known of this user
+            found = rank_dense(scores, seen, self._depth)
+        elif name == "ease":
+            found = rank_dense(asked @ self._matrices[name], seen, self._depth)
         else:
-            history = seen[:, :1] if name == "last_transition" else seen
-            example, place = np.nonzero(history >= 0)
-            ones = np.ones(len(example), np.float32)
-            weights = sparse.csr_matrix(
-                (ones, (example, history[example, place])), shape=(len(seen), len(self._items))
-            )
-            # A repeated item counts once.
-            weights.data[:] = 1.0
-            if name == "als" and self._als is not None:
-                yield from self._of_every_item(self._als.scores(weights), weights)
-                return
-            if name == "ease":
-                yield from self._of_every_item(weights @ self._matrices[name], weights)
-                return
-            scored = (weights @ self._matrices[name]).tocsr()
-            for start, end in zip(scored.indptr[:-1], scored.indptr[1:], strict=True):
-                yield scored.indices[start:end], scored.data[start:end]
+            if name == "popularity":
+                scored = sparse.csr_matrix(seen.shape, dtype=np.float32)
+            elif name == "topic_popularity":
+                scored = (asked @ self._by_topic).tocsr()
+                scored.data[:] = 1.0  # carriers of several followed topics count once
+            else:
+                scored = (asked @ self._matrices[name]).tocsr()
+            found = rank_sparse(scored, seen, self._depth)
+        return np.where(found >= 0, self._popular[np.maximum(found, 0)], -1).astype(np.int32)
 
-    def _of_every_item(
-        self, scores: np.ndarray, histories: sparse.csr_matrix
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields all items with their scores; nothing for an example without a history."""
-        everything = np.arange(len(self._items), dtype=np.int32)
-        for row, known in zip(scores, np.diff(histories.indptr) > 0, strict=True):
-            yield (everything, row) if known else (everything[:0], row[:0])
+    def _histories(self, history: np.ndarray) -> sparse.csr_matrix:
+        """Returns `[examples, items]` CSR of ones; a repeated item counts once."""
+        return _indicators(history, len(self._items))
 
-    def _list(self, candidates: np.ndarray, scores: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """Returns the best unseen candidates, then the most popular unseen other items."""
-        depth = self._depth
-        seen = seen[seen >= 0]
-        self._taken[seen] = True
-        fresh = ~self._taken[candidates] & (scores > 0)
-        candidates, scores = candidates[fresh], scores[fresh]
-        if len(scores) > depth:
-            bound = np.partition(scores, len(scores) - depth)[len(scores) - depth]
-            strong = scores >= bound
-            candidates, scores = candidates[strong], scores[strong]
-        order = np.lexsort((self._place[candidates], -scores))[:depth]
-        chosen = candidates[order].astype(np.int32)
-        result = np.full(depth, -1, np.int32)
-        result[: len(chosen)] = chosen
-        self._taken[chosen] = True
-        if len(chosen) < depth:
-            # Of this many popular items, enough are neither seen nor chosen.
-            pool = self._popular[: depth + len(seen)]
-            rest = pool[~self._taken[pool]][: depth - len(chosen)]
-            result[len(chosen) : len(chosen) + len(rest)] = rest
-        self._taken[seen] = False
-        self._taken[chosen] = False
-        return result
+    def _followed(self, follows: np.ndarray) -> sparse.csr_matrix:
+        """Returns `[examples, topics]` CSR of ones for the followed topics that items carry."""
+        names, where = np.unique(follows, return_inverse=True)
+        columns = [self._items.topic_columns([name]) for name in names]
+        number = np.array([found[0] if found else -1 for found in columns] or [-1])
+        where = where.reshape(follows.shape)
+        return _indicators(number[where] if follows.size else where, self._items.topics.shape[1])
+
+
+def _indicators(columns: np.ndarray, width: int) -> sparse.csr_matrix:
+    """Returns `[rows, width]` CSR float32 of ones at the columns of each row; below 0 is none."""
+    row, place = np.nonzero(columns >= 0)
+    ones = np.ones(len(row), np.float32)
+    matrix = sparse.csr_matrix((ones, (row, columns[row, place])), shape=(len(columns), width))
+    matrix.sum_duplicates()
+    matrix.data[:] = 1.0
+    return matrix
 
 
 def _distinct_pairs(

@@ -90,12 +90,13 @@ def rp3beta(log: TrainingLog, items: int, most: int, beta: float = RP3_BETA) -> 
 class ImplicitAls:
     """Weighted matrix factorisation (Hu et al. 2008), by the `implicit` library."""
 
-    def __init__(self, log: TrainingLog, items: int) -> None:
+    def __init__(self, log: TrainingLog, items: int, order: np.ndarray | None = None) -> None:
         """Factorises.
 
         Args:
           log: what was known before the eval split.
           items: number of items.
+          order: `[items]` int, the log's item that each item of `scores` is; None: the same.
         """
         from implicit.cpu.als import AlternatingLeastSquares
 
@@ -107,6 +108,8 @@ class ImplicitAls:
             random_state=0,
         )
         self._model.fit(user_items(log, items), show_progress=False)
+        if order is not None:
+            self._model.item_factors = self._model.item_factors[order]
 
     def scores(self, histories: sparse.csr_matrix) -> np.ndarray:
         """Folds users in by their histories and scores every item.
