@@ -144,9 +144,9 @@ class ModelConfig(BaseConfig):
         "that are new at serving; own_id: an id vector that only negatives move",
     )
     item_start: Literal["random", "co_occurrence"] = Field(
-        "co_occurrence",
-        description="where item vectors start: at random, or by an SVD of which items are engaged "
-        "with by the same users",
+        "random",
+        description="where item vectors start; co_occurrence: an SVD of which items are engaged "
+        "with by the same users, for trainings that are short for their data",
     )
     explicit_loss_weight: float = Field(
         0.5, ge=0.0, description="of the explicit loss where joint_association is false"

@@ -31,6 +31,7 @@ from trainer.warm_start import load_warm_start
 #: Folder of the weights by vocabulary token, inside an exported model.
 WARM_START = "warm_start"
 _CLUSTER_EXAMPLES = 200_000
+_FROM_SCRATCH = "from scratch"
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,8 @@ def fit(job: TrainingJob) -> Trained:
     model.compile(optimizer=make_optimizer(job.trainer, epoch_steps))
     model.build_from(spec)
     started = _start_warm(model, job.base_model)
-    if started == "from scratch" and job.model.item_start == "co_occurrence":
-        files = inputs.split_files(job.examples, features.TRAIN_SPLIT)
-        counts = co_occurrence(files, spec, vocabularies.item_rows)
-        start = start_from(
-            counts, model.item_topics.numpy(), vocabularies.topic_rows, job.model.embedding_dim
-        )
-        started = f"co-occurrence of {apply_start(model, start):,} items"
+    if started == _FROM_SCRATCH and job.model.item_start == "co_occurrence":
+        started = _start_counted(model, job, spec)
     checkpoints = Checkpoints(job.checkpoint_dir, model, _training_key(job))
     loop = _training_loop(model, job, spec, corpus, checkpoints, epoch_steps)
     return Trained(model, transform_output, loop.run(), started, checkpoints)
@@ -170,9 +166,18 @@ def _start_warm(model: RetrievalModel, base_model: str | None) -> str:
     """Takes the baseline's weights over where there are any; returns words for the summary."""
     folder = os.path.join(base_model, WARM_START) if base_model else ""
     if not model.trainer_config.warm_start or not folder or not os.path.isdir(folder):
-        return "from scratch"
+        return _FROM_SCRATCH
     taken = load_warm_start(model, folder)
     return f"warm start with {taken['items']:,} of {len(model.vocabularies.items):,} items"
+
+
+def _start_counted(model: RetrievalModel, job: TrainingJob, spec: Mapping[str, Any]) -> str:
+    """Starts from what is engaged with together; returns words for the summary."""
+    files = inputs.split_files(job.examples, features.TRAIN_SPLIT)
+    counts = co_occurrence(files, spec, model.vocabularies.item_rows)
+    rows, dim = model.vocabularies.topic_rows, job.model.embedding_dim
+    placed = apply_start(model, start_from(counts, model.item_topics.numpy(), rows, dim))
+    return f"from the co-occurrence of {placed:,} items" if placed else _FROM_SCRATCH
 
 
 def _training_key(job: TrainingJob) -> str:

@@ -107,12 +107,15 @@ def _embed(counts: Any, dim: int) -> np.ndarray:
 def apply_start(model: Any, start: ItemStart) -> int:
     """Moves a built model to the start; returns the number of items that it places.
 
+    Where it places none (there are no more items than dimensions) the model stays as it is.
     User towers start as the condition itself, which now lies among the items it stands for.
 
     Args:
       model: a built `RetrievalModel`.
       start: from `start_from`.
     """
+    if not start.counted.any():
+        return 0
     ids, topics = model.item_tower.ids.embeddings, model.item_tower.topics.embeddings
     ids.assign(tf.where(start.counted[:, np.newaxis], start.items, ids))
     some = np.any(start.topics != 0.0, axis=1, keepdims=True)

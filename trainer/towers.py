@@ -173,7 +173,6 @@ class UserTower(tf_keras.layers.Layer):
             return users
         return tf.math.l2_normalize(users, axis=-1, epsilon=1e-12)
 
-
     def start_as_condition(self) -> None:
         """Zeroes what a built tower adds to its condition."""
         for weights in self._output.weights:

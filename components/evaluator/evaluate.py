@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,23 @@ import numpy as np
 
 from components.config import EvaluatorConfig
 from components.evaluator import metrics
-from components.evaluator.baseline import evaluate_baseline
+from components.evaluator.baseline import Baseline, evaluate_baseline
 from components.evaluator.blessing import Measured, decide
 from components.evaluator.comparison import paired_bootstrap
 from components.evaluator.contribution import cluster_sizes, slot_report
 from components.evaluator.examples import EvalExamples, read_eval_examples
 from components.evaluator.floors import Floors
 from components.evaluator.items import Items
-from components.evaluator.replay import Results, replay
-from components.evaluator.slices import SliceMasks, make_slices, slice_metrics
+from components.evaluator.merge_curve import merge_curve
+from components.evaluator.replay import Results, load_signature, replay_signature
+from components.evaluator.several_targets import measure, read_user_questions
+from components.evaluator.slices import SliceMasks, cold_slices, make_slices, slice_metrics
 from components.evaluator.training_log import TrainingLog, read_training_log
 from components.index_builder.layout import INDEX_FILE, ITEMS_FILE, SCANN_RETRIEVER
 from core.errors import ConfigError
 from core.files import read_json, staged_file, write_json
+from trainer.config import RetrievalConfig
+from trainer.retrieval import signature
 
 _LOG = logging.getLogger("tessera")
 
@@ -66,10 +71,15 @@ def evaluate(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
     _check_depth(description, config)
     items = Items.read(index / ITEMS_FILE)
     examples = read_eval_examples(paths.examples, items, config.max_examples, config.seed)
-    scann = description["serve"] == SCANN_RETRIEVER
-    results = replay(index / description["serve"], scann, examples, items, config.batch_size)
+    folder = index / description["serve"]
+    retrieve = load_signature(folder, description["serve"] == SCANN_RETRIEVER)
+
+    def ask(asked: EvalExamples) -> Results:
+        return replay_signature(retrieve, str(folder), asked, items, config.batch_size)
+
+    results = ask(examples)
     log = read_training_log(paths.examples, items)
-    slices = _slices(examples, log)
+    slices = _slices(examples, items, log)
     measured, evaluation = _measure(results, examples, items, slices, config)
     floors = Floors(log, items, max(config.ks), config.ease_max_items)
     evaluation["floors"] = {
@@ -77,6 +87,16 @@ def evaluate(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
         for name, lists in floors.rank(examples, config.batch_size).items()
     }
     evaluation["floors_left_out"] = floors.left_out
+    evaluation["several_targets"] = _several_targets(paths, items, ask, floors, config)
+    evaluation["merge_curve"] = merge_curve(
+        index,
+        signature.bind(retrieve.model, signature.EMBED_USER),  # type: ignore[attr-defined]
+        RetrievalConfig.model_validate(description["retrieval"]),
+        examples,
+        items,
+        config.ks,
+        config.batch_size,
+    )
     baseline = evaluate_baseline(paths.baseline, examples, items, slices, config)
     comparison = None
     if baseline.values and config.primary_metric in measured:
@@ -90,22 +110,26 @@ def evaluate(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
         "baseline_slices": baseline.slices,
         "baseline_comparison": comparison,
     }
-    decision = decide(
-        Measured(
-            metrics=evaluation["model"],
-            floors=evaluation["floors"],
-            slices=evaluation["slices"],
-            n_examples=len(examples),
-            baseline=baseline.metrics,
-            baseline_slices=baseline.slices,
-            baseline_error=baseline.error,
-        ),
-        config,
-    )
+    decision = _decide(evaluation, len(examples), baseline, config)
     write_json(Path(paths.evaluation) / EVALUATION_FILE, finite_json(evaluation))
     _write_blessing(Path(paths.blessing), decision)
     _log_summary(evaluation, decision)
     return decision
+
+
+def _decide(
+    evaluation: dict[str, Any], examples: int, baseline: Baseline, config: EvaluatorConfig
+) -> dict[str, Any]:
+    measured = Measured(
+        metrics=evaluation["model"],
+        floors=evaluation["floors"],
+        slices=evaluation["slices"],
+        n_examples=examples,
+        baseline=baseline.metrics,
+        baseline_slices=baseline.slices,
+        baseline_error=baseline.error,
+    )
+    return decide(measured, config)
 
 
 def _check_depth(description: dict[str, Any], config: EvaluatorConfig) -> None:
@@ -117,10 +141,36 @@ def _check_depth(description: dict[str, Any], config: EvaluatorConfig) -> None:
         )
 
 
-def _slices(examples: EvalExamples, log: TrainingLog) -> SliceMasks:
+def _slices(examples: EvalExamples, items: Items, log: TrainingLog) -> SliceMasks:
     known = examples.target >= 0
     new = ~(known & log.seen[np.maximum(examples.target, 0)])
-    return make_slices(examples.history_length, examples.follows, new)
+    usual = make_slices(examples.history_length, examples.follows, new)
+    return usual | cold_slices(examples, items, log)
+
+
+def _several_targets(
+    paths: EvaluatorPaths,
+    items: Items,
+    ask: Callable[[EvalExamples], Results],
+    floors: Floors,
+    config: EvaluatorConfig,
+) -> dict[str, Any]:
+    """Asks once per user for all of the user's events; {} where users have one each."""
+    questions = read_user_questions(paths.examples, items, config.seed)
+    if questions is None:
+        return {}
+    lists = {"model": ask(questions.examples).lists}
+    lists |= floors.rank(questions.examples, config.batch_size)
+    figures = {
+        name: measure(found, questions.targets, questions.sizes, config.ks)
+        for name, found in lists.items()
+    }
+    return {
+        "users": len(questions.examples),
+        "targets_mean": float(questions.sizes.mean()),
+        "model": figures.pop("model"),
+        "floors": figures,
+    }
 
 
 def _measure(

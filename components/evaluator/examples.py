@@ -33,6 +33,15 @@ class EvalExamples:
     def __len__(self) -> int:
         return len(self.target)
 
+    def head(self, number: int) -> EvalExamples:
+        """Returns the first examples."""
+        return EvalExamples(
+            table=self.table.slice(0, number),
+            target=self.target[:number],
+            history_length=self.history_length[:number],
+            follows=self.follows[:number],
+        )
+
     def batches(self, size: int) -> list[pa.RecordBatch]:
         """Returns the examples in batches of at most `size`."""
         return [
@@ -57,17 +66,30 @@ def read_eval_examples(
       seed: of the sample.
       extra_columns: raw features to keep in the table beside those of a request.
     """
-    columns = [*USER_COLUMNS, features.ITEM_ID, *extra_columns]
-    split = features.EVAL_SPLIT
-    total = count_rows(examples_uri, split)
+    total = count_rows(examples_uri, features.EVAL_SPLIT)
     if total > max_examples:
         generator = np.random.default_rng(seed)
         chosen = np.sort(generator.choice(total, max_examples, replace=False))
     else:
         chosen = np.arange(total)
+    return read_rows(examples_uri, items, chosen, extra_columns)
+
+
+def read_rows(
+    examples_uri: str, items: Items, chosen: np.ndarray, extra_columns: Sequence[str] = ()
+) -> EvalExamples:
+    """Reads some examples of the eval split.
+
+    Args:
+      examples_uri: raw examples.
+      items: the catalogue.
+      chosen: `[examples]` int row numbers of the split, rising.
+      extra_columns: raw features to keep in the table beside those of a request.
+    """
+    columns = [*USER_COLUMNS, features.ITEM_ID, *extra_columns]
     parts: list[pa.RecordBatch] = []
     start = 0
-    for batch in read_split(examples_uri, split, columns):
+    for batch in read_split(examples_uri, features.EVAL_SPLIT, columns):
         inside = chosen[(chosen >= start) & (chosen < start + batch.num_rows)] - start
         start += batch.num_rows
         if len(inside):

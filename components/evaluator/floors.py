@@ -10,7 +10,7 @@ from scipy import sparse
 
 from components.config import EASE_MAX_ITEMS, FLOORS
 from components.evaluator.examples import EvalExamples
-from components.evaluator.items import Items
+from components.evaluator.items import Items, indicators
 from components.evaluator.learned_floors import ImplicitAls, ease, rp3beta, strongest
 from components.evaluator.ranking import rank_dense, rank_sparse
 from components.evaluator.training_log import TrainingLog
@@ -131,12 +131,12 @@ class Floors:
                 request = user_request(batch)
                 history = self._items.rows(request[features.HISTORY_ITEM_ID])
                 history = self._place[np.maximum(history, -1)]
-                seen = self._histories(history)
+                seen = indicators(history, len(self._items))
                 for name in ranked:
                     if name == "last_transition":
-                        asked = self._histories(history[:, :1])
+                        asked = indicators(history[:, :1], len(self._items))
                     elif name == "topic_popularity":
-                        asked = self._followed(request[features.FOLLOWED_TOPIC])
+                        asked = self._items.followed(request[features.FOLLOWED_TOPIC])
                     else:
                         asked = seen
                     parts[name].append(self._lists(name, asked, seen))
@@ -168,28 +168,6 @@ class Floors:
                 scored = (asked @ self._matrices[name]).tocsr()
             found = rank_sparse(scored, seen, self._depth)
         return np.where(found >= 0, self._popular[np.maximum(found, 0)], -1).astype(np.int32)
-
-    def _histories(self, history: np.ndarray) -> sparse.csr_matrix:
-        """Returns `[examples, items]` CSR of ones; a repeated item counts once."""
-        return _indicators(history, len(self._items))
-
-    def _followed(self, follows: np.ndarray) -> sparse.csr_matrix:
-        """Returns `[examples, topics]` CSR of ones for the followed topics that items carry."""
-        names, where = np.unique(follows, return_inverse=True)
-        columns = [self._items.topic_columns([name]) for name in names]
-        number = np.array([found[0] if found else -1 for found in columns] or [-1])
-        where = where.reshape(follows.shape)
-        return _indicators(number[where] if follows.size else where, self._items.topics.shape[1])
-
-
-def _indicators(columns: np.ndarray, width: int) -> sparse.csr_matrix:
-    """Returns `[rows, width]` CSR float32 of ones at the columns of each row; below 0 is none."""
-    row, place = np.nonzero(columns >= 0)
-    ones = np.ones(len(row), np.float32)
-    matrix = sparse.csr_matrix((ones, (row, columns[row, place])), shape=(len(columns), width))
-    matrix.sum_duplicates()
-    matrix.data[:] = 1.0
-    return matrix
 
 
 def _distinct_pairs(

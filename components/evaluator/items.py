@@ -58,6 +58,35 @@ class Items:
         rows = np.where(rows < 0, np.where(flat == b"", PAD, UNKNOWN), rows)
         return rows.reshape(array.shape).astype(np.int32)
 
+    def followed(self, topics: np.ndarray) -> sparse.csr_matrix:
+        """Returns which topics, of those that items carry, each user follows.
+
+        Args:
+          topics: `[users, follows]` object (bytes, b'' pads).
+
+        Returns:
+          `[users, topics]` CSR float32 of ones.
+        """
+        names, where = np.unique(topics, return_inverse=True)
+        columns = np.array([self._topic_column.get(name, PAD) for name in names], np.int64)
+        found = columns[where].reshape(topics.shape) if len(names) else np.zeros(topics.shape)
+        return indicators(found.astype(np.int64), self.topics.shape[1])
+
     def topic_columns(self, names: list[bytes]) -> list[int]:
         """Returns the columns of those topics that some item carries."""
         return [self._topic_column[name] for name in names if name in self._topic_column]
+
+
+def indicators(columns: np.ndarray, width: int) -> sparse.csr_matrix:
+    """Returns `[rows, width]` CSR float32 of ones at the columns of each row.
+
+    Args:
+      columns: `[rows, any]` int, below 0 for none; a repeated column counts once.
+      width: number of columns.
+    """
+    row, place = np.nonzero(columns >= 0)
+    ones = np.ones(len(row), np.float32)
+    matrix = sparse.csr_matrix((ones, (row, columns[row, place])), shape=(len(columns), width))
+    matrix.sum_duplicates()
+    matrix.data[:] = 1.0
+    return matrix

@@ -42,7 +42,7 @@ class Results:
 
 
 def load_signature(folder: str | Path, scann: bool) -> Callable[..., dict[str, tf.Tensor]]:
-    """Loads the `retrieve` signature of a SavedModel.
+    """Loads the `retrieve` signature of a SavedModel, which is the result's `model`.
 
     Args:
       folder: of the SavedModel.

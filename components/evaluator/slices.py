@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.evaluator.examples import EvalExamples
+from components.evaluator.items import Items
+from components.evaluator.training_log import TrainingLog
+from components.examples_io import padded
+from trainer import features
+
 #: slice -> value -> `[examples]` bool
 SliceMasks = dict[str, dict[str, np.ndarray]]
 #: slice -> value -> metric -> figure, with the number of examples as `n`
@@ -48,6 +54,53 @@ def make_slices(
         },
         "target": {"new": target_is_new, "known": ~target_is_new},
     }
+    return _not_empty(slices)
+
+
+def cold_slices(examples: EvalExamples, items: Items, log: TrainingLog) -> SliceMasks:
+    """Returns slices of what a model can know little about; empty values are left out.
+
+    `target_events`: users of the training split who engaged with the target; targets that the
+    catalogue lacks count as 0. `target_topics`: `none` for a target without topics, `unseen`
+    if no item of the training split carries one of them, `seen` otherwise.
+    `followed_topics`: `without_items` for users who follow topics that no item carries alone.
+
+    Args:
+      examples: what is asked.
+      items: the catalogue.
+      log: what was known before.
+    """
+    known, row = examples.target >= 0, np.maximum(examples.target, 0)
+    events = np.where(known, log.events[row], 0)
+    carried = np.diff(items.topics.indptr)[row]
+    seen_topic = np.asarray(items.topics[log.seen].sum(axis=0)).ravel() > 0
+    of_seen = (np.asarray(items.topics @ seen_topic).ravel() > 0)[row]
+    slices = {
+        "target_events": {
+            "0": events == 0,
+            "1": events == 1,
+            "2-9": (events >= 2) & (events <= 9),
+            "10+": events >= 10,
+        },
+        "target_topics": {
+            "none": known & (carried == 0),
+            "unseen": known & (carried > 0) & ~of_seen,
+            "seen": known & of_seen,
+        },
+    }
+    if len(examples):
+        follows = padded(examples.table, features.FOLLOWED_TOPIC, _longest(examples), b"")
+        alive = np.diff(items.followed(follows).indptr) > 0
+        follower = examples.follows > 0
+        slices["followed_topics"] = {"with_items": alive, "without_items": follower & ~alive}
+    return _not_empty(slices)
+
+
+def _longest(examples: EvalExamples) -> int:
+    return max(1, int(examples.follows.max()))
+
+
+def _not_empty(slices: SliceMasks) -> SliceMasks:
     return {
         name: {value: mask for value, mask in values.items() if mask.any()}
         for name, values in slices.items()

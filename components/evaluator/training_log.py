@@ -29,6 +29,7 @@ class TrainingLog:
       target: `[transitions]` int32 item row of the target.
       popularity: `[items]` int64 number of times an item was a target.
       seen: `[items]` bool, whether an item occurs in the training split.
+      events: `[items]` int64, users of the training split who engaged with an item.
     """
 
     user: np.ndarray
@@ -37,6 +38,7 @@ class TrainingLog:
     target: np.ndarray
     popularity: np.ndarray
     seen: np.ndarray
+    events: np.ndarray
 
 
 def newest_items(batch: pa.RecordBatch) -> np.ndarray:
@@ -79,15 +81,18 @@ def read_training_log(examples_uri: str, items: Items) -> TrainingLog:
     both = (target >= 0) & (previous >= 0)
     count = len(items)
     in_training = np.concatenate([target[:trained], previous[:trained]])
-    seen = np.zeros(count, bool)
-    seen[in_training[in_training >= 0]] = True
+    training_user = np.concatenate([user[:trained], user[:trained]])[in_training >= 0]
+    in_training = in_training[in_training >= 0]
+    pairs = np.unique(training_user.astype(np.int64) * count + in_training)
+    events = np.bincount(pairs % max(1, count), minlength=count)
     return TrainingLog(
         user=pair_user[known],
         item=pair_item[known],
         previous=previous[both],
         target=target[both],
         popularity=np.bincount(target[target >= 0], minlength=count),
-        seen=seen,
+        seen=events > 0,
+        events=events,
     )
 
 

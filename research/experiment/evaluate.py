@@ -90,7 +90,7 @@ def slot_arrays(
     """
     names = ("embeddings", "slot_valid", "slot_kind", "history_slot")
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for batch in _head(examples, SLOT_EXAMPLES).batches(_BATCH):
+    for batch in examples.head(SLOT_EXAMPLES).batches(_BATCH):
         request = user_request(batch)
         answer = embed_user(**{name: tf.constant(value) for name, value in request.items()})
         for name in names:
@@ -123,7 +123,7 @@ def condition_arrays(trained: Trained, examples: EvalExamples) -> dict[str, np.n
         return {}
     transform = trained.transform_output.transform_features_layer()
     parts = []
-    for batch in _head(examples, SLOT_EXAMPLES).batches(_BATCH):
+    for batch in examples.head(SLOT_EXAMPLES).batches(_BATCH):
         columns = transform(_raw_columns(user_request(batch)))
         vectors = model.embed_distinct([model.history_items(columns)])[0]
         interests = extractor(model.encode_history(columns, vectors))
@@ -155,7 +155,7 @@ def _every_cell(values: np.ndarray, text: bool) -> tf.SparseTensor:
 
 def _latencies(module: Any, retriever: Retriever, examples: EvalExamples) -> dict[str, float]:
     """Milliseconds of single requests of real users, one at a time."""
-    batches = _head(examples, _WARM_UP_CALLS + _TIMED_CALLS).batches(1)
+    batches = examples.head(_WARM_UP_CALLS + _TIMED_CALLS).batches(1)
     requests = [
         {name: tf.constant(value) for name, value in user_request(batch).items()}
         for batch in batches
@@ -165,15 +165,6 @@ def _latencies(module: Any, retriever: Retriever, examples: EvalExamples) -> dic
         found = percentiles_ms(call, requests, warm_up=_WARM_UP_CALLS, timed=_TIMED_CALLS)
         figures |= {f"{name}_p{q}_ms": ms for q, ms in zip((50, 99), found, strict=False)}
     return figures
-
-
-def _head(examples: EvalExamples, number: int) -> EvalExamples:
-    return EvalExamples(
-        table=examples.table.slice(0, number),
-        target=examples.target[:number],
-        history_length=examples.history_length[:number],
-        follows=examples.follows[:number],
-    )
 
 
 def _save_results(path: Path, results: Results, asked: np.ndarray) -> None:

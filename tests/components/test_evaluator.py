@@ -75,7 +75,9 @@ def test_a_first_run_is_measured_blessed_and_written(root, tmp_path):
     assert set(evaluation["floors"]) == set(FLOORS)
     for figures in evaluation["floors"].values():
         assert set(figures) == set(evaluation["model"])
-    assert set(evaluation["slices"]) == {"activity", "history_length", "follows", "target"}
+    usual = {"activity", "history_length", "follows", "target"}
+    cold = {"target_events", "target_topics", "followed_topics"}
+    assert set(evaluation["slices"]) == usual | cold
     assert evaluation["curve"]["recall"][-1] == evaluation["model"]["recall@20"]
     assert sum(evaluation["slots"]["slot_use"]) == pytest.approx(1.0)
     shares = evaluation["slots"]["implicit_share"] + evaluation["slots"]["explicit_share"]

@@ -24,7 +24,8 @@ def a_log(seed: int = 0, users: int = 30, items: int = ITEMS, events: int = 150)
     # Two circles of items, so that neighbours mean something.
     item = (random.integers(0, items // 2, events) * 2 + user % 2).astype(np.int32)
     nothing = np.zeros(0, np.int32)
-    return TrainingLog(user, item, nothing, nothing, np.bincount(item, minlength=items), item >= 0)
+    counts = np.bincount(item, minlength=items)
+    return TrainingLog(user, item, nothing, nothing, counts, counts > 0, counts)
 
 
 def dense(log: TrainingLog) -> np.ndarray:

@@ -76,9 +76,7 @@ class Selector(tf.Module):
         else is in the batch.
         """
         if self.config.merge != "round_robin":
-            rows, scores = self.candidates(wanted, wanted.limit)
-            handicap = self._handicap(wanted) if self.config.merge == "balanced" else None
-            return merge.best_score(rows, scores, wanted.limit, wanted.seen, handicap)
+            return self.merged(wanted, *self.candidates(wanted, wanted.limit))
         budgets, depth = self._plan(wanted)
         rows, scores = self.candidates(wanted, depth)
         found = merge.round_robin(rows, scores, budgets, wanted.limit, wanted.seen, depth)
@@ -90,6 +88,20 @@ class Selector(tf.Module):
             lambda: self._search_again(wanted, found, tf.where(short)),
             lambda: found,
         )
+
+    def merged(self, wanted: Wanted, rows: tf.Tensor, scores: tf.Tensor) -> merge.Merged:
+        """Merges candidates that were searched as deep as the longest list.
+
+        Args:
+          wanted: see `Wanted`.
+          rows: `[batch, slots, candidates]` int32, from `candidates`.
+          scores: the same shape, float32.
+        """
+        if self.config.merge == "round_robin":
+            budgets = self._budgets(wanted)
+            return merge.round_robin(rows, scores, budgets, wanted.limit, wanted.seen)
+        handicap = self._handicap(wanted) if self.config.merge == "balanced" else None
+        return merge.best_score(rows, scores, wanted.limit, wanted.seen, handicap)
 
     def candidates(self, wanted: Wanted, depth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Searches every valid slot.

@@ -1,0 +1,166 @@
+"""What each way of merging the slots costs in recall and brings in topics.
+
+The same model and the same candidates, merged by every rule: a point of the curve is what
+the index would serve with that setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+from scipy import sparse
+
+from components.evaluator import metrics
+from components.evaluator.examples import EvalExamples
+from components.evaluator.items import Items
+from components.index_builder.layout import EMBEDDINGS_FILE, ITEMS_FILE
+from components.requests import user_request
+from core.progress import track
+from trainer import features
+from trainer.config import RetrievalConfig
+from trainer.retrieval.search import ExactSearch
+from trainer.retrieval.selection import Selector, Wanted
+from trainer.retrieval.topic_filter import TopicFilter
+
+#: Values of `balance` that are drawn, beside the served one.
+BALANCES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+#: Questions asked; of large catalogues fewer, so that the curve costs seconds.
+_QUESTIONS_MAX, _QUESTIONS_MIN = 1000, 100
+_CELLS_MAX = 50_000_000
+
+
+def settings(served: RetrievalConfig) -> list[RetrievalConfig]:
+    """Returns the merges of the curve, from score alone to round robin."""
+    balances = set(BALANCES)
+    if served.merge == "balanced" and served.balance > 0.0:
+        balances.add(served.balance)
+    rules: list[dict[str, Any]] = [{"merge": "score"}]
+    rules += [{"merge": "balanced", "balance": balance} for balance in sorted(balances)]
+    rules.append({"merge": "round_robin"})
+    return [served.model_copy(update=rule) for rule in rules]
+
+
+def merge_curve(
+    index: Path,
+    embed: Callable[..., dict[str, tf.Tensor]],
+    served: RetrievalConfig,
+    examples: EvalExamples,
+    items: Items,
+    ks: tuple[int, ...],
+    batch_size: int,
+) -> list[dict[str, Any]]:
+    """Measures every setting on the first questions (all of them are a random sample).
+
+    Args:
+      index: folder of the RetrievalIndex.
+      embed: its `embed_user` signature.
+      served: how the index merges.
+      examples: what is asked.
+      items: the catalogue.
+      ks: cut-offs of recall, none above `served.num_results`.
+      batch_size: examples per request.
+
+    Returns:
+      A point per setting: `merge`, `balance`, `served` (bool), `n`, `recall@k` by k,
+      `topic_entropy@50` and `topics_covered` (share of a user's followed topics, of those
+      that items carry, with a result; None where nobody follows any). Nothing for a model
+      with one slot, where every merge is the same.
+    """
+    cells = _CELLS_MAX // max(1, len(items))
+    asked = examples.head(int(np.clip(cells, _QUESTIONS_MIN, _QUESTIONS_MAX)))
+    rules = settings(served)
+    parts: list[list[np.ndarray]] = [[] for _ in rules]
+    follows: list[sparse.csr_matrix] = []
+    selectors = _selectors(index, rules)
+    with track("merging in every way", len(asked)) as bar:
+        for batch in asked.batches(batch_size):
+            request = user_request(batch)
+            wanted = _wanted(embed, request, items, served)
+            if wanted.valid.shape[1] < 2:
+                return []
+            found = selectors[0].candidates(wanted, wanted.limit)
+            for part, selector in zip(parts, selectors, strict=True):
+                part.append(selector.merged(wanted, *found).row.numpy())
+            follows.append(items.followed(request[features.FOLLOWED_TOPIC]))
+            bar.advance(batch.num_rows)
+    if not follows:
+        return []
+    followed = sparse.vstack(follows, format="csr")
+    return [
+        _point(rule, rule == served, np.concatenate(part), asked.target, followed, items, ks)
+        for rule, part in zip(rules, parts, strict=True)
+    ]
+
+
+def _selectors(index: Path, rules: list[RetrievalConfig]) -> list[Selector]:
+    topics = pq.read_table(index / ITEMS_FILE, columns=["topics"])["topics"]
+    names = topics.cast(pa.list_(pa.binary())).to_pylist()
+    vectors = tf.Variable(np.load(index / EMBEDDINGS_FILE).astype(np.float32), trainable=False)
+    search = ExactSearch(vectors)
+    within = TopicFilter(vectors, names) if rules[0].topic_filter else None
+    return [Selector(rule, search, within) for rule in rules]
+
+
+def _wanted(
+    embed: Callable[..., dict[str, tf.Tensor]],
+    request: dict[str, np.ndarray],
+    items: Items,
+    served: RetrievalConfig,
+) -> Wanted:
+    slots = embed(**{name: tf.constant(value) for name, value in request.items()})
+    finite = tf.reduce_all(tf.math.is_finite(slots["embeddings"]), axis=2)
+    seen = np.maximum(items.rows(request[features.HISTORY_ITEM_ID]), -1)
+    return Wanted(
+        vectors=slots["embeddings"],
+        topic=slots["slot_topic"],
+        kind=slots["slot_kind"],
+        mass=slots["mass"],
+        valid=slots["slot_valid"] & finite,
+        seen=tf.constant(seen if served.exclude_seen else np.full_like(seen, -1)),
+        limit=tf.fill([len(seen)], served.num_results),
+    )
+
+
+def _point(
+    rule: RetrievalConfig,
+    served: bool,
+    lists: np.ndarray,
+    targets: np.ndarray,
+    followed: sparse.csr_matrix,
+    items: Items,
+    ks: tuple[int, ...],
+) -> dict[str, Any]:
+    ranks = metrics.target_ranks(lists, targets)
+    return {
+        "merge": rule.merge,
+        "balance": rule.balance if rule.merge == "balanced" else None,
+        "served": served,
+        "n": len(lists),
+        **{f"recall@{k}": float(((ranks > 0) & (ranks <= k)).mean()) for k in ks},
+        f"topic_entropy@{metrics.TOPICS_AT}": metrics.topic_entropy(lists, items.topics),
+        "topics_covered": topics_covered(lists, followed, items.topics),
+    }
+
+
+def topics_covered(
+    lists: np.ndarray, followed: sparse.csr_matrix, topics: sparse.csr_matrix
+) -> float | None:
+    """Returns the mean share of a user's followed topics with a result; None without follows.
+
+    Args:
+      lists: `[users, results]` int item rows, below 0 ignored.
+      followed: `[users, topics]` CSR of ones.
+      topics: `[items, topics]` CSR of ones.
+    """
+    wanted = np.asarray(followed.sum(axis=1)).ravel()
+    if not wanted.any():
+        return None
+    present = metrics.topic_weights(lists, topics, lists.shape[1]) > 0
+    met = np.asarray(followed.multiply(present).sum(axis=1)).ravel()
+    return float((met[wanted > 0] / wanted[wanted > 0]).mean())
