@@ -183,6 +183,7 @@ def _print_result(report: dict[str, Any], run_dir: Path) -> None:
     elif metrics:
         console.print(_metric_table(report))
         _print_floors_above(console, report)
+        _print_merges(console, report)
     if report.get("pushed_version"):
         console.print(f"bundle  {report['bundle']}", highlight=False)
         _print_whether_served(console, report, catalogue)
@@ -240,6 +241,22 @@ def _print_floors_above(console: Console, report: dict[str, Any]) -> None:
         ]
         if above:
             console.print(f"[yellow]![/] {name} is above the model at {', '.join(above)}")
+
+
+def _print_merges(console: Console, report: dict[str, Any]) -> None:
+    """Prints what each merge of the slots would give; nothing for a model with one slot."""
+    from pipeline.report.retrieval import rows
+
+    columns, lines = rows(report.get("merge_curve") or [])
+    if not lines:
+        return
+    title = "recall against spread, by merge"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for line in lines:
+        table.add_row(*line, style="bold" if line[0].endswith("(served)") else "")
+    console.print(table)
 
 
 def _metric_table(report: dict[str, Any]) -> Table:

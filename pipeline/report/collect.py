@@ -98,6 +98,8 @@ def collect_report(inputs: ReportInputs) -> dict[str, Any]:
         "slices": evaluation.get("slices") or {},
         "examples_evaluated": evaluation.get("n_examples"),
         "curve": evaluation.get("curve") or {},
+        "merge_curve": evaluation.get("merge_curve") or [],
+        "several_targets": evaluation.get("several_targets") or {},
         "slots": evaluation.get("slots") or {},
         "topic_coverage": evaluation.get("topic_coverage") or {},
         "cluster_sizes": evaluation.get("cluster_sizes") or [],

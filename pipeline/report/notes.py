@@ -39,6 +39,9 @@ _SLICES = {
     "history_length": "By the number of items in the user's history.",
     "follows": "By the number of topics that the user follows.",
     "target": "New items never occur in the training split.",
+    "target_events": "By the number of users who engaged with the target in the training split.",
+    "target_topics": "Unseen: no item of the training split carries a topic of the target.",
+    "followed_topics": "Without items: every topic that the user follows is carried by no item.",
 }
 
 _COMPONENTS = {

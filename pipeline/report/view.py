@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.report import figures, notes
+from pipeline.report.retrieval import retrieval_view
 from pipeline.report.serving import model_name, serving_view, with_unit
 
 _VERDICTS = {
@@ -43,6 +44,7 @@ def build_view(report: Mapping[str, Any]) -> dict[str, Any]:
             report.get("curve") or {}, report.get("baselines") or {}
         ),
         "topics_svg": figures.topic_coverage(report.get("topic_coverage") or {}),
+        "retrieval": retrieval_view(report),
         "training_svg": figures.training(epochs, _watched(report)),
         "interests": _interests(report),
         "unused_rows": _unused_rows(data),

@@ -43,6 +43,19 @@ def evaluation() -> dict:
             "follows": {"0": _slice(4000, 0.9), "1-2": _slice(4043, 1.0), "3+": _slice(4000, 1.1)},
         },
         "curve": {"k": ks, "recall": [0.28 * math.log1p(k) / math.log(101) for k in ks]},
+        "merge_curve": [
+            {"merge": "score", "balance": None, "served": False, "n": 1000, "recall@10": 0.1,
+             "recall@100": 0.29, "topic_entropy@50": 1.9, "topics_covered": 0.8},
+            {"merge": "balanced", "balance": 0.15, "served": True, "n": 1000, "recall@10": 0.09,
+             "recall@100": 0.28, "topic_entropy@50": 2.1, "topics_covered": 0.9},
+            {"merge": "round_robin", "balance": None, "served": False, "n": 1000,
+             "recall@10": 0.07, "recall@100": 0.26, "topic_entropy@50": 2.4,
+             "topics_covered": None},
+        ],
+        "several_targets": {
+            "users": 1234, "targets_mean": 2.5, "model": {"recall@10": 0.11, "ndcg@10": 0.07},
+            "floors": {"popularity": {"recall@10": 0.02, "ndcg@10": 0.01}},
+        },
         "slots": {
             "implicit_share": 0.81, "explicit_share": 0.19, "overlap": 0.34,
             "hits_by_kind": {"implicit": 0.77, "explicit": 0.23},

@@ -104,7 +104,7 @@ def test_references_inside_the_page_lead_somewhere(report):
 
 def test_every_part_is_shown(report):
     page = check_page(render(report))
-    assert page.figures == 5
+    assert page.figures == 6
     assert "Not available" not in page.text
     for words in (
         "Blessed and published as version 3",
@@ -124,6 +124,8 @@ def test_every_part_is_shown(report):
         "669 MB",
         "97.12% of the items",
         "2 checks passed",
+        "balanced 0.15 (served)",
+        "1,234 users, asked once",
     ):
         assert words in page.text, words
 
@@ -131,7 +133,7 @@ def test_every_part_is_shown(report):
 def test_figures_say_what_they_show_to_those_who_cannot_see_them(report):
     text = render(report)
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
-    assert len(labels) == 5
+    assert len(labels) == 6
     assert any("0.280 at k=100" in label for label in labels)
 
 
