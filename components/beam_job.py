@@ -28,15 +28,23 @@ def clear_failure(step: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        found = _FAILED.match(str(error))
-        if found is None:
+        failure = job_error(error, step)
+        if failure is None:
             raise
-        job, state, text = found.groups()
-        raise JobError(
-            f"{step}: Beam's job {job} ended in state {state}: {_reason(text)}. Nothing of it is "
-            "used; see the logs of job server and workers (one that died is the usual cause) and "
-            "run again"
-        ) from error
+        raise failure from error
+
+
+def job_error(error: BaseException, step: str) -> JobError | None:
+    """Returns what a failed job means, None where the error is another one."""
+    found = _FAILED.match(str(error)) if isinstance(error, RuntimeError) else None
+    if found is None:
+        return None
+    job, state, text = found.groups()
+    return JobError(
+        f"{step}: Beam's job {job} ended in state {state}: {_reason(text)}. Nothing of it is "
+        "used; see the logs of job server and workers (one that died is the usual cause) and "
+        "run again"
+    )
 
 
 def _reason(text: str) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from components.beam_job import job_error
 from core.errors import StoppedError, TesseraError
 from core.lock import make_folder, run_lock
 from core.storage import absolute
@@ -115,7 +116,7 @@ def _run_locked(
             error = _stopped(run_log)
             _LOGGER.error("%s", error)
         except Exception as caught:
-            error = _root_cause(caught)
+            error = _root_cause(caught, run_log.current)
             _LOGGER.error("run failed in %s\n%s", run_log.current, traceback.format_exc())
         report = _write_report(config, work_dir, run_dir, run_id, since_ms, run_log, error)
     return RunResult(run_id=run_id, run_dir=run_dir, report=report, error=error)
@@ -178,7 +179,7 @@ def run_data_local(config: RunConfig, *, verbose: bool = False) -> dict[str, Nod
             raise _stopped(run_log) from None
         except Exception as caught:
             _LOGGER.error("failed in %s\n%s", run_log.current, traceback.format_exc())
-            raise _root_cause(caught) from caught
+            raise _root_cause(caught, run_log.current) from caught
         return read_run(work_dir / "metadata.db", since_ms)
 
 
@@ -252,12 +253,16 @@ def _require_every_node(work_dir: Path, since_ms: int, run_log: RunLog) -> None:
         )
 
 
-def _root_cause(error: Exception) -> Exception:
-    """Returns the first Tessera error in the chain of causes, else the error itself."""
+def _root_cause(error: Exception, step: str) -> Exception:
+    """Returns the first Tessera error in the chain of causes, else the error itself.
+
+    A job of `step` that failed on Beam's workers is one too, also where TFX ran it.
+    """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, TesseraError):
-            return cause
+        found = cause if isinstance(cause, TesseraError) else job_error(cause, step)
+        if found is not None:
+            return found
         cause = cause.__cause__ or cause.__context__
     return error
 

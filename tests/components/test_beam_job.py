@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.beam_job import clear_failure
+from components.beam_job import clear_failure, job_error
 from core.errors import DataError, JobError
 
 TRACEBACK = """bundle inst-005 stage-003 failed:Traceback (most recent call last):
@@ -35,3 +35,11 @@ def test_other_errors_pass(error):
     with pytest.raises(type(error)) as caught, clear_failure("ExampleGen"):
         raise error
     assert caught.value is error
+
+
+def test_a_job_of_tfx_is_told_by_what_beam_says():
+    failed = RuntimeError("Pipeline job-2 failed in state CANCELLED: stopped")
+    assert str(job_error(failed, "Transform")).startswith(
+        "Transform: Beam's job job-2 ended in state CANCELLED: stopped."
+    )
+    assert job_error(ValueError(str(failed)), "Transform") is None

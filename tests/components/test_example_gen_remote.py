@@ -21,6 +21,7 @@ from tests.components.example_gen_remote import (
     places_below,
     write_world,
 )
+from tests.gcs_server import running_gcs
 from tests.object_store import S3, s3, s3_server  # noqa: F401 - fixtures
 
 IN_PROCESS = ["--runner=FnApiRunner"]
@@ -60,6 +61,17 @@ def test_an_object_store_holds_everything_and_no_folder_anything(
     # No file is read as a whole: the head of a CSV file and its rows, parts of the Parquet file.
     reads = [p for m, p in s3.faults.seen if m == "GET" and p.endswith("-02/part-0.parquet")]
     assert len(reads) > 6
+
+
+def test_buckets_of_google_are_read_and_written_too(
+    config: ExampleGenConfig, wanted: dict[str, Any]
+) -> None:
+    with running_gcs():
+        tables = ObjectStore("gs://lake/tables")
+        for name, data in content(config.data.root).items():
+            tables.write(name, data)
+        found = executed(config, tables.url, places_below("gs://lake/out"), IN_PROCESS)
+    assert found == wanted
 
 
 def test_workers_files_come_here_by_way_of_a_url(

@@ -278,6 +278,14 @@ def test_a_task_that_fails_leaves_nothing_on_the_volume_and_brings_nothing_back(
     assert not (tmp_path / "minio").exists()
 
 
+def test_by_way_of_a_url_a_task_keeps_its_folders(tmp_path):
+    invocation = prepare(
+        call(outputs={"index": {"uri": "minio://b/i"}}), "{}", spec(index=INDEX), str(tmp_path)
+    )
+    with on_shared_volume(invocation, "s3://bucket/tasks") as placed:
+        assert placed is invocation
+
+
 def test_a_real_task_with_a_shared_volume(tmp_path):
     shared = tmp_path / "shared"
     done, output_file = run_schema(tmp_path, "feature {}", TESSERA_SHARED_DIR=str(shared))
