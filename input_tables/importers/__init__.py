@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import time
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.errors import ConfigError, DataError
 from core.files import write_json
@@ -18,6 +20,7 @@ from input_tables.importers.meeting import unmet
 from input_tables.importers.source import Source
 from input_tables.output import FileFormat, TableWriter, whole_folder
 
+_EARLIEST, _DAY = 631_152_000, 86_400  # 1990, one day; in seconds
 __all__ = ["IMPORTERS", "Imported", "Importer", "Source", "import_tables"]
 
 IMPORTERS: dict[str, Importer] = {
@@ -72,12 +75,16 @@ def _write(
     if not (imported.engagements.num_rows and imported.items.num_rows):
         what = "items" if imported.engagements.num_rows else "engagements"
         raise DataError(f"{source.path}: holds no {what} ({', '.join(source.files_read)})")
+    if pc.any(pc.equal(imported.items["item_id"], "")).as_py():
+        raise DataError(f"{source.path}: an item has no id ({', '.join(source.files_read)})")
     items = _once(imported.items, notes)
     engaged = unmet(
         imported.engagements["item_id"], items["item_id"], "items of engagements", "the catalogue"
     )
     if engaged and not any("items of" in warning for warning in warnings):
         warnings.append(engaged)
+    if strange := _strange_times(imported):
+        warnings.append(strange)
     if follows is None and derived:
         follows = derive_follows(imported.engagements, items)
         notes.append("follows are derived from the first half of each history")
@@ -94,6 +101,21 @@ def _write(
         "notes": notes,
         "warnings": warnings,
     }
+
+
+def _strange_times(imported: Imported) -> str | None:
+    """Returns a warning of seconds since 1970 that lie before 1990 or after today."""
+    if imported.time_unit != "seconds":
+        return None
+    times = imported.engagements["timestamp"]
+    strange = pc.or_(pc.less(times, _EARLIEST), pc.greater(times, int(time.time()) + _DAY))
+    count = pc.sum(strange).as_py()
+    if not count:
+        return None
+    return (
+        f"{count:,} of {len(times):,} times are no seconds since 1970 between 1990 and today, "
+        f"for example {times.filter(strange)[0].as_py()}"
+    )
 
 
 def _once(items: pa.Table, notes: list[str]) -> pa.Table:

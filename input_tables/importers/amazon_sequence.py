@@ -128,13 +128,22 @@ def _names(source: Source, stem: str) -> dict[str, str]:
 
 def _json(source: Source, name: str) -> dict[str, Any]:
     try:
-        table = json.loads(source.text(name))
+        table = json.loads(source.text(name), object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise DataError(f"{source.where(name)}:{error.lineno}: not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise DataError(f"{source.where(name)}: not JSON: nested too deep") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{source.where(name)}: not usable JSON: {error}") from error
     if not isinstance(table, dict):
         raise DataError(f"{source.where(name)}: expected a JSON object")
+    return table
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        seen: set[str] = set()
+        again = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {again!r} is there twice")
     return table
 
 

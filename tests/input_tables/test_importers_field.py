@@ -170,6 +170,8 @@ MALFORMED = [
     ("movielens", ML_CSV, "ratings.csv", "", "ratings.csv:1: the file has no header"),
     ("amazon_sequence", AMAZON, "Beauty.txt", "1 2\n\n3 4\n", "Beauty.txt:2: is blank"),
     ("amazon_sequence", AMAZON, "Beauty.txt", "1 2\n3\n", "Beauty.txt:2: names a user"),
+    ("movielens", ML_CSV, "movies.csv", FILMS + ",T,D\n", "an item has no id"),
+    ("amazon_sequence", AMAZON, "Beauty_item2attributes.json", '{"3": 1, "3": 2}', "'3' is there"),
     ("amazon_sequence", AMAZON, "Beauty.txt", "", "Beauty.txt: the file is empty"),
     ("zhihurec", ZHIHU, "info_user.csv", "1,2\n", "info_user.csv:1: has 2 of 27 fields"),
 ]
@@ -261,6 +263,16 @@ def test_ids_that_do_not_meet_are_told_with_both_examples(
     said, told, _ = accepted(name, write(tmp_path / "s", {**files, file: text}), tmp_path / "o")
     assert "warning: " in said and len(told["warnings"]) >= 1
     assert f"{here!r} here, {there!r} there" in said
+
+
+@pytest.mark.parametrize("text", ["978300760000", "20240630", "9999999999"])
+def test_times_that_cannot_be_are_told(tmp_path, text):
+    rows = f"1::1193::5::978300760\n1::661::5::{text}\n"
+    write(tmp_path / "s", {**ML_1M, "ml-1m/ratings.dat": rows})
+    code, said = call("movielens", tmp_path / "s", tmp_path / "o")
+    assert code == 0
+    assert "warning: 1 of 2 times are no seconds since 1970" in said
+    assert f"for example {text}" in said
 
 
 def test_an_item_that_comes_twice_is_counted(tmp_path):

@@ -243,6 +243,8 @@ TOPICS = [
     ('["a","b"]', (), ["a", "b"]),
     ("['a' 'b']", (), ["a", "b"]),
     ("[{'id': 16, 'name': 'a'}, {'id': 35, 'name': 'b'}]", (), ["a", "b"]),
+    ("[a, b]", (), ["a", "b"]),
+    ("[]", (), []),
     ("a|b", (), ["a", "b"]),
     ("a | b", (), ["a", "b"]),
     ("a, b", ("--topics-separator", ","), ["a", "b"]),
@@ -253,14 +255,15 @@ TOPICS = [
 
 @pytest.mark.parametrize(("text", "options", "found"), TOPICS)
 def test_topics_in_many_forms(tmp_path, text, options, found):
-    frame = pd.DataFrame({"u": ["u1"], "i": ["i1"], "t": [1718000000], "a": ["x"], "g": [text]})
+    rows = {"u": ["u1", "u1"], "i": ["i1", "i2"], "t": [1718000000] * 2, "a": ["x"] * 2}
+    frame = pd.DataFrame({**rows, "g": [text, "c"]})
     frame.to_csv(tmp_path / "e.csv", index=False)
     _, _, tables = accepted(
         tmp_path / "o",
         *(tmp_path / "e.csv", "--map", "user_id=u,item_id=i,timestamp=t,action=a"),
         *("--items-map", "item_id=i,topics=g", *options),
     )
-    assert topics(tables) == {"i1": found}
+    assert topics(tables) == {"i1": found, "i2": ["c"]}
 
 
 TIMES = [

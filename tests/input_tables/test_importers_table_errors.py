@@ -154,6 +154,13 @@ def test_few_bad_rows_are_counted_with_their_lines(tmp_path):
     assert "603 rows read from 605 lines, 600 written, 3 refused" in said
 
 
+@pytest.mark.parametrize("text", ["[{'id': 1}]", "[['a']]", "{'a': 1}]["])
+def test_topics_that_are_no_list_of_names(tmp_path, text):
+    source = write(tmp_path, {"e.csv": f'u,i,t,g\nu1,i1,1718000000,"{text}"\n'}) / "e.csv"
+    options = ("--items-map", "item_id=i,topics=g", "--topics-separator", "list")
+    refused(tmp_path / "o", source, *PLAIN, *options, told="e.csv:2: topics is no list")
+
+
 def test_a_file_that_is_given_twice(tmp_path):
     source = write(tmp_path / "s", {"e.csv": HEAD + ROW})
     told = "e.csv: is given more than once"

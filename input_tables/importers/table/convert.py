@@ -27,6 +27,7 @@ EARLIEST = 631_152_000  # 1990: what lies before is mostly another unit
 _MOST = 0.5
 _QUOTED = r"('[^']*'|\"[^\"]*\")"
 _PRINTED = re.compile(rf"\s*\[\s*{_QUOTED}(\s+{_QUOTED})+\s*\]\s*")
+_LIST = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
 _JOINTS = (",", ";", "/", "\t")
 
 
@@ -140,15 +141,16 @@ def topics(values: pa.Array, separator: str | None) -> tuple[pa.Array, np.ndarra
     if separator == NONE:
         rows = [[value.strip()] if value.strip() else [] for value in text.to_pylist()]
         return _lists(rows)
-    if separator == LIST or (separator is None and _bracketed(text)):
-        encoded = text.dictionary_encode()
-        parsed = [_parsed(word) for word in encoded.dictionary.to_pylist()]
-        return _lists([parsed[code] for code in encoded.indices.to_pylist()])
-    joint = separator or TOPIC_SEPARATOR
-    rows = [
-        [part.strip() for part in value.split(joint) if part.strip()] for value in text.to_pylist()
-    ]
-    return _lists(rows)
+    encoded = text.dictionary_encode()
+    words = [_split(word, separator) for word in encoded.dictionary.to_pylist()]
+    return _lists([words[code] for code in encoded.indices.to_pylist()])
+
+
+def _split(text: str, separator: str | None) -> list[str] | None:
+    if separator == LIST or (separator is None and _LIST.fullmatch(text)):
+        return _parsed(text)
+    parts = text.split(separator or TOPIC_SEPARATOR)
+    return [part.strip() for part in parts if part.strip()]
 
 
 def check_joint(values: pa.Array, separator: str | None, where: str, column: str) -> None:
@@ -156,7 +158,8 @@ def check_joint(values: pa.Array, separator: str | None, where: str, column: str
     if separator in (LIST, NONE) or not pa.types.is_string(values.type):
         return
     filled = values.filter(pc.not_equal(values, ""))
-    if not len(filled) or _bracketed(filled):
+    filled = filled.filter(pc.invert(pc.match_substring_regex(filled, r"^\s*\[")))
+    if not len(filled):
         return
     if pc.any(pc.match_substring(filled, separator or TOPIC_SEPARATOR)).as_py():
         return
@@ -168,11 +171,6 @@ def check_joint(values: pa.Array, separator: str | None, where: str, column: str
                 f"{where}: {column} {shown!r} looks like topics joined by {joint!r}: give "
                 f"--topics-separator {joint!r}, or {NONE!r} when each value is one topic"
             )
-
-
-def _bracketed(text: pa.Array) -> bool:
-    shaped = pc.match_substring_regex(text, r"^\s*(\[(.|\n)*\]\s*)?$")
-    return pc.all(shaped).as_py() is True and pc.any(pc.match_substring(text, "[")).as_py() is True
 
 
 def _parsed(text: str) -> list[str] | None:
@@ -207,7 +205,10 @@ def _names(value: Any) -> list[str] | None:
         return None
     found = []
     for each in value:
-        each = each.get("name") if isinstance(each, dict) else each
+        if isinstance(each, dict):
+            if not each.get("name"):
+                return None
+            each = each["name"]
         if isinstance(each, bytes):
             each = each.decode("utf-8", "replace")
         if isinstance(each, (list, tuple, dict, set)) or (each is None and len(value) > 1):

@@ -47,7 +47,7 @@ class Tally:
         """Counts one row that is not used."""
         self.reasons[reason] += 1
         if len(self.examples) < _EXAMPLES:
-            shown = text.encode("utf-8", "replace").decode()[:_TEXT]
+            shown = text.encode("utf-8", "replace").decode().strip()[:_TEXT]
             self.examples.append({"file": path, "line": line, "reason": reason, "text": shown})
 
     def report(self) -> dict[str, Any]:
