@@ -79,7 +79,7 @@ def _known_set(
     show(out, summary)
 
 
-def show(out: Path, summary: dict[str, Any]) -> None:
+def show(out: Path | str, summary: dict[str, Any]) -> None:
     """Prints what was imported: counts, notes and warnings."""
     follows = f", {summary['follows']:,} follows" if "follows" in summary else ", no follows"
     click.echo(
@@ -97,7 +97,8 @@ _FILE = click.Path(path_type=Path)
 
 @import_.command()
 @click.argument("files", nargs=-1, type=_FILE)
-@click.option("--out", required=True, type=_FILE, help="Folder to make.")
+@click.option("--out", type=_FILE, help="Folder to make.  [required without --dry-run]")
+@click.option("--dry-run", is_flag=True, help="Show how the first rows are understood, no more.")
 @click.option("--map", "map_", multiple=True, help="user_id=COLUMN,item_id=COLUMN,...")
 @click.option("--where", multiple=True, help="COLUMN=VALUE (or VALUE|VALUE): rows that are read.")
 @click.option("--columns", help="Names of the columns, for files without a header: a,b,c.")
@@ -119,7 +120,13 @@ _FILE = click.Path(path_type=Path)
 @click.option("--force", is_flag=True, help="Replace tables that are in the folder already.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def table(
-    out: Path, mapping: Path | None, file_format: str, force: bool, as_json: bool, **given: Any
+    out: Path | None,
+    dry_run: bool,
+    mapping: Path | None,
+    file_format: str,
+    force: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Make tables from FILES with columns: CSV, TSV, JSON lines or Parquet, compressed or not.
 
@@ -133,15 +140,21 @@ def table(
         --items item_properties.csv --items-map item_id=itemid,topics=value \\
         --items-where property=categoryid
     """  # noqa: D301 - click reads the \b
-    from input_tables.importers.table import import_table, mapping_of
+    from input_tables.importers.table import import_table, mapping_of, try_table
 
-    summary = import_table(mapping_of(mapping, _tree(given)), out, file_format, force)  # type: ignore[arg-type]
+    if out is None and not dry_run:
+        raise click.UsageError("Missing option '--out'.")
+    wanted = mapping_of(mapping, _tree(given))
+    if dry_run or out is None:
+        summary = try_table(wanted)
+    else:
+        summary = import_table(wanted, out, file_format, force)  # type: ignore[arg-type]
     if as_json:
-        click.echo(json.dumps({"out": str(out), **summary}))
+        click.echo(json.dumps({"out": None if out is None else str(out), **summary}))
         return
     for name, counts in summary["tables"].items():
         _show_table(name, counts)
-    show(out, summary)
+    show("first rows alone, nothing written" if dry_run else str(out), summary)
 
 
 def _tree(given: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.input_tables.public_sets import events, topics, write
-from tests.input_tables.table_import import accepted, refused
+from tests.input_tables.table_import import accepted, call, refused
 
 RETAIL = {
     "events.csv": "timestamp,visitorid,event,itemid,transactionid\n"
@@ -66,6 +66,19 @@ items:
         tmp_path / "q", "--mapping", source / "shop.yaml", "--where", "event=view"
     )
     assert [e[3] for e in events(other)] == ["view", "view"]
+
+
+def test_a_dry_run_shows_the_first_rows_and_writes_nothing(tmp_path):
+    rows = "".join(f"{1433221332117 + n},u{n},view,i1,\n" for n in range(70_000))
+    source = write(tmp_path / "s", {"e.csv": RETAIL["events.csv"] + rows}) / "e.csv"
+    code, said = call(source, *RETAIL_MAP, "--time-unit", "ms", "--dry-run")
+    assert code == 0
+    assert "engagements: 65,536 rows read from 65,537 lines" in said
+    assert "1433221332 (2015-06-02 05:02:12 UTC)" in said
+    assert "nothing written" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    code, said = call(source, *RETAIL_MAP)
+    assert code == 2 and "--out" in said
 
 
 HM_ITEMS = "article_id,product_code,prod_name,product_type_name,garment_group_name\n"

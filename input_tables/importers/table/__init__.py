@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from input_tables.importers.table.rows import TableRows
 from input_tables.importers.table.tally import Tally
 from input_tables.output import FileFormat, TableWriter, whole_folder
 
-__all__ = ["TableMapping", "import_table", "mapping_of", "pairs"]
+__all__ = ["TableMapping", "import_table", "mapping_of", "pairs", "try_table"]
 
 _SECONDS_OF_GRACE = 86_400
 #: Portions whose distinct values are kept apart.
@@ -56,10 +57,23 @@ def import_table(
     return summary
 
 
+def try_table(mapping: TableMapping) -> dict[str, Any]:
+    """Returns what `import_table` would, of the first rows of each file, and writes nothing.
+
+    Raises:
+      DataError: as `import_table`.
+    """
+    with tempfile.TemporaryDirectory() as root:
+        return _Import(mapping, Path(root), "parquet", first=True).run()
+
+
 class _Import:
     """One import: three tables, then what does not fit together."""
 
-    def __init__(self, mapping: TableMapping, root: Path, file_format: FileFormat) -> None:
+    def __init__(
+        self, mapping: TableMapping, root: Path, file_format: FileFormat, first: bool = False
+    ) -> None:
+        self._first = first
         self._mapping, self._root, self._format = mapping, root, file_format
         self._now = int(time.time()) + _SECONDS_OF_GRACE
         self._ordered = "timestamp" not in mapping.map
@@ -76,7 +90,8 @@ class _Import:
         if follows is not None:
             told.append(unmet(follows["user_id"], users, "following users", "engagements"))
             told.append(unmet(follows["topic"], _flat(items), "followed topics", "the items"))
-        self._warnings += [warning for warning in told if warning]
+        if not self._first:  # what is not among the first rows may come later
+            self._warnings += [warning for warning in told if warning]
         if self._ordered:
             self._notes.append("no timestamp: it is the position in the user's rows")
         return {
@@ -92,7 +107,7 @@ class _Import:
         }
 
     def _read(self, table: Table) -> TableRows:
-        return TableRows(self._mapping, table, self._now, self._ordered)
+        return TableRows(self._mapping, table, self._now, self._ordered, self._first)
 
     def _engagements(self) -> tuple[pa.Array, pa.Array]:
         """Writes engagements; returns the users and the items that are in them."""

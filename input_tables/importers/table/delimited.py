@@ -33,15 +33,17 @@ def delimited(text: io.TextIOWrapper, path: str, wanted: Wanted, tally: Tally) -
     blocks = _Blocks(layout, path, wanted, tally)
     lines = chain(before, text)
     start = 1 + (_skip_header(lines, layout) if layout.header else 0)
-    while block := list(islice(lines, _LINES)):
-        portion = blocks.plain(block, start)
-        consumed = len(block)
-        if portion is None:
-            portion, consumed = blocks.quoted(block, lines, start)
-        start += consumed
-        if len(portion.places):
-            yield portion
-    tally.lines += start - 1
+    try:
+        while block := list(islice(lines, _LINES)):
+            portion = blocks.plain(block, start)
+            consumed = len(block)
+            if portion is None:
+                portion, consumed = blocks.quoted(block, lines, start)
+            start += consumed
+            if len(portion.places):
+                yield portion
+    finally:
+        tally.lines += start - 1
 
 
 def _skip_header(lines: Iterator[str], layout: Layout) -> int:

@@ -39,7 +39,9 @@ class TableRows:
       tally: counts and examples, whole when `portions` has ended.
     """
 
-    def __init__(self, mapping: TableMapping, table: Table, now: int, ordered: bool) -> None:
+    def __init__(
+        self, mapping: TableMapping, table: Table, now: int, ordered: bool, first: bool = False
+    ) -> None:
         """Takes a mapping of which `table` is a part; `now` is in seconds since 1970.
 
         Args:
@@ -47,8 +49,10 @@ class TableRows:
           table: the canonical table.
           now: later times are refused.
           ordered: times are positions, which the caller adds.
+          first: read the first rows of each file alone.
         """
         self._mapping, self._table, self._now, self._ordered = mapping, table, now, ordered
+        self._first = first
         self._part: Part = mapping.part(table)
         self._unseen = {
             (column, value)
@@ -77,6 +81,10 @@ class TableRows:
                 self.tally.written += good.num_rows
                 if good.num_rows:
                     yield good
+                if self._first:
+                    break
+        if self._first:
+            return
         for column, value in sorted(self._unseen):
             self.tally.warnings.append(f"no row of {self._table} has {column} {value!r} (where)")
 
