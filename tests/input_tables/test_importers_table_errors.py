@@ -183,8 +183,10 @@ def test_parquet_columns_that_are_no_ids(tmp_path, kind):
         "binary": pa.array([b"\xff"]),
         "time": pa.array([dt.time(1)]),
     }
-    table = pa.table({"u": values[kind], "i": ["i1"], "t": [1718000000]})
+    table = pa.table({"u": values[kind], "i": ["i1"], "t": [1718000000], "list": [[1]]})
     pq.write_table(table, tmp_path / "e.parquet")
+    listed = ("--map", "user_id=i,item_id=i,timestamp=list", "--action", "a")
+    refused(tmp_path / "o", tmp_path / "e.parquet", *listed, told="e.parquet")
     if kind == "time":
         accepted(tmp_path / "o", tmp_path / "e.parquet", *PLAIN)
     else:

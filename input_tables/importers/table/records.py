@@ -70,6 +70,7 @@ def _check_text(head: bytes, wanted: Wanted, path: str) -> None:
     ):
         return
     mend = " (give --encoding utf-16)" if "UTF-16" in kind else ""
+    mend = " (unpack it)" if "archive" in kind else mend
     raise DataError(f"{path}: is {kind}{mend}; expected delimited text, JSON lines or Parquet")
 
 

@@ -71,13 +71,14 @@ class TableRows:
           DataError: a file cannot be read, or its times or topics are of another kind.
         """
         for path in files_of(self._part):
-            first = True
+            checked = False
             for portion in read(path, self._wanted(), self.tally):
-                chosen = self._chosen(portion)
-                if first and len(chosen.places):
-                    self._check_kinds(chosen, path)
-                    first = False
-                good = self._canonical(chosen, path)
+                with clear(path, f"read as {self._table}"):
+                    chosen = self._chosen(portion)
+                    if not checked and len(chosen.places):
+                        self._check_kinds(chosen, path)
+                        checked = True
+                    good = self._canonical(chosen, path)
                 self.tally.written += good.num_rows
                 if good.num_rows:
                     yield good
@@ -131,10 +132,6 @@ class TableRows:
                 check_joint(values, self._mapping.topics_separator, path, columns[0])
 
     def _canonical(self, portion: Portion, path: str) -> pa.Table:
-        with clear(path, f"read as {self._table}"):
-            return self._converted(portion, path)
-
-    def _converted(self, portion: Portion, path: str) -> pa.Table:
         faults = Faults(len(portion.places))
         raw = {
             name: self._column(name, [portion.columns[c] for c in columns], faults)
