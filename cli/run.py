@@ -270,6 +270,7 @@ def _metric_table(report: dict[str, Any]) -> Table:
     for metric in _SHOWN_METRICS:
         table.add_column(metric, justify="right")
     rows = {"model": report["metrics"], **(report.get("baselines") or {})}
+    rows |= {f"limit: {name}": values for name, values in (report.get("limits") or {}).items()}
     for name, metrics in rows.items():
         values = [metrics.get(metric) for metric in _SHOWN_METRICS]
         style = "bold" if name == "model" else ""

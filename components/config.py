@@ -158,6 +158,11 @@ class EvaluatorConfig(BaseConfig):
     ease_max_items: int = Field(
         EASE_MAX_ITEMS, ge=0, description="larger catalogues are ranked without the floor EASE"
     )
+    truth: str = Field(
+        "",
+        description="folder of the truth of generated tables, for the limits beside the floors; "
+        "a local run finds it beside its tables",
+    )
     seed: int = Field(1, description="of samples and bootstrap")
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ Runners add root, metadata, image and schedule (`pipeline.local.runner`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform
@@ -16,7 +17,7 @@ from tfx.proto import trainer_pb2, transform_pb2
 from components.baseline_resolver.component import BaselineResolver
 from components.candidates.component import CandidateGen
 from components.candidates.config import CandidateGenConfig
-from components.config import ExampleGenConfig
+from components.config import EvaluatorConfig, ExampleGenConfig
 from components.curated_schema.component import CuratedSchema
 from components.data_gate.component import DataGate
 from components.evaluator.component import RetrievalEvaluator
@@ -91,6 +92,14 @@ def example_gen_config(config: RunConfig, data_root: Text) -> ExampleGenConfig:
         follows_max_topics=config.transform.follows_max_topics,
         **config.examples.model_dump(),
     )
+
+
+def _evaluator_config(config: RunConfig, paths: Paths) -> EvaluatorConfig:
+    """Returns the evaluator's configuration, with the truth that lies beside local tables."""
+    found = Path(str(paths.data_root)) / "truth"
+    if config.evaluator.truth or not isinstance(paths.data_root, str) or not found.is_dir():
+        return config.evaluator
+    return config.evaluator.model_copy(update={"truth": str(found)})
 
 
 def training_digest(config: RunConfig) -> str:
@@ -215,7 +224,7 @@ def _model_nodes(config: RunConfig, paths: Paths, data: _DataNodes) -> list[Base
         examples=examples,
         index=index_builder.outputs["index"],
         baseline=resolver.outputs["baseline"],
-        config_json=config.evaluator.canonical_json(),
+        config_json=_evaluator_config(config, paths).canonical_json(),
         code_digest=code_digest(_SERVING_CODE),
     )
     serving_validator = ServingValidator(

@@ -20,6 +20,7 @@ from components.evaluator.contribution import cluster_sizes, slot_report
 from components.evaluator.examples import EvalExamples, read_eval_examples
 from components.evaluator.floors import Floors
 from components.evaluator.items import Items
+from components.evaluator.limits import rank_limits, read_truth
 from components.evaluator.merge_curve import merge_curve
 from components.evaluator.replay import Results, load_signature, replay_signature
 from components.evaluator.several_targets import measure, read_user_questions
@@ -28,6 +29,7 @@ from components.evaluator.training_log import TrainingLog, read_training_log
 from components.index_builder.layout import INDEX_FILE, ITEMS_FILE, SCANN_RETRIEVER
 from core.errors import ConfigError
 from core.files import read_json, staged_file, write_json
+from trainer import features
 from trainer.config import RetrievalConfig
 from trainer.retrieval import signature
 
@@ -70,7 +72,9 @@ def evaluate(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
     description = read_json(index / INDEX_FILE)
     _check_depth(description, config)
     items = Items.read(index / ITEMS_FILE)
-    examples = read_eval_examples(paths.examples, items, config.max_examples, config.seed)
+    truth = read_truth(config.truth, items)
+    extra = [features.USER_ID] if truth is not None else []
+    examples = read_eval_examples(paths.examples, items, config.max_examples, config.seed, extra)
     folder = index / description["serve"]
     retrieve = load_signature(folder, description["serve"] == SCANN_RETRIEVER)
 
@@ -82,11 +86,13 @@ def evaluate(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
     slices = _slices(examples, items, log)
     measured, evaluation = _measure(results, examples, items, slices, config)
     floors = Floors(log, items, max(config.ks), config.ease_max_items)
-    evaluation["floors"] = {
-        name: metrics.summarise(lists, examples.target, items.topics, config.ks)
-        for name, lists in floors.rank(examples, config.batch_size).items()
-    }
+    evaluation["floors"] = _summaries(
+        floors.rank(examples, config.batch_size), examples, items, config
+    )
     evaluation["floors_left_out"] = floors.left_out
+    if truth is not None:
+        limits = rank_limits(truth, log, examples, items, max(config.ks), config.batch_size)
+        evaluation["limits"] = _summaries(limits, examples, items, config)
     evaluation["several_targets"] = _several_targets(paths, items, ask, floors, config)
     evaluation["merge_curve"] = merge_curve(
         index,
@@ -98,11 +104,7 @@ def evaluate(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
         config.batch_size,
     )
     baseline = evaluate_baseline(paths.baseline, examples, items, slices, config)
-    comparison = None
-    if baseline.values and config.primary_metric in measured:
-        comparison = paired_bootstrap(
-            measured[config.primary_metric], baseline.values[config.primary_metric], config.seed
-        )
+    comparison = _compare(measured, baseline, config)
     evaluation |= {
         "primary_metric": config.primary_metric,
         "baseline": baseline.metrics,
@@ -115,6 +117,24 @@ def evaluate(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
     _write_blessing(Path(paths.blessing), decision)
     _log_summary(evaluation, decision)
     return decision
+
+
+def _summaries(
+    lists: dict[str, np.ndarray], examples: EvalExamples, items: Items, config: EvaluatorConfig
+) -> dict[str, dict[str, float]]:
+    return {
+        name: metrics.summarise(found, examples.target, items.topics, config.ks)
+        for name, found in lists.items()
+    }
+
+
+def _compare(
+    measured: dict[str, np.ndarray], baseline: Baseline, config: EvaluatorConfig
+) -> dict[str, Any] | None:
+    name = config.primary_metric
+    if not baseline.values or name not in measured:
+        return None
+    return paired_bootstrap(measured[name], baseline.values[name], config.seed)
 
 
 def _decide(

@@ -112,6 +112,7 @@ def item_tables(world: World, names: Names) -> tuple[pa.Table, pa.Table]:
             "item_id": names.items,
             "interest": pa.array(world.item_interest),
             "topic": names.topics.take(pa.array(own)),
+            "weight": pa.array(world.item_weight),
         }
     )
     return items, truth

@@ -15,7 +15,8 @@ _SESSION_EVENTS = 5.0
 _GAP_SECONDS = 90.0
 #: Index into these is what `Events.source`, `.action` and `.driver` hold.
 SOURCES = ("home", "topic_feed", "search", "related")
-_SOURCE_SHARE = (0.45, 0.25, 0.15, 0.15)
+#: Share of each source; where nothing is followed, the topic feed's is home's.
+SOURCE_SHARE = (0.45, 0.25, 0.15, 0.15)
 HOME, TOPIC_FEED, SEARCH, RELATED = range(4)
 ACTIONS = ("click", "save", "share", "hide", "view", "search")
 _ACTION_SHARE = (0.75, 0.17, 0.08)
@@ -56,7 +57,7 @@ def make_events(
     user = np.repeat(np.arange(len(users.joined)), users.rows)
     session = _sessions(rng, users.rows, len(user))
     time = _times(config, users, rng, user, session)
-    source = rng.choice(len(SOURCES), len(user), p=_SOURCE_SHARE)
+    source = rng.choice(len(SOURCES), len(user), p=SOURCE_SHARE)
     interest, driver = _interests(config, world, users, rng, user, session, source)
     action = rng.choice(len(_ACTION_SHARE), len(user), p=_ACTION_SHARE)
     hidden = rng.random(len(user)) < config.hide_share

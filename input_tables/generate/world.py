@@ -11,6 +11,8 @@ from input_tables.generate.names import topic_names
 from input_tables.generate.pools import Pools
 
 _DAY = 86_400
+#: Exponent of an item's popularity where a search finds it.
+SEARCH_FLATTENING = 0.3
 #: Chances that an item carries ...
 _OWN, _BROAD, _RELATED, _STRAY = 0.95, 0.6, 0.35, 0.08
 
@@ -25,6 +27,7 @@ class World(NamedTuple):
       interest_topic: int64 `[interests]` sub-topic of each latent interest.
       item_interest: int64 `[items]`.
       item_created: int64 `[items]` seconds since 1970.
+      item_weight: float64 `[items]` popularity.
       item_topic: int64 `[pairs, 2]` (item, topic), sorted.
       by_interest: items by latent interest, popular ones more often.
       by_interest_flat: the same, popularity flattened (search reaches the tail).
@@ -37,6 +40,7 @@ class World(NamedTuple):
     interest_topic: np.ndarray
     item_interest: np.ndarray
     item_created: np.ndarray
+    item_weight: np.ndarray
     item_topic: np.ndarray
     by_interest: Pools
     by_interest_flat: Pools
@@ -63,9 +67,10 @@ def make_world(config: GeneratorConfig, rng: np.random.Generator) -> World:
         interest_topic=interest_topic,
         item_interest=interests,
         item_created=created,
+        item_weight=weights,
         item_topic=pairs,
         by_interest=Pools(interests, items, created, weights),
-        by_interest_flat=Pools(interests, items, created, weights**0.3),
+        by_interest_flat=Pools(interests, items, created, weights**SEARCH_FLATTENING),
         by_topic=Pools(pairs[:, 1], pairs[:, 0], created[pairs[:, 0]], weights[pairs[:, 0]]),
     )
 

@@ -90,6 +90,7 @@ def collect_report(inputs: ReportInputs) -> dict[str, Any]:
         "gate": _read(inputs.verdict, notes),
         "metrics": evaluation.get("model") or {},
         "baselines": baselines,
+        "limits": evaluation.get("limits") or {},
         "baseline_version": _read(inputs.baseline, notes).get("version"),
         "primary_metric": evaluation.get("primary_metric")
         or manifest.get("primary_metric")

@@ -23,6 +23,8 @@ _FLOORS = {
     "rp3beta": "random walks from the user's history over other users, damped by popularity",
     "ease": "EASE, a linear item-to-item model in closed form",
     "als": "implicit ALS, matrix factorisation by alternating least squares",
+    "oracle": "limit, no floor: the true interests of the user and popularity of the items",
+    "feasible": "limit, no floor: true interests of the items, the rest counted",
 }
 
 _METRICS = {

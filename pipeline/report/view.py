@@ -177,14 +177,16 @@ def _metric_table(report: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the rows beside the floors: the model first, then the previous version."""
     model, others = report.get("metrics") or {}, report.get("baselines") or {}
     ordered = sorted(others, key=lambda name: name != "previous")
+    limits = report.get("limits") or {}
     rows = []
     for metric, value in model.items():
         if metric == "coverage" and any(name.startswith("coverage@") for name in model):
             continue  # the same as at the largest k
         cells = [value, *(others[name].get(metric) for name in ordered)]
         best = max((cell for cell in cells if isinstance(cell, (int, float))), default=None)
+        cells += [figures.get(metric) for figures in limits.values()]  # are no rivals
         rows.append({"name": metric, "cells": cells, "best": best})
-    return {"floors": ordered, "rows": rows}
+    return {"floors": [*ordered, *limits], "rows": rows}
 
 
 def _comparison(report: Mapping[str, Any], primary: str) -> str:

@@ -33,6 +33,7 @@ def evaluation() -> dict:
         "primary_metric": "recall@100",
         "model": _metrics(1.0),
         "floors": {name: _metrics(0.2 + 0.15 * i) for i, name in enumerate(FLOORS)},
+        "limits": {"oracle": _metrics(1.4), "feasible": _metrics(1.3)},
         "baseline": _metrics(0.97),
         "baseline_comparison": {
             "difference": 0.0084, "low": 0.0031, "high": 0.0139, "level": 0.95, "n": 12043,
