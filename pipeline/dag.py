@@ -38,6 +38,7 @@ EXAMPLES_CODE = (
     "input_tables",
     "components/artifacts.py",
     "components/base.py",
+    "components/beam_job.py",
     "components/config.py",
     "components/example_gen",
     "trainer/features.py",
