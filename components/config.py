@@ -51,6 +51,7 @@ class ExampleGenConfig(ExamplesConfig):
     data: DataConfig
     history_max_items: int = Field(50, ge=1)
     follows_max_topics: int = Field(50, ge=1)
+    attributes: tuple[str, ...] = Field((), description="columns of the items that are kept")
 
 
 class GateConfig(BaseConfig):

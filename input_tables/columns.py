@@ -102,6 +102,16 @@ def as_binary(array: pa.Array) -> pa.Array:
     return array if pa.types.is_binary(array.type) else array.cast(pa.binary())
 
 
+def as_text(array: pa.Array) -> pa.Array:
+    """Returns single values of any type as text, for instance `true`, `3` and `2.5`."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    text = pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type)
+    return as_binary(array if text else array.cast(pa.string()))
+
+
 def invalid_utf8(array: pa.Array, sentinel: bool) -> np.ndarray | None:
     """Returns bool `[rows]` of values that are not UTF-8, or None when all are.
 

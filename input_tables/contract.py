@@ -8,6 +8,7 @@ schemas below. Ids, actions and topics are bytes (valid UTF-8), never numbers:
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import pyarrow as pa
@@ -40,7 +41,7 @@ class Column(NamedTuple):
     """One column of a canonical table."""
 
     name: str
-    kind: Literal["id", "text", "time", "topics"]
+    kind: Literal["id", "text", "time", "topics", "value"]
     required: bool = True
     nullable: bool = False
 
@@ -73,6 +74,7 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
     "text": pa.binary(),
     "time": pa.int64(),
     "topics": pa.list_(pa.binary()),
+    "value": pa.binary(),
 }
 
 #: Schemas of the batches that readers yield; optional columns are always there.
@@ -80,6 +82,29 @@ SCHEMAS: dict[Table, pa.Schema] = {
     table: pa.schema([pa.field(c.name, _ARROW_TYPES[c.kind], c.nullable) for c in columns])
     for table, columns in COLUMNS.items()
 }
+
+
+def further_columns(table: Table, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Returns the wanted columns of a table that the contract does not name; items alone have any.
+
+    Args:
+      table: which.
+      wanted: names, e.g. `ReadSettings.attributes`.
+    """
+    known = {column.name for column in COLUMNS[table]}
+    return tuple(name for name in wanted if name not in known) if table == ITEMS else ()
+
+
+def columns_of(table: Table, wanted: Sequence[str] = ()) -> tuple[Column, ...]:
+    """Returns the columns that are read: the contract's, and further ones as text."""
+    further = further_columns(table, wanted)
+    return (*COLUMNS[table], *(Column(name, "value", nullable=True) for name in further))
+
+
+def schema_of(table: Table, wanted: Sequence[str] = ()) -> pa.Schema:
+    """Returns the schema of the batches that readers yield; see `columns_of`."""
+    further = [pa.field(name, _ARROW_TYPES["value"]) for name in further_columns(table, wanted)]
+    return pa.schema([*SCHEMAS[table], *further])
 
 
 class DeadLetter(NamedTuple):
@@ -107,6 +132,9 @@ class ReadSettings(BaseConfig):
     )
     max_timestamp: int | None = Field(
         None, description="seconds since 1970; later rows are refused as future; None: no bound"
+    )
+    attributes: tuple[str, ...] = Field(
+        (), description="columns of the items table that are kept beside topics, read as text"
     )
     batch_rows: int = Field(65_536, ge=1, description="rows of one Parquet batch")
     block_bytes: int = Field(2 << 20, ge=1024, description="CSV bytes parsed at a time")

@@ -5,29 +5,38 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from input_tables.contract import COLUMNS, Column, Table
+from input_tables.contract import Column, Table, columns_of
 from input_tables.sources import clear_errors, decompressed, is_parquet, opened
 from input_tables.utf8 import Utf8Guard
 
 _HEAD_BYTES = 1 << 20
 
 
-def header_problems(path: str, table: Table) -> tuple[list[str], list[str]]:
-    """Returns (problems as `file:line: text`, names of columns that are not used)."""
+def header_problems(
+    path: str, table: Table, attributes: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Returns (problems as `file:line: text`, names of columns that are not used).
+
+    Args:
+      path: of the file.
+      table: that it holds.
+      attributes: see `ReadSettings.attributes`.
+    """
     with opened(path, path) as stream:
         if is_parquet(path):
             with clear_errors(path, "read as Parquet"):
                 schema = pq.ParquetFile(stream).schema_arrow
-            return parquet_problems(schema, table, path), unused(schema.names, table)
+            found = parquet_problems(schema, table, path, attributes)
+            return found, unused(schema.names, table, attributes)
         with clear_errors(path, "read as CSV"):
             names, line = csv_header(stream)
-        return csv_problems(names, line, table, path), unused(names, table)
+        return csv_problems(names, line, table, path, attributes), unused(names, table, attributes)
 
 
 def csv_header(stream: BinaryIO) -> tuple[list[str], int]:
@@ -52,21 +61,25 @@ def csv_header(stream: BinaryIO) -> tuple[list[str], int]:
     return [], 1
 
 
-def csv_problems(names: list[str], line: int, table: Table, path: str) -> list[str]:
+def csv_problems(
+    names: list[str], line: int, table: Table, path: str, attributes: Sequence[str] = ()
+) -> list[str]:
     """Returns what is wrong with a CSV header."""
     if not names:
         return [f"{path}:1: the file is empty; a table needs at least its header line"]
-    problems = _name_problems(names, table, f"{path}:{line}")
+    problems = _name_problems(names, table, f"{path}:{line}", attributes)
     if problems and len(names) == 1 and any(mark in names[0] for mark in ";\t"):
         problems.append(f"{path}:{line}: the separator must be a comma")
     return problems
 
 
-def parquet_problems(schema: pa.Schema, table: Table, path: str) -> list[str]:
+def parquet_problems(
+    schema: pa.Schema, table: Table, path: str, attributes: Sequence[str] = ()
+) -> list[str]:
     """Returns what is wrong with the columns of a Parquet file."""
     where = f"{path}:schema"
-    problems = _name_problems(schema.names, table, where)
-    for column in COLUMNS[table]:
+    problems = _name_problems(schema.names, table, where, attributes)
+    for column in columns_of(table, attributes):
         if schema.names.count(column.name) != 1:
             continue
         found = schema.field(column.name).type
@@ -77,17 +90,19 @@ def parquet_problems(schema: pa.Schema, table: Table, path: str) -> list[str]:
     return problems
 
 
-def unused(names: Iterable[str], table: Table) -> list[str]:
+def unused(names: Iterable[str], table: Table, attributes: Sequence[str] = ()) -> list[str]:
     """Returns the columns that are not part of the contract, in file order."""
-    known = {column.name for column in COLUMNS[table]}
+    known = {column.name for column in columns_of(table, attributes)}
     return [name for name in names if name not in known]
 
 
-def _name_problems(names: list[str], table: Table, where: str) -> list[str]:
+def _name_problems(
+    names: list[str], table: Table, where: str, attributes: Sequence[str] = ()
+) -> list[str]:
     found = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     problems = [
         f"{where}: required column {column.name!r} is missing (found: {found})"
-        for column in COLUMNS[table]
+        for column in columns_of(table, attributes)
         if column.required and column.name not in names
     ]
     problems += [
@@ -103,12 +118,15 @@ _WANTED = {
     "text": "a string",
     "time": "int64 (seconds since 1970 UTC, or an order index)",
     "topics": "a list of strings",
+    "value": "a single value, not a list",
 }
 
 
 def _fits(column: Column, found: pa.DataType) -> bool:
     if pa.types.is_null(found):
         return column.nullable
+    if column.kind == "value":
+        return not pa.types.is_nested(found)
     if column.kind == "time":
         return bool(pa.types.is_integer(found))
     if column.kind == "topics":

@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from core.errors import DataError
@@ -129,11 +129,15 @@ def _detect(root: str) -> Literal["single", "spans"]:
     return "single" if single else "spans"
 
 
-def check_headers(tables: TableSet) -> None:
+def check_headers(tables: TableSet, attributes: Sequence[str] = ()) -> None:
     """Checks the headers and column types of all files of all tables.
 
     Parquet files are read once in a child process: Arrow may crash on damaged
     ones, and then only that child dies.
+
+    Args:
+      tables: the files.
+      attributes: see `ReadSettings.attributes`; those columns must be there.
 
     Raises:
       DataError: one message that lists every problem as `file:line: text`.
@@ -147,7 +151,7 @@ def check_headers(tables: TableSet) -> None:
             problems.append(f"{file.path}: cannot be read as Parquet: {damaged[file.path]}")
             continue
         try:
-            found, unused = header_problems(file.path, file.table)
+            found, unused = header_problems(file.path, file.table, attributes)
         except DataError as error:
             found, unused = [str(error)], []
         problems += found
@@ -185,7 +189,10 @@ def fingerprint(tables: TableSet) -> str:
 
 
 def read_settings(
-    tables: TableSet, time_unit: Literal["seconds", "order"], now: int | None = None
+    tables: TableSet,
+    time_unit: Literal["seconds", "order"],
+    now: int | None = None,
+    attributes: tuple[str, ...] = (),
 ) -> ReadSettings:
     """Returns the row checks of a run.
 
@@ -193,9 +200,12 @@ def read_settings(
       tables: its run date, when there is one, ends in UTC the time that rows may have.
       time_unit: `order` switches the epoch checks off.
       now: seconds since 1970 that replace the clock where there is no run date.
+      attributes: see `ReadSettings.attributes`.
     """
     if time_unit == "order":
-        return ReadSettings(time_unit="order")
+        return ReadSettings(time_unit="order", attributes=attributes)
     if tables.run_date is not None:
-        return ReadSettings(max_timestamp=last_second_of(tables.run_date))
-    return ReadSettings(max_timestamp=int(time.time()) if now is None else now)
+        last = last_second_of(tables.run_date)
+    else:
+        last = int(time.time()) if now is None else now
+    return ReadSettings(max_timestamp=last, attributes=attributes)

@@ -15,7 +15,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from core.errors import DataError
-from input_tables.contract import COLUMNS, DeadLetter, ReadSettings, Table
+from input_tables.contract import DeadLetter, ReadSettings, Table, columns_of
 from input_tables.headers import csv_header, csv_problems, parquet_problems
 from input_tables.rows import check_rows, short_text
 from input_tables.sources import clear_errors, decompressed, is_parquet, opened
@@ -36,7 +36,7 @@ def read_table(
     name: str | None = None,
     row_groups: Sequence[int] | None = None,
 ) -> Iterator[Checked]:
-    """Yields (batch of good rows of `SCHEMAS[table]`, dead letters) in file order.
+    """Yields (batch of good rows of `schema_of(table)`, dead letters) in file order.
 
     Args:
       source: path, or an open binary file object that can seek (gzip is
@@ -87,8 +87,9 @@ def _read_parquet(
 ) -> Iterator[Checked]:
     file = pq.ParquetFile(stream)
     schema = file.schema_arrow
-    _refuse(parquet_problems(schema, table, name))
-    wanted = [column.name for column in COLUMNS[table] if column.name in schema.names]
+    _refuse(parquet_problems(schema, table, name, settings.attributes))
+    columns = columns_of(table, settings.attributes)
+    wanted = [column.name for column in columns if column.name in schema.names]
     groups = range(file.num_row_groups) if row_groups is None else row_groups
     before = sum(file.metadata.row_group(group).num_rows for group in range(min(groups, default=0)))
     for batch in file.iter_batches(settings.batch_rows, list(groups), wanted):
@@ -127,7 +128,7 @@ def _read_csv(
     stream: BinaryIO, table: Table, settings: ReadSettings, name: str
 ) -> Iterator[Checked]:
     names, line = csv_header(stream)
-    _refuse(csv_problems(names, line, table, name))
+    _refuse(csv_problems(names, line, table, name, settings.attributes))
     guard = Utf8Guard(decompressed(stream))
     numbers, ragged = _Numbers(), list[DeadLetter]()
 
@@ -136,7 +137,8 @@ def _read_csv(
         ragged.append(DeadLetter(name, row.number, _WRONG_WIDTH, short_text(row.text)))
         return "skip"
 
-    wanted = [column.name for column in COLUMNS[table] if column.name in names]
+    columns = columns_of(table, settings.attributes)
+    wanted = [column.name for column in columns if column.name in names]
     for batch in _csv_batches(guard, wanted, skip_row, settings.block_bytes, name):
         raw = dict(zip(batch.schema.names, batch.columns, strict=True))
         checked = check_rows(raw, batch.num_rows, table, settings, sentinel=guard.replaced)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from core.errors import DataError
 from core.storage import ObjectStore, is_remote
-from input_tables.contract import COLUMNS
+from input_tables.contract import columns_of
 from input_tables.layout import TableFile
 from input_tables.sources import clear_errors, is_parquet
 from input_tables.verify import damaged_parquet
@@ -66,13 +66,14 @@ class _Stream(io.RawIOBase):
 
 @contextmanager
 def opened_table(
-    file: TableFile, row_groups: Sequence[int] | None = None
+    file: TableFile, row_groups: Sequence[int] | None = None, attributes: Sequence[str] = ()
 ) -> Iterator[Path | BinaryIO]:
     """Yields what `input_tables.reading.read_table` can read.
 
     Args:
       file: its path may be a URL.
       row_groups: of a Parquet file, those that will be read; None: all.
+      attributes: see `ReadSettings.attributes`.
 
     Raises:
       DataError: the file cannot be read, is damaged, or is not what was listed.
@@ -83,7 +84,7 @@ def opened_table(
         with tempfile.TemporaryDirectory(prefix="tessera-rows-") as folder:
             target = Path(folder) / "part.parquet"
             with unchanged(file):
-                copy_row_groups(file, target, row_groups)
+                copy_row_groups(file, target, row_groups, attributes)
             damaged = damaged_parquet([(file.table, str(target))], row_groups)
             for problem in damaged.values():
                 raise DataError(f"{file.name}: cannot be read as Parquet: {problem}")
@@ -122,13 +123,19 @@ def _changed(file: TableFile) -> DataError:
     )
 
 
-def copy_row_groups(file: TableFile, target: Path, row_groups: Sequence[int] | None) -> None:
+def copy_row_groups(
+    file: TableFile,
+    target: Path,
+    row_groups: Sequence[int] | None,
+    attributes: Sequence[str] = (),
+) -> None:
     """Makes a local file of an object's size with its metadata and some of its rows.
 
     Args:
       file: a Parquet file under a URL.
       target: the file to make.
       row_groups: whose columns of the contract are copied; None: all; []: none.
+      attributes: see `ReadSettings.attributes`; copied as well.
     """
     store, name = ObjectStore.beside(file.path)
     copy_footer(file, target)
@@ -136,7 +143,7 @@ def copy_row_groups(file: TableFile, target: Path, row_groups: Sequence[int] | N
         return
     with clear_errors(file.name, "read as Parquet"):
         metadata = pq.ParquetFile(target).metadata
-        wanted = {column.name for column in COLUMNS[file.table]}
+        wanted = {column.name for column in columns_of(file.table, attributes)}
         groups = range(metadata.num_row_groups) if row_groups is None else row_groups
         chunks = [
             metadata.row_group(group).column(column)

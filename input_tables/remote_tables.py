@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -100,8 +100,12 @@ def marks_fingerprint(tables: TableSet) -> str:
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def check_remote_headers(tables: TableSet) -> RowGroups:
+def check_remote_headers(tables: TableSet, attributes: Sequence[str] = ()) -> RowGroups:
     """Checks headers and column types of all files, from their heads and footers alone.
+
+    Args:
+      tables: the files.
+      attributes: see `ReadSettings.attributes`; those columns must be there.
 
     Returns:
       The row groups of the Parquet files.
@@ -116,7 +120,7 @@ def check_remote_headers(tables: TableSet) -> RowGroups:
         places = {file.path: Path(folder) / f"{n}.parquet" for n, file in enumerate(tables.files)}
         damaged = _damaged_footers(tables, places)
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            look = partial(_head, places=places, damaged=damaged)
+            look = partial(_head, places=places, damaged=damaged, attributes=attributes)
             for file, found in zip(tables.files, pool.map(look, tables.files), strict=True):
                 problems += found.problems
                 ignored.setdefault(file.table, set()).update(found.unused)
@@ -141,7 +145,9 @@ def _damaged_footers(tables: TableSet, places: dict[str, Path]) -> dict[str, str
     return {f.path: found[str(places[f.path])] for f in files if str(places[f.path]) in found}
 
 
-def _head(file: TableFile, places: dict[str, Path], damaged: dict[str, str]) -> _Head:
+def _head(
+    file: TableFile, places: dict[str, Path], damaged: dict[str, str], attributes: Sequence[str]
+) -> _Head:
     name = file.name
     if file.path in damaged:
         return _Head([f"{name}: cannot be read as Parquet: {damaged[file.path]}"], [], None)
@@ -150,11 +156,13 @@ def _head(file: TableFile, places: dict[str, Path], damaged: dict[str, str]) -> 
             with clear_errors(name, "read as Parquet"):
                 footer = pq.ParquetFile(places[file.path])
                 schema, metadata = footer.schema_arrow, footer.metadata
-            problems = parquet_problems(schema, file.table, name)
-            return _Head(problems, unused(schema.names, file.table), tuple(_row_groups(metadata)))
+            problems = parquet_problems(schema, file.table, name, attributes)
+            others = unused(schema.names, file.table, attributes)
+            return _Head(problems, others, tuple(_row_groups(metadata)))
         with opened_stream(file, _HEAD_BYTES) as stream, clear_errors(name, "read as CSV"):
             names, line = csv_header(stream)
-        return _Head(csv_problems(names, line, file.table, name), unused(names, file.table), None)
+        problems = csv_problems(names, line, file.table, name, attributes)
+        return _Head(problems, unused(names, file.table, attributes), None)
     except DataError as error:
         return _Head([str(error)], [], None)
 

@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from input_tables.columns import clean_text, clean_topics, parse_time
+from input_tables.columns import as_text, clean_text, clean_topics, parse_time
 from input_tables.contract import (
-    COLUMNS,
     DEAD_LETTER_TEXT_CHARS,
     FOLLOWS,
     MILLISECONDS_FROM,
-    SCHEMAS,
     Column,
     ReadSettings,
     Table,
+    columns_of,
+    schema_of,
 )
 from input_tables.faults import Faults
 from input_tables.utf8 import SENTINEL
@@ -30,7 +30,7 @@ class CheckedRows(NamedTuple):
     """Result of `check_rows`.
 
     Attributes:
-      batch: the good rows, `SCHEMAS[table]`.
+      batch: the good rows, `schema_of(table, settings.attributes)`.
       bad: int64 `[bad]` positions of bad rows, ascending.
       reasons: `[bad]` texts.
       texts: `[bad]` rows as read, shortened.
@@ -55,24 +55,26 @@ def check_rows(
       sentinel: whether values may hold `SENTINEL` for invalid bytes.
     """
     faults = Faults(rows)
+    schema = schema_of(table, settings.attributes)
     columns = [
-        _clean(raw, column, table, rows, settings, faults, sentinel) for column in COLUMNS[table]
+        _clean(raw, column, schema.field(column.name).type, rows, settings, faults, sentinel)
+        for column in columns_of(table, settings.attributes)
     ]
     if table == FOLLOWS:
         _check_follow_period(columns, faults)
-    batch = pa.RecordBatch.from_arrays(columns, schema=_all_nullable(SCHEMAS[table]))
+    batch = pa.RecordBatch.from_arrays(columns, schema=_all_nullable(schema))
     if faults.codes is None:
-        return CheckedRows(_as_canonical(batch, table), np.empty(0, np.int64), [], [])
+        return CheckedRows(_as_canonical(batch, schema), np.empty(0, np.int64), [], [])
     bad = np.flatnonzero(faults.codes >= 0)
     good = batch.filter(pa.array(faults.codes < 0))
     reasons = [faults.reasons[code] for code in faults.codes[bad]]
-    return CheckedRows(_as_canonical(good, table), bad, reasons, _texts(raw, bad))
+    return CheckedRows(_as_canonical(good, schema), bad, reasons, _texts(raw, bad))
 
 
 def _clean(
     raw: dict[str, pa.Array],
     column: Column,
-    table: Table,
+    wanted: pa.DataType,
     rows: int,
     settings: ReadSettings,
     faults: Faults,
@@ -80,7 +82,7 @@ def _clean(
 ) -> pa.Array:
     array, is_topics = raw.get(column.name), column.kind == "topics"
     if array is None or pa.types.is_null(array.type):
-        empty = pa.nulls(rows, SCHEMAS[table].field(column.name).type)
+        empty = pa.nulls(rows, wanted)
         return clean_topics(empty, column.name, faults, sentinel) if is_topics else empty
     if is_topics:
         return clean_topics(array, column.name, faults, sentinel)
@@ -88,6 +90,8 @@ def _clean(
         times = parse_time(array, column, faults, sentinel)
         _check_epoch(times, column, settings, faults)
         return times
+    if column.kind == "value":
+        array = as_text(array)
     return clean_text(array, column, faults, sentinel)
 
 
@@ -120,8 +124,8 @@ def _all_nullable(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_nullable(True) for field in schema])
 
 
-def _as_canonical(batch: pa.RecordBatch, table: Table) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays(batch.columns, schema=SCHEMAS[table])
+def _as_canonical(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
 def _texts(raw: dict[str, pa.Array], bad: np.ndarray) -> list[str]:

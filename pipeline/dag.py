@@ -91,6 +91,7 @@ def example_gen_config(config: RunConfig, data_root: Text) -> ExampleGenConfig:
         data=config.data.model_copy(update=update),
         history_max_items=config.transform.history_max_items,
         follows_max_topics=config.transform.follows_max_topics,
+        attributes=config.retrieval.attribute_columns(),
         **config.examples.model_dump(),
     )
 

@@ -5,6 +5,7 @@ Free of TensorFlow, so that a wrong value is refused before anything heavy loads
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -232,6 +233,10 @@ class TrainerConfig(BaseConfig):
         return self
 
 
+#: What the name of a column must match that requests filter by.
+FILTER_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+
+
 class RetrievalConfig(BaseConfig):
     """How many candidates, from which slots, and how they are merged."""
 
@@ -256,6 +261,40 @@ class RetrievalConfig(BaseConfig):
     )
     topic_filter: bool = Field(True, description="explicit slots return items of their topic only")
     exclude_seen: bool = Field(True, description="history items are never returned")
+    filters: tuple[str, ...] = Field(
+        (),
+        description="columns of the items table that requests may filter by: topics, created_at, "
+        "further columns as NAME (text) or NAME:number; item_id alone gives allow and deny "
+        "lists, which come with any other as well",
+    )
+
+    @model_validator(mode="after")
+    def _readable_filters(self) -> RetrievalConfig:
+        for name in self.filters:
+            if not re.fullmatch(rf"{FILTER_NAME}(:number)?", name):
+                raise ValueError(
+                    f"filters: {name!r} is no column; give NAME or NAME:number (letters, digits, _)"
+                )
+        names = [name.split(":")[0] for name in self.filters]
+        if len(set(names)) < len(names):
+            raise ValueError(f"filters: a column occurs twice in {', '.join(self.filters)}")
+        for name in ("title:number", "topics:number", "item_id:number", "title"):
+            if name in self.filters:
+                raise ValueError(f"filters: {name} cannot be filtered by")
+        return self
+
+    def filter_columns(self) -> dict[str, Literal["text", "number"]]:
+        """Returns the columns that conditions may name; `item_id` has its own inputs."""
+        columns: dict[str, Literal["text", "number"]] = {}
+        for given in self.filters:
+            name, _, kind = given.partition(":")
+            if name != "item_id":
+                columns[name] = "number" if kind or name == "created_at" else "text"
+        return columns
+
+    def attribute_columns(self) -> tuple[str, ...]:
+        """Returns the columns of the items table, beside topics, that the index must know."""
+        return tuple(name for name in self.filter_columns() if name != "topics")
 
     @model_validator(mode="after")
     def _within_the_most(self) -> RetrievalConfig:

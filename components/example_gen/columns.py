@@ -40,11 +40,13 @@ FOLLOW_SCHEMA = pa.schema(
     ]
 )
 
-#: `file` and `row` say where an item came from, for dead letters.
+#: `attributes` are the values of `ReadSettings.attributes`, in that order, null for a missing
+#: one. `file` and `row` say where an item came from, for dead letters.
 ITEM_SCHEMA = pa.schema(
     [
         pa.field("item_id", pa.large_binary()),
         pa.field("topics", BYTES_LIST),
+        pa.field("attributes", BYTES_LIST),
         pa.field("file", pa.large_binary()),
         pa.field("row", pa.int64()),
     ]

@@ -23,6 +23,7 @@ from apache_beam.typehints import KV
 
 from components.config import ExampleGenConfig
 from components.example_gen.arrays import combined
+from components.example_gen.attributes import write_attributes
 from components.example_gen.catalogue import corpus, distinct_items, topics_named, topics_of
 from components.example_gen.examples import build
 from components.example_gen.lines import write_lines
@@ -118,6 +119,7 @@ class _JoinCatalogue(beam.DoFn):
         self._user_buckets = plan.user_buckets
         self._uri = plan.examples_uri
         self._buckets = plan.item_buckets
+        self._attributes = plan.settings.attributes
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
         bucket, rows = element
@@ -127,6 +129,8 @@ class _JoinCatalogue(beam.DoFn):
         with SplitWriters(self._uri, _file_name(bucket, self._buckets)) as writers:
             for batch in corpus(items):
                 writers.write(features.CORPUS_SPLIT, batch)
+        name = _file_name(bucket, self._buckets)
+        write_attributes(self._uri, name, items, self._attributes)
         counts[f"examples:{features.CORPUS_SPLIT}"] += items.num_rows
         for letter in letters:
             counts[f"letters:{ITEMS}"] += 1

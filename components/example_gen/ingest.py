@@ -84,16 +84,16 @@ def ingest(
 
 def _plan(config: ExampleGenConfig, tables: TableSet, places: Places) -> Plan:
     if is_remote(tables.root):
-        row_groups = check_remote_headers(tables)
+        row_groups = check_remote_headers(tables, config.attributes)
         known = {path: sum(group.rows for group in found) for path, found in row_groups.items()}
         parts = parts_of(tables, row_groups)
     else:
-        check_headers(tables)
+        check_headers(tables, config.attributes)
         known, parts = {}, parts_of(tables)
     item_buckets, user_buckets = bucket_numbers(tables, config.bucket_rows, known)
     return Plan(
         parts=parts,
-        settings=read_settings(tables, config.time_unit),
+        settings=read_settings(tables, config.time_unit, attributes=config.attributes),
         config=config,
         item_buckets=item_buckets,
         user_buckets=user_buckets,

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.example_gen.attributes import with_attributes
 from components.example_gen.columns import EVENT_SCHEMA, FOLLOW_SCHEMA, ITEM_SCHEMA, conform
 from components.example_gen.partition import EVENT, FOLLOW, ITEM, encode, partition
 from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, DeadLetter, ReadSettings
@@ -55,7 +56,7 @@ def read(
       counts: rows are added to it.
       rows: what to read of it; None: all.
     """
-    with opened_table(file, rows.groups if rows else None) as source:
+    with opened_table(file, rows.groups if rows else None, settings.attributes) as source:
         yield from _read(source, file, settings, buckets, counts, rows)
 
 
@@ -82,7 +83,8 @@ def _read(
                 yield int(np.asarray(batch.column("timestamp")).max())
         elif file.table == ITEMS:
             places = numbers.take(batch.num_rows, letters)
-            table = conform(_with_place(batch, file.name, places), ITEM_SCHEMA)
+            placed = with_attributes(_with_place(batch, file.name, places), settings.attributes)
+            table = conform(placed, ITEM_SCHEMA)
             yield from _elements(table, "item_id", item_buckets, ITEM)
         elif file.table == FOLLOWS:
             table = conform(batch, FOLLOW_SCHEMA)

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,14 @@ import tensorflow as tf
 
 from components.config import IndexConfig
 from components.index_builder.alignment import check_alignment
+from components.index_builder.attributes import (
+    attributes_table,
+    filter_attributes,
+    write_attributes_file,
+)
 from components.index_builder.catalogue import Catalogue, embed_catalogue
 from components.index_builder.layout import (
+    ATTRIBUTES_FILE,
     EMBEDDINGS_FILE,
     INDEX_FILE,
     ITEMS_FILE,
@@ -31,8 +38,12 @@ from components.index_builder.queries import query_embeddings
 from components.index_builder.tuning import SCANN_MIN_ITEMS, tune_partitions, tune_scann
 from core.files import staged_directory, staged_file, write_json
 from trainer.config import RetrievalConfig
+from trainer.retrieval.filters import Attributes
 from trainer.retrieval.retriever import Retriever, save_retriever
 from trainer.retrieval.search import ExactSearch, Searcher
+
+#: Writes a retriever to a folder, over the whole catalogue or over an index.
+Write = Callable[..., None]
 
 _LOG = logging.getLogger("tessera")
 
@@ -100,10 +111,19 @@ def build_index(
         "retrieval": retrieval.model_dump(mode="json"),
     }
     _write_items(catalogue, out)
+    table = attributes_table(paths.examples, catalogue, retrieval)
+    write_attributes_file(table, out / ATTRIBUTES_FILE)
+    write = partial(
+        _write_retriever,
+        model,
+        catalogue,
+        retrieval,
+        filter_attributes(table, catalogue, retrieval),
+    )
     if kind == "scann":
-        summary.update(_add_scann(model, catalogue, paths, config, retrieval))
+        summary.update(_add_scann(model, catalogue, paths, config, retrieval, write))
     else:
-        _write_retriever(model, catalogue, retrieval, out / RETRIEVER)
+        write(out / RETRIEVER)
     summary["build_s"] = round(time.perf_counter() - started, 3)
     summary["bytes"] = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     write_json(out / INDEX_FILE, summary)
@@ -123,6 +143,7 @@ def _add_scann(
     paths: IndexPaths,
     config: IndexConfig,
     retrieval: RetrievalConfig,
+    write: Write,
 ) -> dict[str, Any]:
     queries = query_embeddings(
         model, paths.examples, config.recall_queries, implicit_only=retrieval.topic_filter
@@ -134,10 +155,10 @@ def _add_scann(
         catalogue.embeddings, queries, config.recall_target, retrieval.num_results
     )
     out = Path(paths.index)
-    _write_retriever(model, catalogue, retrieval, out / SCANN_RETRIEVER, lambda _: search)
+    write(out / SCANN_RETRIEVER, lambda _: search)
     write_native(catalogue.embeddings, parameters, out / NATIVE_INDEX)
     return {
-        "stock": _write_stock(model, catalogue, queries, config, retrieval, out / RETRIEVER),
+        "stock": _write_stock(catalogue, queries, config, write, out / RETRIEVER),
         "recall_vs_exact": reached,
         "recall_queries": len(queries),
         "recall_query_source": source,
@@ -147,19 +168,18 @@ def _add_scann(
 
 
 def _write_stock(
-    model: Any,
     catalogue: Catalogue,
     queries: np.ndarray,
     config: IndexConfig,
-    retrieval: RetrievalConfig,
+    write: Write,
     folder: Path,
 ) -> dict[str, Any]:
     """Writes the retriever with stock operations beside a ScaNN one; returns how it searches."""
     if len(catalogue.ids) < config.partition_min_items:
-        _write_retriever(model, catalogue, retrieval, folder)
+        write(folder)
         return {"kind": "exact", "recall_vs_exact": 1.0}
     search, reached = tune_partitions(catalogue.embeddings, queries, config.recall_target)
-    _write_retriever(model, catalogue, retrieval, folder, lambda _: search)
+    write(folder, lambda _: search)
     return {
         "kind": "partitioned",
         "recall_vs_exact": reached,
@@ -172,6 +192,7 @@ def _write_retriever(
     model: Any,
     catalogue: Catalogue,
     retrieval: RetrievalConfig,
+    attributes: Attributes | None,
     folder: Path,
     searcher: Callable[[tf.Variable], Searcher] = ExactSearch,
 ) -> None:
@@ -182,6 +203,7 @@ def _write_retriever(
         catalogue.embeddings,
         retrieval,
         searcher=searcher,
+        attributes=attributes,
     )
     with staged_directory(folder) as staging:
         save_retriever(retriever, str(staging))

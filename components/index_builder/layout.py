@@ -9,5 +9,7 @@ SCANN_RETRIEVER = "retriever_scann"
 #: ScaNN's native index.
 NATIVE_INDEX = "scann"
 ITEMS_FILE = "items.parquet"
+#: What requests filter by, where `retrieval.filters` names columns: a column of text each.
+ATTRIBUTES_FILE = "item_attributes.parquet"
 EMBEDDINGS_FILE = "item_embeddings.npy"
 INDEX_FILE = "index.json"

@@ -41,7 +41,11 @@ class Case:
 
 
 def make_cases(
-    sample: pa.Table, rows: np.ndarray, item_ids: list[bytes], item_topics: list[list[bytes]]
+    sample: pa.Table,
+    rows: np.ndarray,
+    item_ids: list[bytes],
+    item_topics: list[list[bytes]],
+    filtered: bool = False,
 ) -> list[Case]:
     """Returns every request that a SavedModel is asked.
 
@@ -50,6 +54,7 @@ def make_cases(
       rows: places in it that are replayed.
       item_ids: some items of the catalogue, at least one.
       item_topics: their topics.
+      filtered: whether requests may be filtered.
     """
     batches = [request_of(sample, rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
     items = {
@@ -62,6 +67,7 @@ def make_cases(
         *_odd_users(batches[0], item_ids),
         *_options(_head(batches[0], _FEW)),
         Case("items", signature.EMBED_ITEMS, items),
+        *(_filtered(batches[0], item_ids) if filtered else ()),
     ]
 
 
@@ -140,6 +146,17 @@ def _options(few: Arrays) -> list[Case]:
         Case("no implicit interests", signature.RETRIEVE, {**few, **implicit_off}),
         Case("no followed topics", signature.RETRIEVE, {**few, **explicit_off}),
         Case("no source at all", signature.RETRIEVE, {**few, **implicit_off, **explicit_off}),
+    ]
+
+
+def _filtered(batch: Arrays, item_ids: list[bytes]) -> list[Case]:
+    lists = {
+        signature.ALLOW: _matrix([[*item_ids, b"no such item"]]),
+        signature.DENY: _matrix([item_ids[:1]]),
+    }
+    return [
+        Case("no filter", signature.RETRIEVE_FILTERED, batch, like="replay 0"),
+        Case("allowed items", signature.RETRIEVE_FILTERED, {**_head(batch, _FEW), **lists}),
     ]
 
 

@@ -39,10 +39,10 @@ def check(name: str, model: str, passed: bool, reason: str, value: Any = None) -
     return {"name": name, "model": model, "passed": bool(passed), "reason": reason, "value": value}
 
 
-def contract_check(model: str, folder: Path) -> dict[str, Any]:
+def contract_check(model: str, folder: Path, filtered: bool = False) -> dict[str, Any]:
     """Judges names, dtypes, shapes and defaults of the signatures."""
     try:
-        problems = contract.broken_promises(folder)
+        problems = contract.broken_promises(folder, filtered)
     except BundleError as error:
         problems = [str(error)]
     reason = "; ".join(problems) or "names, dtypes, shapes and defaults are as promised"
@@ -118,6 +118,7 @@ def answer_checks(
         *_rules(model, retrieving, outputs, catalogue),
         _item_embeddings(model, complete, outputs, catalogue),
         _scores(model, complete, outputs, catalogue),
+        *_filters(model, complete, outputs),
     ]
 
 
@@ -213,7 +214,24 @@ def _same_whatever_the_signature(
 
 
 def _is_complete(case: Case, outputs: Arrays) -> bool:
-    return set(contract.PROMISED[case.signature][1]) <= set(outputs)
+    promised = {**contract.PROMISED, **contract.PROMISED_FILTERED}
+    return set(promised[case.signature][1]) <= set(outputs)
+
+
+def _filters(
+    model: str, cases: Sequence[Case], outputs: Mapping[str, Arrays]
+) -> list[dict[str, Any]]:
+    """A filtered answer holds nothing but allowed items; no verdict where there are no filters."""
+    verdicts = []
+    for case in cases:
+        if signature.ALLOW not in case.inputs or not outputs[case.name]:
+            continue
+        allowed = {*case.inputs[signature.ALLOW].ravel()} - {*case.inputs[signature.DENY].ravel()}
+        others = {*outputs[case.name]["item_id"].ravel()} - allowed - {b""}
+        reason = f"{len(others)} items that the request does not allow, {sorted(others)[:1]}"
+        words = reason if others else "answers hold allowed items only"
+        verdicts.append(check("filters", model, not others, words, len(others)))
+    return verdicts
 
 
 def _rules(

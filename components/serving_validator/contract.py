@@ -67,27 +67,37 @@ PROMISED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     signature.SIMILAR_ITEMS: ({**_ITEMS, **_NUM_RESULTS}, _SIMILAR),
     signature.SCORE_ITEMS: ({**_USER, "item_id": (tf.string, 2)}, _SCORED),
 }
+_FILTERS = {name: (tf.string, 2) for name in signature.FILTER_SPECS}
+#: What is promised as well where `retrieval.filters` names columns.
+PROMISED_FILTERED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    signature.RETRIEVE_FILTERED: ({**_USER, **_OPTIONS, **_FILTERS}, _RETRIEVED),
+    signature.SIMILAR_FILTERED: ({**_ITEMS, **_NUM_RESULTS, **_FILTERS}, _SIMILAR),
+}
 
 
-def broken_promises(saved_model: Path) -> list[str]:
+def broken_promises(saved_model: Path, filtered: bool = False) -> list[str]:
     """Returns how the signatures differ from what is promised, in words.
 
     Args:
       saved_model: folder of the SavedModel.
+      filtered: whether requests may be filtered.
 
     Raises:
       BundleError: there is no readable SavedModel.
     """
     definitions = _definitions(saved_model)
     problems = []
-    for name, (inputs, outputs) in PROMISED.items():
+    promised = {**PROMISED, **PROMISED_FILTERED} if filtered else PROMISED
+    for name, (inputs, outputs) in promised.items():
         if name not in definitions:
             problems.append(f"no signature `{name}`")
             continue
         definition = definitions[name]
         problems += _compare(f"{name} input", definition.inputs, inputs, open_shape=True)
         problems += _compare(f"{name} output", definition.outputs, outputs, open_shape=False)
-        problems += _defaults(name, definition, [key for key in inputs if key in _OPTIONS])
+        problems += _defaults(
+            name, definition, [k for k in inputs if k in {**_OPTIONS, **_FILTERS}]
+        )
     return problems
 
 
@@ -131,7 +141,8 @@ def _defaults(name: str, definition: Any, options: list[str]) -> list[str]:
             problems.append(f"{name} input `{option}` has no default")
             continue
         value = tf.make_ndarray(definition.defaults[option])
-        wanted = signature.OPTION_DEFAULTS[option]
-        if not np.array_equal(value, [wanted]):
-            problems.append(f"{name} input `{option}` has default {value!r}, promised {[wanted]!r}")
+        filters = option in signature.FILTER_SPECS
+        wanted = [[b""]] if filters else [signature.OPTION_DEFAULTS[option]]
+        if not np.array_equal(value, wanted):
+            problems.append(f"{name} input `{option}` has default {value!r}, promised {wanted!r}")
     return problems

@@ -152,16 +152,19 @@ def _world(
     names = topics.take(pa.array(chosen)).cast(pa.list_(pa.binary())).to_pylist()
     rows = spread(sample.num_rows, config.requests)
     timed = np.resize(rows, config.latency_requests)
+    retrieval = RetrievalConfig.model_validate(description["retrieval"])
     return _World(
         index=index,
         served=description["serve"],
         exact=frozenset({RETRIEVER} if _stock_is_exact(description) else ()),
         sample=sample,
-        cases=make_cases(sample, rows, [items.ids[i] for i in chosen], names),
+        cases=make_cases(
+            sample, rows, [items.ids[i] for i in chosen], names, bool(retrieval.filters)
+        ),
         timed=[request_of(sample, np.asarray([row])) for row in timed],
         items=items,
         embeddings=np.load(index / EMBEDDINGS_FILE, mmap_mode="r"),
-        retrieval=RetrievalConfig.model_validate(description["retrieval"]),
+        retrieval=retrieval,
         config=config,
     )
 
@@ -208,7 +211,7 @@ def _validate_model(
         "timed": world.timed,
         "timed_signature": signature.RETRIEVE,
     }
-    checks = [contract_check(model, saved_model)]
+    checks = [contract_check(model, saved_model, bool(world.retrieval.filters))]
     try:
         findings = run_probe(saved_model, warmup, plan, scann, world.config.timeout_s)
     except (BundleError, OSError) as error:

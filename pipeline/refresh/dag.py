@@ -86,6 +86,7 @@ def _catalogue_gen(config: RunConfig, paths: Paths, source: BaseNode) -> Catalog
     settings = CatalogueGenConfig(
         data=config.data.model_copy(update={"root": paths.data_root}),
         time_unit=config.examples.time_unit,
+        attributes=config.retrieval.attribute_columns(),
         max_bad_share=config.examples.max_bad_share,
         max_removed_share=config.refresh.max_removed_share,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from trainer.retrieval.search import FEW_ITEMS, widened
 from trainer.retrieval.slices import SliceSearch
 
 #: Items that the centres are fitted on, at most this many per centre.
@@ -37,6 +38,7 @@ class PartitionedSearch(tf.Module):
         self.slices = SliceSearch(embeddings, starts, rows, always_copy=True)
         self.place = tf.Variable(np.argsort(rows).astype(np.int32), trainable=False)
         self.probed = min(probed, len(centres))
+        self.few = FEW_ITEMS
 
     @classmethod
     def build(cls, embeddings: tf.Variable, parts: int, probed: int) -> PartitionedSearch:
@@ -56,16 +58,33 @@ class PartitionedSearch(tf.Module):
         tf.Module.__init__(other, name="partitioned_search")
         other.centres, other.slices, other.place = self.centres, self.slices, self.place
         other.probed = min(probed, int(self.centres.shape[0]))
+        other.few = self.few
         return other
 
     def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Searcher.search`; an item is in one part only, so none comes twice."""
+        return self._search(queries, k, self.probed, None)
+
+    def search_allowed(
+        self, queries: tf.Tensor, k: tf.Tensor, allowed: tf.Tensor, share: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Searcher.search_allowed`: as many more parts as items are left out."""
+        probed = widened(share, self.probed, int(self.centres.shape[0]))
+        return self._search(queries, k, probed, allowed)
+
+    def _search(
+        self,
+        queries: tf.Tensor,
+        k: tf.Tensor,
+        probed: tf.Tensor | int,
+        allowed: tf.Tensor | None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         nearness = tf.matmul(queries, self.centres, transpose_b=True)
-        _, part = tf.math.top_k(nearness, self.probed)
+        _, part = tf.math.top_k(nearness, probed)
         rows, scores = self.slices.search(
-            tf.repeat(queries, self.probed, axis=0), tf.reshape(part, [-1]), k
+            tf.repeat(queries, probed, axis=0), tf.reshape(part, [-1]), k, allowed
         )
-        shape = [tf.shape(queries)[0], self.probed * k]
+        shape = [tf.shape(queries)[0], probed * k]
         best, place = tf.math.top_k(tf.reshape(scores, shape), k)
         return tf.gather(tf.reshape(rows, shape), place, batch_dims=1), best
 

@@ -11,8 +11,9 @@ import tensorflow as tf
 from core.errors import ExportError
 from trainer import features
 from trainer.config import RetrievalConfig
-from trainer.retrieval import score, signature, similar
+from trainer.retrieval import filtered, score, signature, similar
 from trainer.retrieval.budgets import EXPLICIT
+from trainer.retrieval.filters import Asked, Attributes, ItemFilters
 from trainer.retrieval.search import ExactSearch, ScannSearch, Searcher
 from trainer.retrieval.selection import Selector, Wanted
 from trainer.retrieval.topic_filter import TopicFilter
@@ -38,6 +39,7 @@ class Retriever(tf.Module):
         item_embeddings: np.ndarray,
         config: RetrievalConfig,
         searcher: Callable[[tf.Variable], Searcher] = ExactSearch,
+        attributes: Attributes | None = None,
     ) -> None:
         """Loads the catalogue into variables.
 
@@ -49,6 +51,7 @@ class Retriever(tf.Module):
           config: number of results, shares and merge rule.
           searcher: makes the searcher from the item variable. Who does not keep the
             variable (an index with vectors of its own) does not have it saved.
+          attributes: what requests filter by (`config.filters`); None for no filters.
         """
         super().__init__(name="retriever")
         if len(item_ids) != len(item_embeddings) or len(item_ids) != len(item_topics):
@@ -71,6 +74,7 @@ class Retriever(tf.Module):
             config,
             searcher(vectors),
             TopicFilter(vectors, item_topics) if config.topic_filter else None,
+            None if attributes is None else ItemFilters(len(item_ids), attributes),
         )
 
     @tf.function(input_signature=[*signature.USER_SPECS.values(), *signature.OPTION_SPECS.values()])
@@ -119,14 +123,51 @@ class Retriever(tf.Module):
             features.HISTORY_ACTION: history_action,
             features.FOLLOWED_TOPIC: followed_topic,
         }
-        rows = tf.shape(timestamp)
-        answer = self._answer(
-            _checked(user),
-            limit=self.limit(tf.broadcast_to(num_results, rows)),
-            use_implicit=tf.broadcast_to(use_implicit, rows),
-            use_explicit=tf.broadcast_to(use_explicit, rows),
-        )
-        return {**answer, signature.USER_ID: tf.broadcast_to(user_id, rows)}
+        options = {
+            signature.USER_ID: user_id,
+            signature.NUM_RESULTS: num_results,
+            signature.USE_IMPLICIT: use_implicit,
+            signature.USE_EXPLICIT: use_explicit,
+        }
+        return self.answer(user, options)
+
+    def answer(
+        self,
+        user: dict[str, tf.Tensor],
+        options: dict[str, tf.Tensor],
+        filters: dict[str, tf.Tensor] | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Returns what `retrieve` returns.
+
+        Args:
+          user: inputs of `signature.USER_SPECS`.
+          options: inputs of `signature.OPTION_SPECS`.
+          filters: inputs of `signature.FILTER_SPECS`; None for an unfiltered request.
+        """
+        user = _checked(user)
+        rows = tf.shape(user[features.TIMESTAMP])
+        options = {name: tf.broadcast_to(value, rows) for name, value in options.items()}
+        user_id = options.pop(signature.USER_ID)
+        asked = None if filters is None else self.asked(rows[0], *filters.values())
+        limit = self.limit(options.pop(signature.NUM_RESULTS))
+        return {**self._answer(user, limit, **options, asked=asked), signature.USER_ID: user_id}
+
+    def asked(
+        self, rows: tf.Tensor, allow: tf.Tensor, deny: tf.Tensor, filter_: tf.Tensor
+    ) -> Asked:
+        """Reads the filter inputs, `[rows, any]` or `[1, any]` string each.
+
+        Raises:
+          InvalidArgumentError: a condition that is not understood.
+        """
+        given = [
+            tf.broadcast_to(each, tf.stack([rows, tf.shape(each)[1]]))
+            for each in (allow, deny, filter_)
+        ]
+        filters = self.selector.item_filters
+        if filters is None:
+            raise ExportError("this retriever has no filters: give it the items' attributes")
+        return filters.asked(self.row_table, *given)
 
     def limit(self, num_results: tf.Tensor) -> tf.Tensor:
         """Returns the number of items that each row gets, `[batch]` int32."""
@@ -139,9 +180,11 @@ class Retriever(tf.Module):
         limit: tf.Tensor,
         use_implicit: tf.Tensor,
         use_explicit: tf.Tensor,
+        asked: Asked | None,
     ) -> dict[str, tf.Tensor]:
         slots = self.embedding_model.embed_user(**user)
         wanted = self._wanted(user, slots, limit, use_implicit, use_explicit)
+        wanted = wanted._replace(asked=asked)
         merged = self.selector.select(wanted)
         picked = tf.maximum(merged.slot, 0)
         pads = merged.row < 0
@@ -198,7 +241,7 @@ class Retriever(tf.Module):
         def embed_items(items: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             return dict(self.embedding_model.embed_items(**items))
 
-        return {
+        found = {
             "serving_default": self.retrieve,
             signature.RETRIEVE: self.retrieve,
             signature.RETRIEVE_EXAMPLES: retrieve_examples,
@@ -207,6 +250,10 @@ class Retriever(tf.Module):
             signature.SIMILAR_ITEMS: similar.make_signature(self),
             signature.SCORE_ITEMS: score.make_signature(self, _checked),
         }
+        if self.selector.item_filters is not None:
+            found[signature.RETRIEVE_FILTERED] = filtered.make_signature(self)
+            found[signature.SIMILAR_FILTERED] = similar.make_filtered(self)
+        return found
 
     def _seen_rows(self, history_item_id: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, history]` int32 rows of items not to bring, -1 for none."""

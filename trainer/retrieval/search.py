@@ -10,10 +10,20 @@ import tensorflow as tf
 
 #: Elements of the largest score matrix held at once (64 MiB of float32).
 CHUNK_ELEMENTS = 1 << 24
+#: Allowed items that are scored one by one at most; beyond, visiting more of an index is faster.
+FEW_ITEMS = 1 << 16
+#: Where everything is scored anyway, gathering is faster up to this part of the catalogue.
+_SCAN_PARTS = 4
 
 
 class Searcher(Protocol):
-    """Finds the best items for each query."""
+    """Finds the best items for each query.
+
+    Attributes:
+      few: allowed items up to which scoring each of them is faster than `search_allowed`.
+    """
+
+    few: int
 
     def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns item rows and scores, best first.
@@ -25,6 +35,18 @@ class Searcher(Protocol):
         Returns:
           `(rows, scores)`, both `[queries, k]`: int32 with -1 pads, float32 with
           -inf pads.
+        """
+
+    def search_allowed(
+        self, queries: tf.Tensor, k: tf.Tensor, allowed: tf.Tensor, share: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Searches more of the index for items that are allowed; fewer than k may be found.
+
+        Args:
+          queries: see `search`.
+          k: see `search`.
+          allowed: `[items]` bool.
+          share: scalar float32, of the items that are allowed, above 0.
         """
 
     def vectors(self, rows: tf.Tensor) -> tf.Tensor:
@@ -45,6 +67,36 @@ def pad_columns(rows: tf.Tensor, scores: tf.Tensor, k: tf.Tensor) -> tuple[tf.Te
     )
 
 
+def widened(share: tf.Tensor, effort: int, most: int) -> tf.Tensor:
+    """Returns how much of an index is visited, so that as many allowed items are seen.
+
+    Args:
+      share: of items that are allowed, above 0.
+      effort: leaves or parts of an unfiltered search.
+      most: of the index.
+    """
+    wanted = tf.math.ceil(tf.cast(effort, tf.float32) / share)
+    return tf.cast(tf.minimum(wanted, float(most)), tf.int32)
+
+
+def overfetch(share: tf.Tensor, k: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    """Returns how many neighbours are asked for, so that k allowed ones are rarely missed."""
+    wanted = tf.cast(k, tf.float32)
+    wanted = (1.1 * wanted + 4.0 * tf.sqrt(wanted)) / share
+    return tf.maximum(tf.cast(tf.minimum(wanted, tf.cast(items, tf.float32)), tf.int32), k)
+
+
+def best_allowed(
+    rows: tf.Tensor, scores: tf.Tensor, k: tf.Tensor, allowed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the k best of `[queries, found]` results that are allowed, padded."""
+    there = (rows >= 0) & tf.gather(allowed, tf.maximum(rows, 0))
+    scores = tf.where(there, scores, tf.fill(tf.shape(scores), tf.constant(-np.inf, tf.float32)))
+    best, place = tf.math.top_k(scores, tf.minimum(k, tf.shape(rows)[1]))
+    found = tf.gather(tf.where(there, rows, -tf.ones_like(rows)), place, batch_dims=1)
+    return pad_columns(found, best, k)
+
+
 class ExactSearch(tf.Module):
     """Matrix product and top k, in chunks of queries so that memory is bounded."""
 
@@ -58,10 +110,24 @@ class ExactSearch(tf.Module):
         super().__init__(name="exact_search")
         self.embeddings = embeddings
         self._items = int(embeddings.shape[0])
+        self.few = self._items // _SCAN_PARTS
         self._chunk = max(1, chunk_elements // max(1, self._items))
 
     def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Searcher.search`; equal scores keep the order of the items."""
+        return self._search(queries, k, None)
+
+    def search_allowed(
+        self, queries: tf.Tensor, k: tf.Tensor, allowed: tf.Tensor, share: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Searcher.search_allowed`; scores everything, so none is missed."""
+        del share
+        rows, scores = self._search(queries, k, tf.where(allowed, 0.0, -np.inf))
+        return tf.where(tf.math.is_finite(scores), rows, -tf.ones_like(rows)), scores
+
+    def _search(
+        self, queries: tf.Tensor, k: tf.Tensor, handicap: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         count = tf.shape(queries)[0]
         # One chunk at least: an empty batch then has results of the right shape.
         chunks = tf.maximum((count + self._chunk - 1) // self._chunk, 1)
@@ -71,7 +137,9 @@ class ExactSearch(tf.Module):
             i: tf.Tensor, rows: tf.TensorArray, scores: tf.TensorArray
         ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
             part = queries[i * self._chunk : (i + 1) * self._chunk]
-            best, index = tf.math.top_k(tf.matmul(part, self.embeddings, transpose_b=True), found)
+            matrix = tf.matmul(part, self.embeddings, transpose_b=True)
+            matrix = matrix if handicap is None else matrix + handicap
+            best, index = tf.math.top_k(matrix, found)
             return i + 1, rows.write(i, index), scores.write(i, best)
 
         _, rows, scores = tf.while_loop(
@@ -152,6 +220,7 @@ class ScannSearch(tf.Module):
         )  # fmt: skip
         self.state = [_variable(tensor) for tensor in in_op_order]
         self._dim = int(dataset.shape[-1])
+        self.few = FEW_ITEMS
         self._shared_name = f"scann-{content}"
         self._parameters = parameters
 
@@ -171,7 +240,7 @@ class ScannSearch(tf.Module):
         other = object.__new__(ScannSearch)
         tf.Module.__init__(other, name="scann_search")
         other.state = self.state
-        other._dim = self._dim
+        other._dim, other.few = self._dim, self.few
         other._shared_name = self._shared_name
         other._parameters = self._parameters._replace(
             leaves_to_search=leaves_to_search, reorder=reorder
@@ -180,6 +249,19 @@ class ScannSearch(tf.Module):
 
     def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Searcher.search`."""
+        return self._search(queries, k, self._parameters.leaves_to_search)
+
+    def search_allowed(
+        self, queries: tf.Tensor, k: tf.Tensor, allowed: tf.Tensor, share: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Searcher.search_allowed`: as many more leaves and neighbours as are left out."""
+        leaves = widened(share, self._parameters.leaves_to_search, self._parameters.num_leaves)
+        rows, scores = self._search(queries, overfetch(share, k, tf.size(allowed)), leaves)
+        return best_allowed(rows, scores, k, allowed)
+
+    def _search(
+        self, queries: tf.Tensor, k: tf.Tensor, leaves: tf.Tensor | int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         ops = load_scann_ops()
         handle = ops.tensors_to_scann(*self.state, shared_name=self._shared_name)
         count = tf.shape(queries)[0]
@@ -190,7 +272,7 @@ class ScannSearch(tf.Module):
             asked,
             k,
             tf.maximum(self._parameters.reorder, k),
-            self._parameters.leaves_to_search,
+            leaves,
             False,
         )
         # Rows with too few points are padded by ScaNN with item 0 and a NaN score.

@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from trainer.config import RetrievalConfig
 from trainer.retrieval import merge
+from trainer.retrieval.allowed import search_allowed
 from trainer.retrieval.budgets import EXPLICIT, slot_budgets
+from trainer.retrieval.filters import Asked, ItemFilters
 from trainer.retrieval.search import Searcher
 from trainer.retrieval.topic_filter import TopicFilter
 
@@ -32,6 +34,7 @@ class Wanted(NamedTuple):
       valid: `[batch, slots]` bool, slots that are searched; their vectors are finite.
       seen: `[batch, any]` int32 rows of items never brought, -1 pads.
       limit: `[batch]` int32, items wanted.
+      asked: filters of the request; None for none.
     """
 
     vectors: tf.Tensor
@@ -41,6 +44,20 @@ class Wanted(NamedTuple):
     valid: tf.Tensor
     seen: tf.Tensor
     limit: tf.Tensor
+    asked: Asked | None = None
+
+    def of_users(self, where: tf.Tensor) -> Wanted:
+        """Returns what some users, `[some, 1]` int64, are searched for."""
+        own = Wanted(*[tf.gather_nd(values, where) for values in self[:-1]])
+        if self.asked is None:
+            return own
+        return own._replace(asked=Asked(*[tf.gather_nd(values, where) for values in self.asked]))
+
+    def not_brought(self) -> tf.Tensor:
+        """Returns `[batch, any]` int32 rows of items never brought: seen ones and denied ones."""
+        if self.asked is None:
+            return self.seen
+        return tf.concat([self.seen, self.asked.deny], axis=1)
 
 
 class Selector(tf.Module):
@@ -54,7 +71,11 @@ class Selector(tf.Module):
     """
 
     def __init__(
-        self, config: RetrievalConfig, searcher: Searcher, topic_filter: TopicFilter | None
+        self,
+        config: RetrievalConfig,
+        searcher: Searcher,
+        topic_filter: TopicFilter | None,
+        item_filters: ItemFilters | None = None,
     ) -> None:
         """Keeps the parts.
 
@@ -62,11 +83,13 @@ class Selector(tf.Module):
           config: shares and merge rule.
           searcher: of the whole catalogue.
           topic_filter: for explicit slots; without one they search the whole catalogue.
+          item_filters: for requests that allow a part of the catalogue only.
         """
         super().__init__(name="selector")
         self.config = config
         self.searcher = searcher
         self.topic_filter = topic_filter
+        self.item_filters = item_filters
 
     def select(self, wanted: Wanted) -> merge.Merged:
         """Returns each user's list.
@@ -79,7 +102,8 @@ class Selector(tf.Module):
             return self.merged(wanted, *self.candidates(wanted, wanted.limit))
         budgets, depth = self._plan(wanted)
         rows, scores = self.candidates(wanted, depth)
-        found = merge.round_robin(rows, scores, budgets, wanted.limit, wanted.seen, depth)
+        gone = wanted.not_brought()
+        found = merge.round_robin(rows, scores, budgets, wanted.limit, gone, depth)
         last = tf.minimum(depth, tf.shape(rows)[2] - 1)
         more = tf.reduce_any(tf.gather(rows, last, axis=2, batch_dims=1) >= 0, axis=1)
         short = more & (depth < wanted.limit) & (found.count < wanted.limit)
@@ -99,9 +123,9 @@ class Selector(tf.Module):
         """
         if self.config.merge == "round_robin":
             budgets = self._budgets(wanted)
-            return merge.round_robin(rows, scores, budgets, wanted.limit, wanted.seen)
+            return merge.round_robin(rows, scores, budgets, wanted.limit, wanted.not_brought())
         handicap = self._handicap(wanted) if self.config.merge == "balanced" else None
-        return merge.best_score(rows, scores, wanted.limit, wanted.seen, handicap)
+        return merge.best_score(rows, scores, wanted.limit, wanted.not_brought(), handicap)
 
     def candidates(self, wanted: Wanted, depth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Searches every valid slot.
@@ -115,18 +139,31 @@ class Selector(tf.Module):
           with -inf pads, best first. There are as many more than the largest depth
           as any user's seen items take.
         """
-        seen = tf.reduce_sum(tf.cast(wanted.seen >= 0, tf.int32), axis=1)
-        most_seen = tf.reduce_max(tf.pad(seen, [[0, 1]]))  # of an empty batch: 0
         k = tf.reduce_max(tf.pad(depth, [[0, 1]], constant_values=1))
-        k += tf.minimum(most_seen, SEEN_MAX_ITEMS)
+        k += tf.minimum(_most(wanted.seen), SEEN_MAX_ITEMS)
+        if wanted.asked is None or self.item_filters is None:
+            return self._found(wanted, k, None)
+        k += _most(wanted.asked.deny)
+        return self.item_filters.searched(
+            wanted.asked, lambda where, allowed: self._found(wanted.of_users(where), k, allowed), 3
+        )
+
+    def _found(
+        self, wanted: Wanted, k: tf.Tensor, allowed: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns k candidates of each slot among the allowed items (`[items]` bool; None: all)."""
         explicit = tf.equal(wanted.kind, EXPLICIT)
         free = wanted.valid & ~explicit if self.topic_filter is not None else wanted.valid
         where = tf.where(free)
-        rows, scores = self.searcher.search(tf.gather_nd(wanted.vectors, where), k)
+        queries = tf.gather_nd(wanted.vectors, where)
+        if allowed is None:
+            rows, scores = self.searcher.search(queries, k)
+        else:
+            rows, scores = search_allowed(self.searcher, queries, k, allowed)
         if self.topic_filter is not None:
             within = tf.where(wanted.valid & explicit)
             more_rows, more_scores = self.topic_filter.search(
-                tf.gather_nd(wanted.vectors, within), tf.gather_nd(wanted.topic, within), k
+                tf.gather_nd(wanted.vectors, within), tf.gather_nd(wanted.topic, within), k, allowed
             )
             where = tf.concat([where, within], axis=0)
             rows = tf.concat([rows, more_rows], axis=0)
@@ -164,9 +201,10 @@ class Selector(tf.Module):
 
     def _search_again(self, wanted: Wanted, found: merge.Merged, where: tf.Tensor) -> merge.Merged:
         """Replaces the lists of users `[some, 1]` by those of searches as deep as the list."""
-        part = Wanted(*[tf.gather_nd(values, where) for values in wanted])
+        part = wanted.of_users(where)
         rows, scores = self.candidates(part, part.limit)
-        again = merge.round_robin(rows, scores, self._budgets(part), part.limit, part.seen)
+        gone = part.not_brought()
+        again = merge.round_robin(rows, scores, self._budgets(part), part.limit, gone)
         missing = tf.shape(found.row)[1] - tf.shape(again.row)[1]
         pads = merge.Merged(row=-1, score=0.0, slot=-1, found_by=0, count=0)
 
@@ -176,6 +214,11 @@ class Selector(tf.Module):
             return tf.tensor_scatter_nd_update(old, where, new)
 
         return merge.Merged(*[replaced(*values) for values in zip(found, again, pads, strict=True)])
+
+
+def _most(rows: tf.Tensor) -> tf.Tensor:
+    """Returns the most rows (-1 pads) that any user has; 0 for an empty batch."""
+    return tf.reduce_max(tf.pad(tf.reduce_sum(tf.cast(rows >= 0, tf.int32), axis=1), [[0, 1]]))
 
 
 def slot_depth(budgets: tf.Tensor, valid: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:

@@ -37,13 +37,22 @@ OPTION_DTYPES = {
 #: Input of the signature on serialised `tf.Example` protos.
 EXAMPLES = "examples"
 
+#: Filters of a request, inputs of the filtered signatures; lists of texts, '' pads.
+ALLOW = "allow_item_id"
+DENY = "deny_item_id"
+FILTER = "filter"
+
 RETRIEVE = "retrieve"
+RETRIEVE_FILTERED = "retrieve_filtered"
 RETRIEVE_EXAMPLES = "retrieve_examples"
 EMBED_USER = "embed_user"
 EMBED_ITEMS = "embed_items"
 SIMILAR_ITEMS = "similar_items"
+SIMILAR_FILTERED = "similar_items_filtered"
 SCORE_ITEMS = "score_items"
 SIGNATURES = (RETRIEVE, RETRIEVE_EXAMPLES, EMBED_USER, EMBED_ITEMS, SIMILAR_ITEMS, SCORE_ITEMS)
+#: Signatures that a retriever has where `retrieval.filters` names columns.
+FILTERED_SIGNATURES = (RETRIEVE_FILTERED, SIMILAR_FILTERED)
 
 USER_SPECS = {
     features.TIMESTAMP: tf.TensorSpec([None], tf.int64, name=features.TIMESTAMP),
@@ -57,6 +66,9 @@ USER_SPECS = {
 OPTION_SPECS = {
     name: tf.TensorSpec([None], dtype, name=name) for name, dtype in OPTION_DTYPES.items()
 }
+FILTER_SPECS = {
+    name: tf.TensorSpec([None, None], tf.string, name=name) for name in (ALLOW, DENY, FILTER)
+}
 ITEM_SPECS = {
     features.ITEM_ID: tf.TensorSpec([None], tf.string, name=features.ITEM_ID),
     features.ITEM_TOPICS: tf.TensorSpec([None, None], tf.string, name=features.ITEM_TOPICS),
@@ -66,6 +78,11 @@ ITEM_SPECS = {
 def default_option(name: str) -> tf.Tensor:
     """Returns the default of an option, `[1]`."""
     return tf.constant([OPTION_DEFAULTS[name]], OPTION_DTYPES[name])
+
+
+def no_filter() -> tf.Tensor:
+    """Returns the default of each filter input, `[1, 1]`: nothing but a pad."""
+    return tf.constant([[b""]], tf.string)
 
 
 def bind(model: Any, name: str) -> Callable[..., dict[str, tf.Tensor]]:
@@ -84,6 +101,7 @@ def bind(model: Any, name: str) -> Callable[..., dict[str, tf.Tensor]]:
     signature = model.signatures[name]
     inputs = signature.structured_input_signature[1]
     left_out = {option: default_option(option) for option in OPTION_DEFAULTS if option in inputs}
+    left_out |= {name: no_filter() for name in FILTER_SPECS if name in inputs}
 
     def call(**given: Any) -> dict[str, tf.Tensor]:
         return signature(**{**left_out, **given})

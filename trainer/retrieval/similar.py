@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from trainer import features
 from trainer.retrieval import signature
+from trainer.retrieval.allowed import search_allowed
+from trainer.retrieval.filters import Asked
 
 SPECS = {
     **signature.ITEM_SPECS,
@@ -15,7 +17,9 @@ SPECS = {
 }
 
 
-def similar_items(retriever: Any, items: dict[str, tf.Tensor], limit: tf.Tensor) -> dict:
+def similar_items(
+    retriever: Any, items: dict[str, tf.Tensor], limit: tf.Tensor, asked: Asked | None = None
+) -> dict:
     """Returns the nearest items of each item, itself left out.
 
     A known item is searched with the vector that the index holds, any other with
@@ -25,6 +29,7 @@ def similar_items(retriever: Any, items: dict[str, tf.Tensor], limit: tf.Tensor)
       retriever: a `Retriever`.
       items: `item_id` `[batch]` and `item_topics` `[batch, topics]` string, '' pads.
       limit: `[batch]` int32, neighbours wanted.
+      asked: filters of the neighbours; None for none.
 
     Returns:
       `item_id` `[batch, n]` string ('' pads), `score` `[batch, n]` float32 (0 pads),
@@ -36,8 +41,11 @@ def similar_items(retriever: Any, items: dict[str, tf.Tensor], limit: tf.Tensor)
     finite = tf.reduce_all(tf.math.is_finite(queries), axis=1)
     queries = tf.where(finite[:, None], queries, tf.zeros_like(queries))
     most = tf.reduce_max(tf.pad(limit, [[0, 1]]))
-    rows, scores = retriever.selector.searcher.search(queries, most + 1)
+    rows, scores = _search(retriever, queries, most + 1, asked)
     wanted = (rows >= 0) & tf.not_equal(rows, own[:, None]) & finite[:, None]
+    if asked is not None:
+        denied = tf.equal(rows[:, :, None], asked.deny[:, None, :])
+        wanted &= ~tf.reduce_any(denied, axis=2)
     # Stable: what is wanted comes first, in its order.
     order = tf.argsort(tf.cast(~wanted, tf.int32), axis=1, stable=True)[:, :most]
     count = tf.minimum(tf.reduce_sum(tf.cast(wanted, tf.int32), axis=1), limit)
@@ -67,6 +75,44 @@ def make_signature(retriever: Any) -> Any:
         return similar_items(retriever, items, limit)
 
     return similar
+
+
+def make_filtered(retriever: Any) -> Any:
+    """Returns `similar_items_filtered`, the same with filters, as a function to save."""
+
+    @tf.function(input_signature=[*SPECS.values(), *signature.FILTER_SPECS.values()])
+    def similar(
+        item_id: tf.Tensor,
+        item_topics: tf.Tensor,
+        num_results: tf.Tensor = signature.default_option(signature.NUM_RESULTS),  # noqa: B008
+        allow_item_id: tf.Tensor = signature.no_filter(),  # noqa: B008
+        deny_item_id: tf.Tensor = signature.no_filter(),  # noqa: B008
+        filter: tf.Tensor = signature.no_filter(),  # noqa: B008
+    ) -> dict[str, tf.Tensor]:
+        items = {features.ITEM_ID: item_id, features.ITEM_TOPICS: item_topics}
+        rows = tf.shape(item_id)[0]
+        asked = retriever.asked(rows, allow_item_id, deny_item_id, filter)
+        limit = retriever.limit(tf.broadcast_to(num_results, [rows]))
+        return similar_items(retriever, items, limit, asked)
+
+    return similar
+
+
+def _search(
+    retriever: Any, queries: tf.Tensor, k: tf.Tensor, asked: Asked | None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    searcher = retriever.selector.searcher
+    if asked is None:
+        return searcher.search(queries, k)
+    k += tf.shape(asked.deny)[1]
+
+    def found(where: tf.Tensor, allowed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        part = tf.gather_nd(queries, where)
+        if allowed is None:
+            return searcher.search(part, k)
+        return search_allowed(searcher, part, k, allowed)
+
+    return retriever.selector.item_filters.searched(asked, found, 2)
 
 
 def _vectors(retriever: Any, items: dict[str, tf.Tensor], own: tf.Tensor) -> tf.Tensor:

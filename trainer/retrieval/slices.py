@@ -46,7 +46,11 @@ class SliceSearch(tf.Module):
         self.embeddings = embeddings if self.copy is None else None
 
     def search(
-        self, queries: tf.Tensor, group: tf.Tensor, k: tf.Tensor
+        self,
+        queries: tf.Tensor,
+        group: tf.Tensor,
+        k: tf.Tensor,
+        allowed: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the best items of each query's group.
 
@@ -54,6 +58,7 @@ class SliceSearch(tf.Module):
           queries: `[queries, dim]` float32, finite.
           group: `[queries]` int32; -1 has no items.
           k: scalar int32.
+          allowed: `[items]` bool, items that may be brought; all without it.
 
         Returns:
           `(rows, scores)`, both `[queries, k]`: int32 with -1 pads, float32 with
@@ -74,8 +79,13 @@ class SliceSearch(tf.Module):
             until = tf.minimum(until, done + most)
             vectors = self._vectors(start, size)
             matrix = tf.matmul(queries[done:until], vectors, transpose_b=True)
+            members = self.rows[start : start + size]
+            if allowed is not None:
+                matrix += tf.where(tf.gather(allowed, members), 0.0, -np.inf)
             best, index = tf.math.top_k(matrix, tf.minimum(k, size))
-            found = tf.gather(self.rows[start : start + size], index)
+            found = tf.gather(members, index)
+            if allowed is not None:
+                found = tf.where(tf.math.is_finite(best), found, -tf.ones_like(found))
             found, best = pad_columns(found, best, k)
             return until, step + 1, rows.write(step, found), scores.write(step, best)
 

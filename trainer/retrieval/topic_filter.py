@@ -84,7 +84,11 @@ class TopicFilter(tf.Module):
         )
 
     def search(
-        self, queries: tf.Tensor, topics: tf.Tensor, k: tf.Tensor
+        self,
+        queries: tf.Tensor,
+        topics: tf.Tensor,
+        k: tf.Tensor,
+        allowed: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the best items of each query's topic.
 
@@ -92,9 +96,10 @@ class TopicFilter(tf.Module):
           queries: `[queries, dim]` float32, finite.
           topics: `[queries]` string; an unknown topic has no items.
           k: scalar int32.
+          allowed: `[items]` bool, items that may be brought; all without it.
 
         Returns:
           `(rows, scores)`, both `[queries, k]`: int32 with -1 pads, float32 with
           -inf pads.
         """
-        return self.slices.search(queries, self.table.lookup(topics), k)
+        return self.slices.search(queries, self.table.lookup(topics), k, allowed)

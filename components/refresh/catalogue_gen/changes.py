@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -47,6 +49,30 @@ def changes(served: Path, items: pa.Table) -> dict[str, Any]:
             name.decode(errors="replace") for name in removed.slice(0, _SHOWN).to_pylist()
         ],
     }
+
+
+def same_attributes(served: Path, items: pa.Table, names: Sequence[str]) -> bool:
+    """Returns whether requests filter by the same values as those of the published bundle.
+
+    Args:
+      served: `item_attributes.parquet` of the bundle; absent where it has no filters.
+      items: rows of `ITEM_SCHEMA`, of the same items.
+      names: what `attributes` of the items holds, in order.
+    """
+    if not names or not served.is_file():
+        return not names and not served.is_file()
+    before = pq.read_table(served)
+    if before.column_names != ["item_id", *names]:
+        return False
+    place = pc.index_in(_binary(items.column("item_id")), value_set=_binary(before["item_id"]))
+    if place.null_count or before.num_rows != items.num_rows:
+        return False
+    flat = items.column("attributes").combine_chunks().flatten()
+    rows = np.arange(items.num_rows)
+    return all(
+        _binary(before[name]).take(place).equals(flat.take(pa.array(rows * len(names) + number)))
+        for number, name in enumerate(names)
+    )
 
 
 def refuse_lost_items(found: dict[str, Any], max_removed_share: float, places: str) -> None:

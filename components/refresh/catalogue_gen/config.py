@@ -15,6 +15,7 @@ class CatalogueGenConfig(BaseConfig):
 
     data: DataConfig
     time_unit: Literal["seconds", "order"] = "seconds"
+    attributes: tuple[str, ...] = Field((), description="columns of the items that are kept")
     max_bad_share: float = Field(
         0.01, ge=0.0, le=1.0, description="dead letters per row that stop the run"
     )

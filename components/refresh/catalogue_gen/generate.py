@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.example_gen.attributes import write_attributes
 from components.example_gen.catalogue import corpus, distinct_items
 from components.example_gen.partition import ITEM, rows_of
 from components.example_gen.reading import letter_json, read
@@ -26,9 +27,13 @@ from components.example_gen.report import (
 )
 from components.example_gen.window import Window
 from components.example_gen.writing import SplitWriters, write_empty
-from components.index_builder.layout import ITEMS_FILE
+from components.index_builder.layout import ATTRIBUTES_FILE, ITEMS_FILE
 from components.refresh.bundle_source.layout import SOURCE_FILE
-from components.refresh.catalogue_gen.changes import changes, refuse_lost_items
+from components.refresh.catalogue_gen.changes import (
+    changes,
+    refuse_lost_items,
+    same_attributes,
+)
 from components.refresh.catalogue_gen.config import CatalogueGenConfig
 from components.refresh.catalogue_gen.sample_requests import request_examples
 from components.serving_validator.layout import REQUESTS_FILE
@@ -76,7 +81,7 @@ def read_catalogue(
       DataError: the table breaks the contract, is empty or lost too many items.
     """
     tables = window.tables
-    check_headers(tables)
+    check_headers(tables, config.attributes)
     counts: Counter[str] = Counter()
     items, letters = _read_items(config, tables, counts)
     folder = paths.report / LETTERS_DIR
@@ -87,8 +92,11 @@ def read_catalogue(
     report = summary(tables, window.fingerprint, counts)
     refuse_too_many_letters(report, folder, paths.dead_letters, config.max_bad_share)
     found = changes(paths.bundle / ITEMS_FILE, items)
+    served = paths.bundle / ATTRIBUTES_FILE
+    found["unchanged"] &= same_attributes(served, items, config.attributes)
     refuse_lost_items(found, config.max_removed_share, ", ".join(f.name for f in tables.files))
     _write_examples(paths.examples, items, requests)
+    write_attributes(str(paths.examples), _FILE_NAME, items, config.attributes)
     source = read_json(paths.bundle / SOURCE_FILE)
     report["catalogue"] = {"served_version": source["version"], **found}
     write_json(paths.report / REPORT_FILE, report)
@@ -114,7 +122,7 @@ def _read_items(
     Returns:
       Distinct items of `ITEM_SCHEMA`, sorted by id, and the dead letters.
     """
-    settings = read_settings(tables, config.time_unit)
+    settings = read_settings(tables, config.time_unit, attributes=config.attributes)
     rows: list[bytes] = []
     letters: list[DeadLetter] = []
     problems: list[str] = []

@@ -7,17 +7,20 @@ import pytest
 import tensorflow as tf
 
 from core.errors import ExportError
-from tests.trainer.retrieval import oracles
 from tests.trainer.retrieval.fake_model import FakeModel, request, save_fake_model
+from tests.trainer.retrieval.plain import (
+    IDS,
+    ITEM_TOPICS,
+    ITEMS,
+    TOPICS,
+    assert_same_but_for_ties,
+    plain_retrieval,
+)
 from trainer.config import RetrievalConfig
 from trainer.retrieval.retriever import Retriever, save_retriever
 from trainer.retrieval.search import ScannParameters, ScannSearch
 from trainer.retrieval.signature import SIGNATURES, bind
 
-ITEMS = 60
-IDS = [f"i{i}".encode() for i in range(ITEMS)]
-TOPICS = [f"t{i}".encode() for i in range(5)]
-ITEM_TOPICS = [[TOPICS[i % 5], TOPICS[i % 3]] if i % 7 else [] for i in range(ITEMS)]
 HISTORIES = [["i3", "i9", "i3"], [], ["gone"], [f"i{i}" for i in range(20)], ["i1", "i1"]]
 FOLLOWS = [["t1"], ["t0", "t4"], ["nope"], [], ["t2", "t1", "t0"]]
 
@@ -38,48 +41,6 @@ def vectors(model):
 def retrieve(model, vectors, asked, **config):
     retriever = Retriever(model, IDS, ITEM_TOPICS, vectors, RetrievalConfig(**config))
     return {name: value.numpy() for name, value in retriever.retrieve(**asked).items()}
-
-
-def plain_retrieval(model, vectors, asked, config: RetrievalConfig):
-    slots = {name: value.numpy() for name, value in model.embed_user(**asked).items()}
-    answers = []
-    for user, history in enumerate(asked["history_item_id"].numpy()):
-        seen = set(history) if config.exclude_seen else set()
-        unseen = [row for row in range(ITEMS) if IDS[row] not in seen]
-        lists = []
-        for slot, valid in enumerate(slots["slot_valid"][user]):
-            rows = unseen if valid else []
-            if slots["slot_kind"][user, slot] == 1 and config.topic_filter:
-                rows = [r for r in rows if slots["slot_topic"][user, slot] in ITEM_TOPICS[r]]
-            lists.append(oracles.search(slots["embeddings"][user, slot], vectors, rows))
-        if config.merge == "score":
-            answers.append(oracles.best_score(lists, config.num_results))
-            continue
-        budgets = oracles.slot_budgets(
-            slots["mass"][user].tolist(),
-            slots["slot_valid"][user].tolist(),
-            slots["slot_kind"][user].tolist(),
-            config.num_results,
-            config.explicit_share,
-        )
-        if config.merge == "balanced":
-            found = oracles.balanced(lists, budgets, config.balance, config.num_results)
-        else:
-            found = oracles.round_robin(lists, budgets, config.num_results)
-        answers.append(found)
-    return answers
-
-
-def assert_same_but_for_ties(items, slots, scores, want):
-    """Equal scores may come in either order: how they are rounded depends on the processor."""
-    wanted = {IDS[row]: (score, slot) for row, score, slot in want}
-    assert len(set(items.tolist())) == len(items)
-    last = min((score for score, _ in wanted.values()), default=0.0)
-    for item, slot, score in zip(items.tolist(), slots.tolist(), scores.tolist(), strict=True):
-        if item not in wanted:  # it ties with the last one that was wanted
-            assert abs(score - last) <= 1e-5
-            continue
-        assert (slot, abs(score - wanted[item][0]) <= 1e-5) == (wanted[item][1], True)
 
 
 @pytest.mark.parametrize("merge", ["balanced", "round_robin", "score"])
