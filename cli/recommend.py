@@ -26,6 +26,16 @@ from cli.location import FolderOrUrl
 @click.option("--data", "data_root", type=FolderOrUrl(), help="Folder or URL of the tables.")
 @click.option("--now", type=int, help="Time of the request, in the unit of the data.")
 @click.option("--action", help="What was done with every --history item.")
+@click.option("--allow", metavar="A,B,C", help="Ids of the only items that may be brought.")
+@click.option("--deny", metavar="A,B,C", help="Ids of items that are not brought.")
+@click.option(
+    "--filter",
+    "conditions",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="Items that fit: region=de, created_at>=1700000000; may be given several times (values "
+    "of one column are alternatives).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def recommend(
     bundle_path: Path | str,
@@ -36,32 +46,42 @@ def recommend(
     data_root: Path | str | None,
     now: int | None,
     action: str | None,
+    allow: str | None,
+    deny: str | None,
+    conditions: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Print the items that a bundle recommends, each with its reason.
 
     A user's history and follows are read from the tables that the model was
     trained on, or from --data. Without --user, say what the user likes with
-    --history, --follow or both.
+    --history, --follow or both. Items can be filtered by the columns that
+    retrieval.filters names.
     """
     if user is not None and history is not None:
         raise click.UsageError("give --user or --history, not both")
     if user is None and history is None and follow is None:
         raise click.UsageError("give --user or --history (or at least --follow)")
+    from serving.filters import make_filters
+
+    filters = make_filters(
+        None if allow is None else split_names(allow), split_names(deny), conditions
+    )
     import tessera
 
     with tessera.load(bundle_path, data_root) as bundle:
         if not isinstance(bundle, tessera.Bundle):
             raise click.UsageError("--bundle is a folder or the URL of a store, not of a server")
-        follows = _split(follow)
+        follows = split_names(follow)
         if user is not None:
             question = bundle.question(user, now, tuple(follows))
         else:
-            question = bundle.typed(_split(history), follows, action, now)
-        _print(bundle.explain(question, count), as_json)
+            question = bundle.typed(split_names(history), follows, action, now)
+        _print(bundle.explain(question, count, filters), as_json)
 
 
-def _split(text: str | None) -> list[str]:
+def split_names(text: str | None) -> list[str]:
+    """Returns the distinct names of a list that commas separate."""
     parts = [part.strip() for part in (text or "").split(",")]
     return list(dict.fromkeys(part for part in parts if part))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cli.location import FolderOrUrl
+from cli.recommend import split_names
 
 
 @click.command()
@@ -24,14 +25,39 @@ from cli.location import FolderOrUrl
     "--topics", metavar="A,B", default="", help="Describe an item that the catalogue does not hold."
 )
 @click.option("-n", "count", type=click.IntRange(1), default=20, show_default=True, help="Items.")
+@click.option("--allow", metavar="A,B,C", help="Ids of the only items that may be brought.")
+@click.option("--deny", metavar="A,B,C", help="Ids of items that are not brought.")
+@click.option(
+    "--filter",
+    "conditions",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="Items that fit: region=de, created_at>=1700000000; may be given several times (values "
+    "of one column are alternatives).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-def similar(bundle_path: Path | str, item: str, topics: str, count: int, as_json: bool) -> None:
+def similar(
+    bundle_path: Path | str,
+    item: str,
+    topics: str,
+    count: int,
+    allow: str | None,
+    deny: str | None,
+    conditions: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Print the nearest items of one item, best first."""
+    from serving.filters import make_filters
+
+    allowed = None if allow is None else split_names(allow)
+    make_filters(allowed, split_names(deny), conditions)  # refused before TensorFlow is imported
     import tessera
 
-    described = [topic for topic in (part.strip() for part in topics.split(",")) if topic]
+    described = split_names(topics)
     with tessera.load(bundle_path) as model:
-        found = model.similar({item: described}, count).to_list()
+        found = model.similar(
+            {item: described}, count, allow=allowed, deny=split_names(deny), filters=conditions
+        ).to_list()
     known = bool(found and found[0]["known"])
     if as_json:
         items = [{key: each[key] for key in ("rank", "item_id", "score")} for each in found]

@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from serving.filters import FILTERED, NO_FILTERS, Filters
 from serving.server.errors import Code, RequestError, invalid
 from serving.transport import Status, Target, Transport, connect
 
@@ -129,6 +130,7 @@ class Client:
         label: str | None = None,
         timeout_s: float | None = None,
         signature: str = _RETRIEVE,
+        filters: Filters = NO_FILTERS,
     ) -> list[Answer]:
         """Returns each user's items.
 
@@ -142,6 +144,8 @@ class Client:
           timeout_s: instead of the client's.
           signature: `retrieve`, or `retrieve_examples` to send `tf.Example` protos, whose lists
             need no common length (imports TensorFlow).
+          filters: which items may be brought (`serving.filters.make_filters`); only with
+            `retrieve`, of a model that was published with `retrieval.filters`.
 
         Raises:
           RequestError: what the server said; retried only while it is unavailable.
@@ -156,6 +160,10 @@ class Client:
             "use_implicit": np.full(rows, use_implicit, np.bool_),
             "use_explicit": np.full(rows, use_explicit, np.bool_),
         }
+        if filters and signature == _RETRIEVE:
+            signature, inputs = FILTERED[signature], {**inputs, **filters.inputs(rows)}
+        elif filters:
+            raise invalid(f"`{signature}` takes no filters, `retrieve` does")
         if signature == _EXAMPLES:
             inputs = {"examples": _examples(inputs)}
         answered, outputs = self.predict(signature, inputs, version, label, timeout_s)

@@ -20,12 +20,13 @@ from components.bundle.opened import opened_bundle
 from core.errors import BundleError, ConfigError, DataError
 from input_tables.remote import local_tables
 from serving.client import UserRequest
+from serving.filters import NO_FILTERS, Filters
 from serving.recommend import lookup
 from serving.recommend.catalogue import Catalogue
 from serving.recommend.explain import explain, shown_items
 from serving.recommend.question import Question, typed_history
 from serving.recommend.served import actions, answer_of, quiet, served_folder
-from serving.server.errors import RequestError
+from serving.server.errors import Code, RequestError
 from tessera.client import Client
 from tessera.model import Model
 from tessera.user import Users, as_users
@@ -114,16 +115,26 @@ class Bundle(Model):
         done = self._usual_action if action is None else action
         return typed_history(history, follows, self.manifest.time_unit, moment, done)
 
-    def explain(self, question: Question, n: int = 20) -> dict[str, Any]:
+    def explain(
+        self, question: Question, n: int = 20, filters: Filters = NO_FILTERS
+    ) -> dict[str, Any]:
         """Returns items with interests and reasons; docs/bundle.md lists the keys.
+
+        Args:
+          question: of one user.
+          n: most items.
+          filters: which items may be brought.
 
         Raises:
           BundleError: the SavedModel does not load or does not answer.
+          ConfigError: a filter of a column that the version does not know.
         """
         inputs = question.arrays() | {"num_results": np.array([n], np.int32)}
         try:
-            answer = answer_of(self._predict("retrieve", inputs))
+            answer = answer_of(self._run_filtered("retrieve", inputs, filters))
         except (RequestError, KeyError) as error:
+            if filters and isinstance(error, RequestError) and error.code is Code.INVALID_ARGUMENT:
+                raise ConfigError(str(error)) from error
             raise BundleError(f"{self.path}: `retrieve` does not answer: {error}") from error
         items = shown_items(question, answer)
         facts = self.catalogue.facts(items, question.follows)

@@ -11,6 +11,7 @@ import numpy as np
 
 from core.errors import BundleError
 from serving.client import UserRequest, padded, user_inputs
+from serving.filters import FILTERED, Condition, Filters, make_filters
 from serving.server.errors import Code, RequestError
 from tessera import answers
 from tessera.rows import Rows
@@ -39,7 +40,15 @@ class Model(ABC):
         """Frees what is held."""
 
     def recommend(
-        self, users: Users, n: int = 20, implicit: bool = True, explicit: bool = True
+        self,
+        users: Users,
+        n: int = 20,
+        implicit: bool = True,
+        explicit: bool = True,
+        *,
+        allow: Sequence[str] | None = None,
+        deny: Sequence[str] = (),
+        filters: Mapping[str, Condition] | Sequence[str] = (),
     ) -> Rows:
         """Returns the items of each user, best first.
 
@@ -49,6 +58,10 @@ class Model(ABC):
           n: items for each user.
           implicit: whether interests found in the history are searched.
           explicit: whether followed topics are searched.
+          allow: ids of the only items that may be brought; None for all.
+          deny: ids of items that are not brought.
+          filters: column -> a value, several of which any will do, or `(least, most)`; or
+            texts such as `created_at>=1700000000`. Columns are those of `retrieval.filters`.
 
         Returns:
           A row per item: `row` (position of the user in `users`), `user_id`, `rank` from 1,
@@ -57,9 +70,11 @@ class Model(ABC):
           newest first).
 
         Raises:
-          ConfigError: a user that cannot be read.
+          ConfigError: a user or a filter that cannot be read.
+          BundleError: there are filters, and the version was published without any.
           RequestError: what the server said.
         """
+        wanted = make_filters(allow, deny, filters)
         requests = self._requests(users)
         if not requests:
             return answers.recommended([], answers.NOTHING)
@@ -70,11 +85,18 @@ class Model(ABC):
             "use_explicit": np.full(len(requests), explicit, np.bool_),
         }
         return answers.recommended(
-            requests, self._run("retrieve", {**user_inputs(requests), **options})
+            requests,
+            self._run_filtered("retrieve", {**user_inputs(requests), **options}, wanted),
         )
 
     def similar(
-        self, items: str | Sequence[str] | Mapping[str, Sequence[str]], n: int = 20
+        self,
+        items: str | Sequence[str] | Mapping[str, Sequence[str]],
+        n: int = 20,
+        *,
+        allow: Sequence[str] | None = None,
+        deny: Sequence[str] = (),
+        filters: Mapping[str, Condition] | Sequence[str] = (),
     ) -> Rows:
         """Returns the nearest items of each item, best first.
 
@@ -82,15 +104,20 @@ class Model(ABC):
           items: an id, ids, or id -> topics. Topics describe an item that the catalogue does not
             hold; those of a known item are not read.
           n: neighbours of each.
+          allow: see `recommend`, as `deny` and `filters`.
+          deny: ids.
+          filters: conditions.
 
         Returns:
           A row per neighbour: `row` (position in `items`), `of_item_id`, `known` (whether the
           catalogue holds the item that was asked about), `rank`, `item_id`, `score`.
 
         Raises:
-          BundleError: the version has no signature `similar_items`.
+          ConfigError: a filter that cannot be read.
+          BundleError: the version has no signature `similar_items`, or no filters.
           RequestError: what the server said.
         """
+        wanted = make_filters(allow, deny, filters)
         asked = {items: ()} if isinstance(items, str) else items
         if not isinstance(asked, Mapping):
             asked = dict.fromkeys(asked, ())
@@ -101,7 +128,7 @@ class Model(ABC):
             "item_topics": padded([list(topics) or [""] for topics in asked.values()]),
             "num_results": np.full(len(asked), n, np.int32),
         }
-        return answers.similar(list(asked), self._run("similar_items", inputs))
+        return answers.similar(list(asked), self._run_filtered("similar_items", inputs, wanted))
 
     def score(self, users: Users, items: Sequence[str] | Sequence[Sequence[str]]) -> Rows:
         """Returns the scores of given pairs of users and items.
@@ -150,6 +177,24 @@ class Model(ABC):
     @abstractmethod
     def _predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs a signature."""
+
+    def _run_filtered(
+        self, signature: str, inputs: Mapping[str, np.ndarray], filters: Filters
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature, or the filtered one beside it."""
+        if not filters:
+            return self._run(signature, inputs)
+        rows = len(inputs["num_results"])
+        try:
+            return self._predict(FILTERED[signature], {**inputs, **filters.inputs(rows)})
+        except RequestError as error:
+            if any(words in str(error) for words in _NO_SIGNATURE):
+                raise BundleError(
+                    "this version was published without filters: name the columns in "
+                    "retrieval.filters (item_id for lists of ids alone) and publish one more with "
+                    "`tessera run`, or with `tessera refresh` without training"
+                ) from error
+            raise
 
     def _run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:

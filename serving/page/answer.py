@@ -45,6 +45,35 @@ def page_answer(
     }
 
 
+def similar_answer(volume: Volume, item: str, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns the JSON of `POST /api/similar`; see docs/page.md for its keys.
+
+    Args:
+      volume: of the version that answered.
+      item: whose neighbours they are.
+      outputs: of `similar_items`, batch size 1.
+    """
+    count = int(outputs["count"][0])
+    found = [value.decode("utf-8", "replace") for value in outputs["item_id"][0, :count]]
+    facts = volume.catalogue.facts([item, *found])
+    scores = outputs["score"][0, :count].astype(float).tolist()
+    return {
+        "item_id": item,
+        "title": facts.titles.get(item),
+        "known": bool(outputs["known"][0]),
+        "items": [
+            {
+                "rank": rank,
+                "item_id": each,
+                "title": facts.titles.get(each),
+                "topics": list(facts.topics.get(each, [])),
+                "score": round(score, 6),
+            }
+            for rank, (each, score) in enumerate(zip(found, scores, strict=True), 1)
+        ],
+    }
+
+
 def _without_items(told: Mapping[str, Any], answer: Answer) -> list[dict[str, Any]]:
     """Returns the interests that history items feed but that brought nothing of their own."""
     brought = {interest["slot"] for interest in told["interests"]}

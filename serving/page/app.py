@@ -10,15 +10,15 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from serving.page.answer import page_answer
-from serving.page.query import parse_query
+from serving.page.answer import page_answer, similar_answer
+from serving.page.query import filtered, parse_query, parse_similar
 from serving.page.shelf import Shelf, Volume
 from serving.recommend.lookup import UnknownUserError
 from serving.recommend.question import Question
 from serving.server.engine import Engine
 from serving.server.errors import Code, RequestError, invalid
 from serving.server.version import State
-from trainer.retrieval.signature import RETRIEVE
+from trainer.retrieval.signature import RETRIEVE, SIMILAR_ITEMS
 
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {
@@ -69,6 +69,7 @@ class Page:
             "/api/items": _only("GET", self._items),
             "/api/topics": _only("GET", self._topics),
             "/api/recommend": _only("POST", self._recommend),
+            "/api/similar": _only("POST", self._similar),
         }
 
     def _file(self, name: str) -> Response:
@@ -98,6 +99,7 @@ class Page:
                 "users": volume.sample.num_users,
                 "titles": catalogue.has_titles,
                 "actions": volume.actions,
+                "filters": retrieval.get("filters") or [],
                 "max_results": retrieval.get("max_results"),
                 "created_at": manifest.created_at,
                 "run_date": manifest.run_date or None,
@@ -151,18 +153,31 @@ class Page:
             self._engine.metrics.request("page") as record,
             self._engine.use(query.version, query.label) as model,
         ):
-            record.version, record.signature = str(model.version), RETRIEVE
+            record.version = str(model.version)
             volume = self._shelf.volume(model.bundle)
             try:
                 question = query.question(volume, self._shelf)
             except UnknownUserError as error:
                 raise RequestError(Code.NOT_FOUND, str(error)) from error
             inputs = question.arrays() | query.options()
+            record.signature, inputs = filtered(RETRIEVE, inputs, query.filters)
             # All outputs, like the warm-up requests: another set of them would be prepared anew.
-            prediction = model.run(inputs, RETRIEVE)
+            prediction = model.run(inputs, record.signature)
         answer = page_answer(volume, query, question, prediction.outputs)
         answer["milliseconds"] = round(1000 * (time.perf_counter() - began), 1)
         return _json(answer)
+
+    def _similar(self, request: Request) -> Response:
+        query = parse_similar(_body(request))
+        with (
+            self._engine.metrics.request("page") as record,
+            self._engine.use(query.version, query.label) as model,
+        ):
+            record.version = str(model.version)
+            volume = self._shelf.volume(model.bundle)
+            record.signature, inputs = filtered(SIMILAR_ITEMS, query.inputs(), query.filters)
+            outputs = model.run(inputs, record.signature).outputs
+        return _json(similar_answer(volume, query.item, outputs))
 
     def _found(self, volume: Volume, user: str) -> Question:
         try:

@@ -8,7 +8,6 @@ variable beside the index, so that a new catalogue brings new attributes without
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -147,7 +146,9 @@ class ItemFilters(tf.Module):
         allow = tf.pad(asked.allow, [[0, 1], [0, 0]], constant_values=-1)
         conditions = tf.pad(asked.conditions, [[0, 1], [0, 0]])
         parts = tf.concat([tf.as_string(allow), conditions], axis=1)
-        key = tf.strings.reduce_join(parts, axis=1, separator="\x00")[:-1]
+        # Lengths before texts, so that different lists never make the same key.
+        sized = tf.strings.join([tf.as_string(tf.strings.length(parts)), ":", parts])
+        key = tf.strings.reduce_join(sized, axis=1)[:-1]
         names, of_row = tf.unique(key)
         count = tf.maximum(tf.size(names), 1)
         first = tf.math.unsorted_segment_min(tf.range(tf.size(key)), of_row, count)
@@ -171,11 +172,11 @@ class ItemFilters(tf.Module):
         for name, texts in self.texts.items():
             own = tf.equal(column, name)
             values = tf.boolean_mask(value, own)
-            mask = _narrowed(mask, own, partial(texts.mask, values, self.items))
+            mask = _narrowed(mask, own, texts.mask, values, self.items)
         for name, numbers in self.numbers.items():
             own = tf.equal(column, name)
             operators, bounds = tf.boolean_mask(operator, own), tf.boolean_mask(value, own)
-            mask = _narrowed(mask, own, partial(_in_range, numbers, operators, bounds))
+            mask = _narrowed(mask, own, _in_range, numbers, operators, bounds)
         return mask
 
     def searched(
@@ -227,8 +228,11 @@ class ItemFilters(tf.Module):
         return f"({'|'.join(parts)})?"
 
 
-def _narrowed(mask: tf.Tensor, asked: tf.Tensor, fits: Callable[[], tf.Tensor]) -> tf.Tensor:
-    return tf.cond(tf.reduce_any(asked), lambda: mask & fits(), lambda: mask)
+def _narrowed(
+    mask: tf.Tensor, asked: tf.Tensor, fits: Callable[..., tf.Tensor], *arguments: object
+) -> tf.Tensor:
+    """Returns the part of a mask that fits, where a column is asked for at all."""
+    return tf.cond(tf.reduce_any(asked), lambda: mask & fits(*arguments), lambda: mask)
 
 
 def _in_range(numbers: tf.Variable, operator: tf.Tensor, value: tf.Tensor) -> tf.Tensor:

@@ -29,6 +29,19 @@ export const users = (state, q, signal, limit = 8) => get("users", state, { q, l
 export const items = (state, q, signal) => get("items", state, { q, limit: 8 }, signal);
 export const topics = (state, q, signal) => get("topics", state, { q, limit: 8 }, signal);
 
+function post(path, body, signal) {
+  return fetchJson(`/api/${path}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal,
+  });
+}
+
+export function similar(state, item, signal) {
+  return post("similar", { ...served(state), item, filters: state.filters }, signal);
+}
+
 export function recommend(state, signal) {
   const body = {
     ...served(state),
@@ -39,11 +52,7 @@ export function recommend(state, signal) {
     num_results: state.count,
     use_implicit: state.implicit,
     use_explicit: state.explicit,
+    filters: state.filters,
   };
-  return fetchJson("/api/recommend", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-    signal,
-  });
+  return post("recommend", body, signal);
 }

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { combobox } from "./combobox.js";
 import { find, make, plural } from "./dom.js";
 import { readState, writeState } from "./state.js";
-import { showAnswer, showHint, showSkeleton } from "./view.js";
+import { showAnswer, showHint, showSimilar, showSkeleton } from "./view.js";
 
 const SKELETON_AFTER_MS = 250;
 /** Items of a user's history that "Edit a copy" takes over. */
@@ -42,6 +42,7 @@ async function ask() {
   running = new AbortController();
   const { signal } = running;
   showError(null);
+  showSimilar(null);
   if (state.mode === "user" && !state.user) {
     answer = null;
     say("");
@@ -74,7 +75,7 @@ function show(found) {
     state.now = found.now; // the link then asks at the same moment
     writeAddress(true);
   }
-  showAnswer(found, { addItem, addTopic, edit: () => editCopy([]) });
+  showAnswer(found, { addItem, addTopic, similar, edit: () => editCopy([]) });
   showForm();
   const interests = found.interests.filter((interest) => interest.items).length;
   const who = found.user === null ? "the typed history" : `user ${found.user}`;
@@ -92,6 +93,24 @@ function addItem(item, title) {
   if (state.mode === "user") editCopy([item]);
   else change({ items: [item, ...state.items.filter((other) => other !== item)] });
   find("ask").scrollIntoView({ block: "nearest" });
+}
+
+/** Shows the neighbours of an item above the answer; the filters count for them as well. */
+async function similar(item) {
+  try {
+    const found = await api.similar(state, item);
+    remember(found.items);
+    showSimilar(found, { addItem, addTopic, similar });
+  } catch (error) {
+    showError(error.message);
+  }
+}
+
+function addFilter() {
+  const condition = find("filters").value.trim();
+  if (!condition) return;
+  find("filters").value = "";
+  change({ filters: [...state.filters.filter((other) => other !== condition), condition] });
 }
 
 function addTopic(topic) {
@@ -135,12 +154,23 @@ function showForm() {
   const without = (names, name) => names.filter((other) => other !== name);
   chips(find("item-chips"), state.items, (name) => change({ items: without(state.items, name) }));
   chips(find("topic-chips"), state.follows, (name) => change({ follows: without(state.follows, name) }));
+  chips(find("filter-chips"), state.filters, (condition) => change({ filters: without(state.filters, condition) }));
+  showFilters();
   find("count").value = state.count;
   find("count-range").value = Math.min(state.count, 100);
   find("implicit").checked = state.implicit;
   find("explicit").checked = state.explicit;
   showVersions();
   showActions();
+}
+
+/** Conditions are offered where the version knows columns; those of a link can always be removed. */
+function showFilters() {
+  const columns = (info?.filters ?? []).filter((name) => name !== "item_id");
+  find("filters-field").hidden = !columns.length && !state.filters.length;
+  const number = (name) => name.endsWith(":number") || name === "created_at";
+  const shown = columns.map((name) => number(name) ? `${name.split(":")[0]}>=, <=, =` : `${name}=`);
+  find("filters-hint").textContent = shown.length ? `Columns: ${shown.join("; ")}` : "This version knows no columns to filter by.";
 }
 
 function showVersions() {
@@ -254,6 +284,12 @@ function connectForm() {
     // One source always stays on: without any there is nothing to ask.
     find(id).addEventListener("change", () => change({ [id]: find(id).checked, ...(!find(id).checked && { [other]: true }) }));
   }
+  find("add-filter").addEventListener("click", addFilter);
+  find("filters").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    addFilter();
+  });
   find("action").addEventListener("change", () => change({ action: find("action").value }));
   find("version").addEventListener("change", async () => {
     const chosen = find("version").value;

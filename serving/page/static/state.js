@@ -5,7 +5,7 @@ export const COUNT = 24;
 export function emptyState() {
   return {
     mode: "user", user: "", items: [], follows: [], action: "", now: null,
-    count: COUNT, implicit: true, explicit: true, version: null, label: "",
+    filters: [], count: COUNT, implicit: true, explicit: true, version: null, label: "",
   };
 }
 
@@ -21,6 +21,7 @@ export function readState(search) {
   state.user = query.get("user") ?? "";
   state.items = [...new Set(query.getAll("item"))].filter(Boolean);
   state.follows = [...new Set(query.getAll("follow"))].filter(Boolean);
+  state.filters = [...new Set(query.getAll("filter"))].filter(Boolean);
   if (!state.user && (state.items.length || query.has("history"))) state.mode = "history";
   state.action = query.get("action") ?? "";
   state.now = whole(query.get("now"), -Infinity);
@@ -44,6 +45,7 @@ export function writeState(state) {
     if (state.now !== null) query.set("now", state.now);
   }
   for (const topic of state.follows) query.append("follow", topic);
+  for (const condition of state.filters) query.append("filter", condition);
   if (state.count !== COUNT) query.set("n", state.count);
   if (!state.explicit) query.set("only", "history");
   if (!state.implicit) query.set("only", "follows");

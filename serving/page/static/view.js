@@ -120,12 +120,41 @@ function tile(item, large, answer, colours, on) {
       make("h3", { title: item.title ? item.item_id : null }, nameOf(item)),
       topicList(item, on),
       others.length ? make("p", { class: "also" }, "also found by ", alsoFound(others, answer, colours)) : null,
-      make("p", { class: "foot" },
-        make("span", { class: "rank", title: "rank" }, `${item.rank}`),
-        make("span", { class: "score", title: "score" }, item.score.toFixed(3)),
-        make("button",
-          { type: "button", class: "add", "aria-label": `Add ${nameOf(item)} to the history`, title: "Add to the history", onclick: () => on.addItem(item.item_id, item.title) },
-          "+"))));
+      foot(item, on)));
+}
+
+function foot(item, on) {
+  return make("p", { class: "foot" },
+    make("span", { class: "rank", title: "rank" }, `${item.rank}`),
+    make("span", { class: "score", title: "score" }, item.score.toFixed(3)),
+    make("button",
+      { type: "button", class: "add near", "aria-label": `Items similar to ${nameOf(item)}`, title: "Similar items", onclick: () => on.similar(item.item_id) },
+      "≈"),
+    make("button",
+      { type: "button", class: "add", "aria-label": `Add ${nameOf(item)} to the history`, title: "Add to the history", onclick: () => on.addItem(item.item_id, item.title) },
+      "+"));
+}
+
+/**
+ * Shows the neighbours of an item above the answer.
+ * @param {object?} found of `POST /api/similar`; null takes them away.
+ * @param {object} on what buttons do: `addItem`, `addTopic`, `similar(id)`.
+ */
+export function showSimilar(found, on) {
+  const box = find("similar");
+  box.hidden = found === null;
+  box.replaceChildren();
+  if (found === null) return;
+  const close = make("button", { type: "button", class: "plain", onclick: () => showSimilar(null) }, "Close");
+  const tiles = found.items.map((item) => make("li", { class: "tile", "data-item": item.item_id },
+    mosaic(item.item_id, [], 8, 3),
+    make("div", { class: "text" },
+      make("h3", { title: item.title ? item.item_id : null }, nameOf(item)), topicList(item, on), foot(item, on))));
+  box.append(make("section", { class: "near none", "aria-label": "Similar items" },
+    make("div", { class: "head" }, make("h2", {}, `Similar to ${nameOf(found)}`),
+      make("p", { class: "quiet" }, plural(found.items.length, "item")), close),
+    make("ol", { class: "tiles" }, ...tiles)));
+  box.scrollIntoView({ block: "nearest" });
 }
 
 function topicList(item, on) {

@@ -52,11 +52,16 @@ def select(searcher):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(selection, "DEPTH_MIN", 1)
         selector = Selector(RetrievalConfig(num_results=20, merge="round_robin"), searcher, None)
-        graph = tf.function(selector.select, input_signature=[_SPEC]).get_concrete_function()
+
+        @tf.function(input_signature=_SPEC[:-1])
+        def graph(*values):
+            return selector.select(Wanted(*values))
+
+        graph = graph.get_concrete_function()
 
     def run(wanted: Wanted):
         searcher.asked.assign([])
-        return graph(*[tf.constant(value) for value in wanted])
+        return graph(*[tf.constant(value) for value in wanted[:-1]])
 
     return run
 
@@ -111,7 +116,7 @@ def test_lists_are_those_of_complete_searches_and_of_each_user_alone(select, wan
         assert got.slot[user, :count].numpy().tolist() == [slot for _, _, slot in merged]
         assert got.found_by[user, :count].numpy().tolist() == masks
         assert (got.row[user, count:].numpy() == -1).all()
-        alone = select(Wanted(*[value[[user]] for value in wanted]))
+        alone = select(Wanted(*[value[[user]] for value in wanted[:-1]]))
         assert alone.row[0, :count].numpy().tolist() == got.row[user, :count].numpy().tolist()
         assert alone.found_by[0, :count].numpy().tolist() == masks
 
