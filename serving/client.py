@@ -26,7 +26,7 @@ from serving.server.errors import Code, RequestError, invalid
 from serving.transport import Status, Target, Transport, connect
 
 _T = TypeVar("_T")
-_KINDS = {0: "implicit", 1: "explicit"}
+_KINDS = {0: "implicit", 1: "explicit", 2: "explored"}
 _RETRIEVE, _EXAMPLES = "retrieve", "retrieve_examples"
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.05, 2.0
 
@@ -60,7 +60,8 @@ class Item:
       item_id: its id.
       score: dot product with the embedding that brought it.
       slot: that embedding.
-      kind: `implicit` (made from the history) or `explicit` (made for a followed topic).
+      kind: `implicit` (made from the history), `explicit` (made for a followed topic) or
+        `explored` (a new item, nearest to that embedding).
       topic: the followed topic, '' for implicit ones.
       history: items of the history in the slot's cluster, newest first.
       found_by: all slots that had the item among their first ones.

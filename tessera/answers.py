@@ -12,7 +12,7 @@ from tessera.rows import Rows
 
 #: Outputs of a batch without rows.
 NOTHING: Mapping[str, np.ndarray] = {}
-_KINDS = np.array(["implicit", "explicit", ""], object)
+_KINDS = np.array(["implicit", "explicit", "explored", ""], object)
 
 
 def recommended(requests: Sequence[UserRequest], outputs: Mapping[str, np.ndarray]) -> Rows:

@@ -268,6 +268,17 @@ class RetrievalConfig(BaseConfig):
         "lists, which come with any other as well",
     )
 
+    explore_share: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.5,
+        description="share of each list for new items, drawn at random and seeded by the request; "
+        "0 for none; needs `created_at` of the items",
+    )
+    explore_newest: float = Field(
+        0.05, gt=0.0, le=1.0, description="share of the catalogue, the newest, that counts as new"
+    )
+
     @model_validator(mode="after")
     def _readable_filters(self) -> RetrievalConfig:
         for name in self.filters:
@@ -294,7 +305,10 @@ class RetrievalConfig(BaseConfig):
 
     def attribute_columns(self) -> tuple[str, ...]:
         """Returns the columns of the items table, beside topics, that the index must know."""
-        return tuple(name for name in self.filter_columns() if name != "topics")
+        columns = dict.fromkeys(name for name in self.filter_columns() if name != "topics")
+        if self.explore_share:
+            columns["created_at"] = None
+        return tuple(columns)
 
     @model_validator(mode="after")
     def _within_the_most(self) -> RetrievalConfig:

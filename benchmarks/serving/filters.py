@@ -244,7 +244,7 @@ def _truth(
         return neighbours(exact, queries, K)
     rows = np.flatnonzero(mask)
     among = ExactSearch(tf.Variable(vectors[rows], trainable=False))
-    return rows[neighbours(among, queries, K)]
+    return rows[neighbours(among, queries, min(K, len(rows)))]
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from trainer.retrieval.budgets import EXPLICIT
+from trainer.retrieval.budgets import EXPLICIT, EXPLORED
 
 SCHEMA = pa.schema(
     [
@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
 #: Outputs of `retrieve` that rows are made of.
 OUTPUTS = ("item_id", "score", "slot", "slot_kind", "slot_topic", "count", "history_slot")
 _REASON_ITEMS = 3
+_KINDS = ["implicit", "explicit", "explored"]
 
 
 def rows(
@@ -37,20 +38,20 @@ def rows(
     count = outputs["count"]
     user, rank = np.nonzero(np.arange(outputs["item_id"].shape[1])[None, :] < count[:, None])
     slot = outputs["slot"][user, rank]
-    explicit = outputs["slot_kind"][user, rank] == EXPLICIT
-    pairs, texts = np.unique(np.stack([user, slot], axis=1), axis=0, return_inverse=True)
+    kind = outputs["slot_kind"][user, rank]
+    pairs, texts = np.unique(np.stack([user, slot, kind], axis=1), axis=0, return_inverse=True)
     first = np.zeros(len(pairs), np.int64)
     first[texts[::-1]] = np.arange(len(user))[::-1]
     reasons = [
         _reason(
-            bool(explicit[row]),
+            int(kind[row]),
             outputs["slot_topic"][user[row], rank[row]],
             history[user[row]][outputs["history_slot"][user[row]] == slot[row]],
             bool((outputs["history_slot"][user[row]] >= 0).any()),
         )
         for row in first
     ]
-    kinds = pa.DictionaryArray.from_arrays(explicit.astype(np.int8), ["implicit", "explicit"])
+    kinds = pa.DictionaryArray.from_arrays(kind.astype(np.int8), _KINDS)
     names = pa.array([_text(name) for name in user_ids], pa.string())
     columns = [
         names.take(pa.array(user)),
@@ -63,10 +64,12 @@ def rows(
     return pa.table(columns, schema=SCHEMA)
 
 
-def _reason(explicit: bool, topic: bytes, members: np.ndarray, any_history: bool) -> str:
+def _reason(kind: int, topic: bytes, members: np.ndarray, any_history: bool) -> str:
     """Returns the words that `tessera recommend` has for it, with ids for titles."""
-    if explicit:
+    if kind == EXPLICIT:
         return f"follows {_text(topic)}"
+    if kind == EXPLORED:
+        return "a new item, shown to explore"
     if len(members):
         shown = list(dict.fromkeys(members.tolist()))[:_REASON_ITEMS]
         return "because of " + ", ".join(map(_text, shown))

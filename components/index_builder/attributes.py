@@ -14,6 +14,7 @@ from components.index_builder.catalogue import Catalogue
 from core.errors import DataError
 from core.files import staged_file
 from trainer.config import RetrievalConfig
+from trainer.retrieval.explore import newest_rows
 from trainer.retrieval.filters import Attributes
 
 _SHOWN = 3
@@ -70,6 +71,27 @@ def filter_attributes(
         elif table is not None:
             numbers[name] = _numbers(table.column(name), name, catalogue)
     return Attributes(texts, numbers)
+
+
+def newest(
+    table: pa.Table | None, catalogue: Catalogue, retrieval: RetrievalConfig
+) -> np.ndarray | None:
+    """Returns the rows of the items that lists explore; None for a configuration without.
+
+    Raises:
+      DataError: no item says when it was created.
+    """
+    if not retrieval.explore_share or table is None:
+        return None
+    rows = newest_rows(
+        _numbers(table.column("created_at"), "created_at", catalogue), retrieval.explore_newest
+    )
+    if not len(rows):
+        raise DataError(
+            "retrieval.explore_share needs to know which items are new, but no item of the table "
+            "has a `created_at`: deliver that column, or set retrieval.explore_share to 0"
+        )
+    return rows
 
 
 def write_attributes_file(table: pa.Table | None, path: Path) -> None:

@@ -21,6 +21,7 @@ from components.index_builder.alignment import check_alignment
 from components.index_builder.attributes import (
     attributes_table,
     filter_attributes,
+    newest,
     write_attributes_file,
 )
 from components.index_builder.catalogue import Catalogue, embed_catalogue
@@ -119,6 +120,7 @@ def build_index(
         catalogue,
         retrieval,
         filter_attributes(table, catalogue, retrieval),
+        newest(table, catalogue, retrieval),
     )
     if kind == "scann":
         summary.update(_add_scann(model, catalogue, paths, config, retrieval, write))
@@ -193,6 +195,7 @@ def _write_retriever(
     catalogue: Catalogue,
     retrieval: RetrievalConfig,
     attributes: Attributes | None,
+    new: np.ndarray | None,
     folder: Path,
     searcher: Callable[[tf.Variable], Searcher] = ExactSearch,
 ) -> None:
@@ -204,6 +207,7 @@ def _write_retriever(
         retrieval,
         searcher=searcher,
         attributes=attributes,
+        newest=new,
     )
     with staged_directory(folder) as staging:
         save_retriever(retriever, str(staging))

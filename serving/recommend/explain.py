@@ -9,7 +9,8 @@ from serving.recommend.catalogue import Facts
 from serving.recommend.question import Question
 from serving.recommend.served import Answer
 
-EXPLICIT = 1
+EXPLICIT, EXPLORED = 1, 2
+_KINDS = {EXPLICIT: "explicit", EXPLORED: "explored"}
 #: History items named in a reason, newest first.
 REASON_ITEMS = 3
 #: History items of an interest that the JSON output names.
@@ -83,6 +84,8 @@ def _item(
 def _reason(answer: Answer, place: int, members: Sequence[str], titles: Mapping[str, str]) -> str:
     if answer.slot_kind[place] == EXPLICIT:
         return f"follows {answer.slot_topic[place]}"
+    if answer.slot_kind[place] == EXPLORED:
+        return "a new item, shown to explore"
     if members:
         return "because of " + ", ".join(titles.get(m) or m for m in members[:REASON_ITEMS])
     if any(slot >= 0 for slot in answer.history_slot):
@@ -101,7 +104,8 @@ def _interests(
     total = sum(m for m, valid in zip(answer.slot_mass, answer.slot_valid, strict=True) if valid)
     for slot in dict.fromkeys(item["slot"] for item in items):
         brought = [item for item in items if item["slot"] == slot]
-        first = brought[0]
+        # What an interest is says an item that it found, not one that is shown to explore.
+        first = next((item for item in brought if item["kind"] != "explored"), brought[0])
         interests.append(
             {
                 "slot": slot,
@@ -140,4 +144,4 @@ def _some(names: Sequence[str], most: int = 5) -> str:
 
 
 def _kind(kind: int) -> str:
-    return "explicit" if kind == EXPLICIT else "implicit"
+    return _KINDS.get(kind, "implicit")

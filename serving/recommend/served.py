@@ -29,7 +29,7 @@ class Answer:
       item_id: ids, best first.
       score: float32.
       slot: int, the slot that brought the item.
-      slot_kind: int, 0 implicit, 1 explicit.
+      slot_kind: int, 0 implicit, 1 explicit, 2 explored (a new item).
       slot_topic: topic of an explicit slot, '' else.
       found_by: all slots that had the item among their first results.
       history_slot: slot that each history item feeds, -1 for none.

@@ -12,11 +12,10 @@ import tensorflow as tf
 from components.config import IndexConfig
 from components.example_gen.attributes import read_attributes
 from components.index_builder.attributes import attributes_table, filter_attributes
-from components.index_builder.build import IndexPaths, do
+from components.index_builder.build import IndexPaths, build_index
 from components.index_builder.catalogue import Catalogue
 from components.refresh.catalogue_gen.config import CatalogueGenConfig
-from components.refresh.catalogue_gen.generate import CataloguePaths
-from components.refresh.catalogue_gen.generate import do as make_catalogue
+from components.refresh.catalogue_gen.generate import CataloguePaths, read_catalogue
 from components.refresh.catalogue_gen.window import resolve
 from core.errors import DataError
 from core.files import write_json
@@ -63,12 +62,12 @@ def generate(world, root, out, names=NAMES):
     data = DataConfig(root=str(root))
     config = CatalogueGenConfig(data=data, time_unit="order", attributes=names)
     paths = CataloguePaths(world[0] / "bundle", out / "examples", out / "report", out / "kept")
-    return make_catalogue(config, resolve(config, {}), paths)["catalogue"]
+    return read_catalogue(config, resolve(config, {}), paths)["catalogue"]
 
 
 def build(world, out):
     paths = IndexPaths(str(world[0] / "model"), str(out / "examples"), str(out / "index"))
-    do(paths, IndexConfig(kind="exact"), RETRIEVAL)
+    build_index(paths, IndexConfig(kind="exact"), RETRIEVAL)
     return out / "index"
 
 

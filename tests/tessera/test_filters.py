@@ -76,7 +76,7 @@ def model(request, folder):
     server.start()
     rest = request.param == "rest"
     address = f"http://127.0.0.1:{server.rest_port}" if rest else f"127.0.0.1:{server.port}"
-    with tessera.Client(address, "demo") as made:
+    with tessera.Client(address, "demo", timeout_s=300.0) as made:
         yield made
     assert server.stop(60.0)
 

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 IMPLICIT = 0
 EXPLICIT = 1
+#: Of an item that was brought to explore; its slot is the one that it is nearest to.
+EXPLORED = 2
 
 
 def largest_remainder(weights: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,8 @@ from core.errors import ExportError
 from trainer import features
 from trainer.config import RetrievalConfig
 from trainer.retrieval import filtered, score, signature, similar
-from trainer.retrieval.budgets import EXPLICIT
+from trainer.retrieval.budgets import EXPLICIT, EXPLORED
+from trainer.retrieval.explore import Explorer
 from trainer.retrieval.filters import Asked, Attributes, ItemFilters
 from trainer.retrieval.search import ExactSearch, ScannSearch, Searcher
 from trainer.retrieval.selection import Selector, Wanted
@@ -40,6 +41,7 @@ class Retriever(tf.Module):
         config: RetrievalConfig,
         searcher: Callable[[tf.Variable], Searcher] = ExactSearch,
         attributes: Attributes | None = None,
+        newest: np.ndarray | None = None,
     ) -> None:
         """Loads the catalogue into variables.
 
@@ -52,6 +54,8 @@ class Retriever(tf.Module):
           searcher: makes the searcher from the item variable. Who does not keep the
             variable (an index with vectors of its own) does not have it saved.
           attributes: what requests filter by (`config.filters`); None for no filters.
+          newest: rows of the new items (`explore.newest_rows`) that `config.explore_share` of
+            each list is for; None for no exploration.
         """
         super().__init__(name="retriever")
         if len(item_ids) != len(item_embeddings) or len(item_ids) != len(item_topics):
@@ -76,6 +80,9 @@ class Retriever(tf.Module):
             TopicFilter(vectors, item_topics) if config.topic_filter else None,
             None if attributes is None else ItemFilters(len(item_ids), attributes),
         )
+        self.explorer = None
+        if newest is not None and config.explore_share > 0:
+            self.explorer = Explorer(newest, config.explore_share)
 
     @tf.function(input_signature=[*signature.USER_SPECS.values(), *signature.OPTION_SPECS.values()])
     def retrieve(
@@ -150,7 +157,8 @@ class Retriever(tf.Module):
         user_id = options.pop(signature.USER_ID)
         asked = None if filters is None else self.asked(rows[0], *filters.values())
         limit = self.limit(options.pop(signature.NUM_RESULTS))
-        return {**self._answer(user, limit, **options, asked=asked), signature.USER_ID: user_id}
+        answer = self._answer(user, user_id, limit, **options, asked=asked)
+        return {**answer, signature.USER_ID: user_id}
 
     def asked(
         self, rows: tf.Tensor, allow: tf.Tensor, deny: tf.Tensor, filter_: tf.Tensor
@@ -177,6 +185,7 @@ class Retriever(tf.Module):
     def _answer(
         self,
         user: dict[str, tf.Tensor],
+        user_id: tf.Tensor,
         limit: tf.Tensor,
         use_implicit: tf.Tensor,
         use_explicit: tf.Tensor,
@@ -185,12 +194,18 @@ class Retriever(tf.Module):
         slots = self.embedding_model.embed_user(**user)
         wanted = self._wanted(user, slots, limit, use_implicit, use_explicit)
         wanted = wanted._replace(asked=asked)
-        merged = self.selector.select(wanted)
+        merged, explored = self.selector.select(wanted), None
+        if self.explorer is not None:
+            said = {**user, signature.USER_ID: user_id}
+            merged, explored = self.explorer.mixed(merged, wanted, said, self.selector)
         picked = tf.maximum(merged.slot, 0)
         pads = merged.row < 0
         ids = tf.gather(self.item_ids, tf.maximum(merged.row, 0))
         topic = tf.gather(slots["slot_topic"], picked, batch_dims=1)
         kind = tf.gather(slots["slot_kind"], picked, batch_dims=1)
+        if explored is not None:
+            kind = tf.where(explored, EXPLORED, kind)
+            topic = tf.where(explored, tf.zeros_like(topic), topic)
         return {
             "item_id": tf.where(pads, tf.zeros_like(ids), ids),
             "score": merged.score,
