@@ -25,6 +25,7 @@ from serving.server.http import HttpServer, create_app
 from serving.server.source import ModelFolder
 from tests.trainer.retrieval.fake_model import FakeModel, save_fake_model
 from trainer.config import RetrievalConfig
+from trainer.retrieval.filters import Attributes
 from trainer.retrieval.retriever import Retriever, save_retriever
 
 #: Ids, titles and topics that pages like to break on.
@@ -96,13 +97,17 @@ def publish(
     topics = sorted({topic for names in items.values() for topic in names})
     model = fake_model(items, topics, vectors)
     index = root / "index"
-    config = RetrievalConfig(num_results=12, max_results=60, merge="round_robin")
+    config = RetrievalConfig(
+        num_results=12, max_results=60, merge="round_robin", filters=("topics", "created_at")
+    )
+    carried = [[topic.encode() for topic in names] for names in items.values()]
     retriever = Retriever(
         model,
         [item.encode() for item in items],
-        [[topic.encode() for topic in names] for names in items.values()],
+        carried,
         model.item_vectors.numpy()[: len(items)],
         config,
+        attributes=Attributes({"topics": carried}, {"created_at": np.arange(len(items))}),
     )
     save_retriever(retriever, str(index / "retriever"))
     pq.write_table(

@@ -128,7 +128,7 @@ function foot(item, on) {
     make("span", { class: "rank", title: "rank" }, `${item.rank}`),
     make("span", { class: "score", title: "score" }, item.score.toFixed(3)),
     make("button",
-      { type: "button", class: "add near", "aria-label": `Items similar to ${nameOf(item)}`, title: "Similar items", onclick: () => on.similar(item.item_id) },
+      { type: "button", class: "near", "aria-label": `Items similar to ${nameOf(item)}`, title: "Similar items", onclick: () => on.similar(item.item_id) },
       "≈"),
     make("button",
       { type: "button", class: "add", "aria-label": `Add ${nameOf(item)} to the history`, title: "Add to the history", onclick: () => on.addItem(item.item_id, item.title) },
