@@ -23,7 +23,7 @@ export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: seaweedfs prism help setup setup-dev demo test test-fast test-all lint docs bench-example-gen bench-beam bench-training bench-peers bench-serving bench-load bench-compiled bench-refresh image image-size lock clean
+.PHONY: seaweedfs prism help setup setup-dev demo test test-fast test-all lint docs bench-example-gen bench-beam bench-training bench-peers bench-serving bench-filters bench-load bench-compiled bench-refresh image image-size lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -100,6 +100,9 @@ bench-peers: setup-dev $(PEER_VENV)/.ready  ## Accuracy and examples/s beside a 
 
 bench-serving: $(VENV)/.bench-serving  ## Latency, throughput and recall of serving beside faiss, hnswlib and exact search.
 	$(BIN)/python -m benchmarks.serving $(SERVING_ARGS)
+
+bench-filters: $(VENV)/.bench-serving  ## Recall and latency of filtered search beside faiss's and hnswlib's.
+	$(BIN)/python -m benchmarks.serving.filters $(FILTER_ARGS)
 
 bench-load: setup-dev  ## Ten minutes of load on the local server, with a version swap and a rollback.
 	$(BIN)/python -m benchmarks.load $(LOAD_ARGS)
