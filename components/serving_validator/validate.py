@@ -205,13 +205,14 @@ def _validate_model(
     saved_model, scann = world.index / model, model == SCANN_RETRIEVER
     # In a bundle the stock SavedModel lies at the top.
     warmup = overlay / ("" if model == RETRIEVER else model) / WARMUP_FILE
-    write_warmup(warmup, world.sample, world.config.warmup_requests)
+    filtered = bool(world.retrieval.filters)
+    write_warmup(warmup, world.sample, world.config.warmup_requests, filtered)
     plan = {
         "cases": [{"signature": c.signature, "inputs": c.inputs} for c in world.cases],
         "timed": world.timed,
         "timed_signature": signature.RETRIEVE,
     }
-    checks = [contract_check(model, saved_model, bool(world.retrieval.filters))]
+    checks = [contract_check(model, saved_model, filtered)]
     try:
         findings = run_probe(saved_model, warmup, plan, scann, world.config.timeout_s)
     except (BundleError, OSError) as error:

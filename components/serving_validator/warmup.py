@@ -33,20 +33,29 @@ _TURNS = (
     ("serving_default", LARGER_BATCH),
     (signature.RETRIEVE_EXAMPLES, LARGER_BATCH),
 )
+#: Where requests may be filtered as well.
+_FILTERED_TURNS = (
+    _TURNS[0],
+    (signature.RETRIEVE_FILTERED, 1),
+    *_TURNS[1:],
+    (signature.RETRIEVE_FILTERED, LARGER_BATCH),
+)
 
 
-def write_warmup(path: Path, sample: pa.Table, count: int) -> None:
+def write_warmup(path: Path, sample: pa.Table, count: int, filtered: bool = False) -> None:
     """Writes `count` records made of real requests.
 
     Args:
       path: of the file.
       sample: real requests, at least one; they are repeated when there are too few.
       count: records, at most `MOST_RECORDS`.
+      filtered: whether requests may be filtered.
     """
+    turns = _FILTERED_TURNS if filtered else _TURNS
     with staged_file(path) as staging, tf.io.TFRecordWriter(str(staging)) as writer:
         start = 0
         for number in range(min(count, MOST_RECORDS)):
-            name, size = _TURNS[number % len(_TURNS)]
+            name, size = turns[number % len(turns)]
             rows = np.arange(start, start + size) % sample.num_rows
             start += size
             writer.write(_record(name, request_of(sample, rows)).SerializeToString())
@@ -60,6 +69,9 @@ def _record(name: str, request: Arrays) -> prediction_log_pb2.PredictionLog:
         inputs = {signature.EXAMPLES: serialised(request)}
     else:
         inputs = _with_options(request)
+    if name == signature.RETRIEVE_FILTERED:
+        nothing = np.full((len(request[signature.USER_ID]), 1), b"", object)
+        inputs = {**inputs, **dict.fromkeys(signature.FILTER_SPECS, nothing)}
     for key, value in inputs.items():
         asked.inputs[key].CopyFrom(tf.make_tensor_proto(value, _dtype(key)))
     return log
