@@ -15,6 +15,7 @@ from components.evaluator.evaluate import finite_json
 from components.evaluator.examples import EvalExamples
 from components.evaluator.floors import Floors
 from components.evaluator.items import Items
+from components.evaluator.limits import rank_limits, read_truth
 from components.evaluator.training_log import read_training_log
 from components.examples_io import padded, read_split, split_files
 from core.errors import DataError
@@ -26,7 +27,7 @@ from research.experiment.population import Population, make_population
 from trainer import features
 
 #: Raise it when the content of the file changes.
-_VERSION = 1
+_VERSION = 2
 _BATCH = 512
 _SPLITS = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, features.EVAL_SPLIT)
 
@@ -41,12 +42,14 @@ class Reference:
         `history_mean`, `history_median` (items), `follows_share`.
       floors: metric by floor.
       floors_source_topic: the same, asked by the logged source topic; empty unless wanted.
+      limits: the same of `oracle` and `feasible`; empty but for generated data.
     """
 
     population: Population
     counts: dict[str, float]
     floors: dict[str, dict[str, float]]
     floors_source_topic: dict[str, dict[str, float]]
+    limits: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
 
 def read_reference(runs: DatasetRuns, folder: Path, by_source: bool) -> Reference:
@@ -62,7 +65,7 @@ def read_reference(runs: DatasetRuns, folder: Path, by_source: bool) -> Referenc
     known: dict[str, Any] = read_json(path) if path.exists() else {}
     wanted = by_source and features.SOURCE_TOPIC in examples.table.column_names
     if not known or (wanted and "floors_source_topic" not in known):
-        known = _compute(runs.examples_uri, examples, items, wanted)
+        known = _compute(runs, wanted)
         write_json(path, finite_json(known))
     new = np.zeros(len(examples), bool)
     new[np.asarray(known["new_targets"], np.int64)] = True
@@ -72,10 +75,12 @@ def read_reference(runs: DatasetRuns, folder: Path, by_source: bool) -> Referenc
         counts=known["counts"] | _population_counts(population),
         floors=known["floors"],
         floors_source_topic=known.get("floors_source_topic", {}) if by_source else {},
+        limits=known.get("limits", {}),
     )
 
 
-def _compute(uri: str, examples: EvalExamples, items: Items, by_source: bool) -> dict[str, Any]:
+def _compute(runs: DatasetRuns, by_source: bool) -> dict[str, Any]:
+    uri, examples, items = runs.examples_uri, runs.examples, runs.items
     log = read_training_log(uri, items)
     target = examples.target
     new = ~((target >= 0) & log.seen[np.maximum(target, 0)])
@@ -97,6 +102,10 @@ def _compute(uri: str, examples: EvalExamples, items: Items, by_source: bool) ->
         "new_targets": np.flatnonzero(new).tolist(),
         "floors": _floor_figures(floors, examples, items),
     }
+    truth = read_truth(f"{runs.run.data.root}/truth", items)
+    if truth is not None:
+        lists = rank_limits(truth, log, examples, items, max(KS), _BATCH)
+        found["limits"] = _figures(lists, examples, items)
     if by_source:
         asked, _ = asked_examples(examples, "source_topic")
         found["floors_source_topic"] = _floor_figures(floors, asked, items) if len(asked) else {}
@@ -106,9 +115,15 @@ def _compute(uri: str, examples: EvalExamples, items: Items, by_source: bool) ->
 def _floor_figures(
     floors: Floors, examples: EvalExamples, items: Items
 ) -> dict[str, dict[str, float]]:
+    return _figures(floors.rank(examples, _BATCH), examples, items)
+
+
+def _figures(
+    lists: dict[str, np.ndarray], examples: EvalExamples, items: Items
+) -> dict[str, dict[str, float]]:
     return {
-        name: metrics.summarise(lists, examples.target, items.topics, KS)
-        for name, lists in floors.rank(examples, _BATCH).items()
+        name: metrics.summarise(found, examples.target, items.topics, KS)
+        for name, found in lists.items()
     }
 
 

@@ -68,6 +68,7 @@ def dataset_tables(data: Mapping[str, Any]) -> list[Table]:
         _accuracy(rows, baseline),
         _floors("Floors", data.get("floors") or {}),
         _floors("Floors, asked by source topic", data.get("floors_source_topic") or {}),
+        _floors("Limits", data.get("limits") or {}, "What the truth of generated data allows."),
         _variants(rows),
         _figures("Diversity", rows, baseline, glossary.DIVERSITY, ("topic_entropy@50",)),
         _figures("Divergence and slots", rows, baseline, glossary.INTERESTS),
@@ -212,7 +213,11 @@ def _slice(name: str, rows: Sequence[_Row], baseline: str) -> Table:
     return table
 
 
-def _floors(title: str, floors: Mapping[str, Mapping[str, Any]]) -> Table:
+def _floors(
+    title: str,
+    floors: Mapping[str, Mapping[str, Any]],
+    note: str = "What recommenders without a model reach.",
+) -> Table:
     wanted = (*glossary.ACCURACY, "mrr", "topic_entropy@50", "distinct_topics", "coverage@100")
     names = [n for n in wanted if any(n in figures for figures in floors.values())]
     columns = [(glossary.figure(n).label, glossary.figure(n).note) for n in names]
@@ -223,7 +228,7 @@ def _floors(title: str, floors: Mapping[str, Mapping[str, Any]]) -> Table:
         )
         for floor, figures in floors.items()
     ]
-    return Table(title, "What recommenders without a model reach.", columns, lines)
+    return Table(title, note, columns, lines)
 
 
 def _axis(axis: str, points: Sequence[_Row]) -> Table:

@@ -101,6 +101,8 @@ def dataset_results(config: ExperimentConfig, runs: DatasetRuns) -> dict[str, An
     }
     if reference.floors_source_topic:
         content["floors_source_topic"] = reference.floors_source_topic
+    if reference.limits:
+        content["limits"] = reference.limits
     if missing:
         content["missing"] = missing
     return content
