@@ -104,7 +104,7 @@ ROW = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows=st.lists(ROW, min_size=1, max_size=12), separator=st.sampled_from(",;|\t"))
 def test_quoted_and_plain_values_are_the_same(rows, separator):
     folder = Path(tempfile.mkdtemp())
@@ -141,7 +141,7 @@ SETS = [
 
 
 @pytest.mark.parametrize(("name", "files"), SETS)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(draw=st.data())
 def test_a_damaged_public_set(name, files, draw):
     folder = Path(tempfile.mkdtemp())
