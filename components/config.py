@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from core.config import BaseConfig
+from core.config import BaseConfig, Removed
 from input_tables.config import DataConfig
 
 
@@ -81,6 +81,9 @@ class GateConfig(BaseConfig):
 class IndexConfig(BaseConfig):
     """Which index is built and how good it must be."""
 
+    SECTION = "index"
+    REMOVED = {"recall_queries": Removed(500, "a constant of the index builder")}
+
     kind: Literal["auto", "exact", "scann"] = Field(
         "auto", description="auto: exact below scann_min_items, ScaNN from there on"
     )
@@ -94,7 +97,6 @@ class IndexConfig(BaseConfig):
     recall_target: float = Field(
         0.95, gt=0.0, le=1.0, description="recall@100 against exact search"
     )
-    recall_queries: int = Field(500, ge=1, description="query embeddings the recall is measured on")
     batch_size: int = Field(4096, ge=1, description="items embedded at a time")
 
 

@@ -56,13 +56,13 @@ def training_topic(
     """
     if config.condition == "source_interest":
         topic = columns[features.transformed_name(features.SOURCE_TOPIC)][:, 0]
-        if not config.derived_sources:
+        if not config.ablation.derived_sources:
             derived = columns[features.transformed_name(features.SOURCE_TOPIC_DERIVED)][:, 0]
             topic = tf.where(derived > 0, tf.zeros_like(topic), topic)
     else:
         topic = _random_topic(columns[features.transformed_name(features.ITEM_TOPICS)], seed)
     weights = tf.ones_like(topic, tf.float32)
-    if not config.null_condition:
+    if not config.ablation.null_condition:
         weights = tf.cast(topic > 0, tf.float32)
     return topic, weights
 

@@ -6,11 +6,11 @@ Free of TensorFlow, so that a wrong value is refused before anything heavy loads
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from core.config import BaseConfig
+from core.config import BaseConfig, Removed
 
 
 class TransformConfig(BaseConfig):
@@ -36,38 +36,16 @@ IMPLICIT_MODELS = (
     "last_k",
     "pfs",
 )
+MODELS = (*IMPLICIT_MODELS, "cr", *(f"{name}_cr" for name in IMPLICIT_MODELS))
+if TYPE_CHECKING:
+    ModelName: TypeAlias = str
+else:
+    ModelName = Literal[MODELS]
 
 
-class ModelConfig(BaseConfig):
-    """The retrieval model: towers, interest extractor, conditions, association."""
+class AblationConfig(BaseConfig):
+    """Parts of the model that experiments take away or replace one at a time."""
 
-    name: Literal[
-        "two_tower",
-        "self_attention",
-        "interest_token",
-        "mind",
-        "dcm",
-        "last_k",
-        "pfs",
-        "cr",
-        "two_tower_cr",
-        "self_attention_cr",
-        "interest_token_cr",
-        "mind_cr",
-        "dcm_cr",
-        "last_k_cr",
-        "pfs_cr",
-    ] = Field(
-        "dcm_cr", description="interest extractor; `_cr` adds explicit slots of followed topics"
-    )
-    embedding_dim: int = Field(64, ge=2, description="width of item and user embeddings")
-    hidden_units: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (128,), description="user tower MLP, hidden layers"
-    )
-    normalize: bool = Field(True, description="L2-normalise user and item embeddings")
-    num_interests: int = Field(4, ge=1, description="K, implicit slots")
-    routing_iterations: int = Field(3, ge=1, description="T of the routing, paper Eq. 1-2")
-    routing_temperature: float = Field(1.0, gt=0.0, description="of the softmax over centroids")
     routing_matrix: bool = Field(
         False, description="dcm: keep the capsules' shared bilinear map S (Eq. 1); mind has it"
     )
@@ -81,6 +59,43 @@ class ModelConfig(BaseConfig):
         True, description="dcm: SAR (Eq. 7); false: every item feeds every centroid softly"
     )
     centroid_norm: Literal["l2", "squash"] = Field("l2", description="squash: paper Eq. 3")
+    history_actions: bool = Field(True, description="action types as part of the history")
+    mask_negative_actions: bool = Field(
+        True, description="false: history items with a negative action count like any other"
+    )
+    missing_item_share: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of the items whose features are missing in histories",
+    )
+    derived_sources: bool = Field(True, description="use source topics that were not logged")
+    null_condition: bool = Field(
+        True, description="train the explicit tower on examples without a source as well"
+    )
+
+
+class ModelConfig(BaseConfig):
+    """The retrieval model: towers, interest extractor, conditions, association."""
+
+    SECTION = "model"
+    REMOVED = {
+        "cluster_features": Removed(True, "clusters always have features"),
+        "topic_init_scale": Removed(2.0, "a constant of the towers"),
+    }
+    MOVED = {"ablation": tuple(AblationConfig.model_fields)}
+
+    name: ModelName = Field(
+        "dcm_cr", description="interest extractor; `_cr` adds explicit slots of followed topics"
+    )
+    embedding_dim: int = Field(64, ge=2, description="width of item and user embeddings")
+    hidden_units: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (128,), description="user tower MLP, hidden layers"
+    )
+    normalize: bool = Field(True, description="L2-normalise user and item embeddings")
+    num_interests: int = Field(4, ge=1, description="K, implicit slots")
+    routing_iterations: int = Field(3, ge=1, description="T of the routing, paper Eq. 1-2")
+    routing_temperature: float = Field(1.0, gt=0.0, description="of the softmax over centroids")
     duplicate_epsilon: float = Field(
         1e-4, ge=0.0, description="least cosine distance between two first centroids"
     )
@@ -105,33 +120,16 @@ class ModelConfig(BaseConfig):
     item_cluster_method: Literal["kmeans", "ward"] = Field(
         "kmeans", description="pfs: how the catalogue is clustered"
     )
-    cluster_features: bool = Field(
-        True, description="last item, size, share and recency of each cluster as tower inputs"
-    )
     followed_topics_feature: bool = Field(
         False, description="mean of the followed topics as an input of every user embedding"
     )
-    history_actions: bool = Field(True, description="action types as part of the history")
     negative_actions: tuple[str, ...] = Field(
         (), description="shell patterns of actions that feed no interest"
-    )
-    mask_negative_actions: bool = Field(
-        True, description="false: history items with a negative action count like any other"
-    )
-    missing_item_share: float = Field(
-        0.0,
-        ge=0.0,
-        lt=1.0,
-        description="experiments: share of the items whose features are missing in histories",
     )
     explicit_slots: int = Field(5, ge=1, description="K_ex, followed topics asked per request")
     condition: Literal["source_interest", "item_interest"] = Field(
         "source_interest",
         description="topic of the explicit loss: what served the target, or one of its own",
-    )
-    derived_sources: bool = Field(True, description="use source topics that were not logged")
-    null_condition: bool = Field(
-        True, description="train the explicit tower on examples without a source as well"
     )
     joint_association: bool = Field(
         True,
@@ -167,7 +165,9 @@ class ModelConfig(BaseConfig):
     item_id_dropout: float = Field(
         0.05, ge=0.0, lt=1.0, description="share of item ids replaced by an unknown id in training"
     )
-    topic_init_scale: float = Field(2.0, gt=0.0, description="norm of a new topic's vector")
+    ablation: AblationConfig = Field(
+        AblationConfig(), description="what experiments take away or replace"
+    )
 
     @model_validator(mode="after")
     def _slots_have_bits(self) -> ModelConfig:
@@ -193,13 +193,16 @@ class ModelConfig(BaseConfig):
 class TrainerConfig(BaseConfig):
     """Optimisation, negatives, stopping and warm start."""
 
+    SECTION = "trainer"
+    REMOVED = {
+        "learning_rate_final_share": Removed(0.05, "a constant of the optimizer"),
+        "shuffle_buffer_examples": Removed(100_000, "a constant of the input"),
+    }
+
     batch_size: int = Field(256, ge=1, description="examples per step")
     epochs: int = Field(12, ge=1, description="passes over the training split at most")
     steps_per_epoch: int | None = Field(None, ge=1, description="None: the whole training split")
     learning_rate: float = Field(3e-3, gt=0.0, description="of Adam, at the start")
-    learning_rate_final_share: float = Field(
-        0.05, gt=0.0, le=1.0, description="cosine decay over all epochs; 1: constant rate"
-    )
     lazy_update_min_rows: int = Field(
         50_000,
         ge=0,
@@ -219,9 +222,6 @@ class TrainerConfig(BaseConfig):
     early_stopping_metric_k: int = Field(50, ge=1, description="k of the validation recall@k")
     validation_max_examples: int = Field(
         5000, ge=1, description="validation examples ranked after each epoch"
-    )
-    shuffle_buffer_examples: int = Field(
-        100_000, ge=1, description="examples that are shuffled among each other"
     )
     warm_start: bool = Field(True, description="start from the baseline bundle where there is one")
     seed: int = Field(1, description="everything random follows from it")

@@ -32,6 +32,8 @@ from trainer.warm_start import load_warm_start
 WARM_START = "warm_start"
 _CLUSTER_EXAMPLES = 200_000
 _FROM_SCRATCH = "from scratch"
+#: Examples that are shuffled among each other.
+_SHUFFLE_BUFFER = 100_000
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ def _training_loop(
             files,
             spec,
             batch_size=config.batch_size,
-            shuffle_buffer=config.shuffle_buffer_examples,
+            shuffle_buffer=_SHUFFLE_BUFFER,
             seed=config.seed + 7919 * epoch,
         )
 

@@ -66,7 +66,7 @@ class RetrievalModel(tfrs.Model):
         self.item_topics = tf.Variable(item_topics, False, dtype=tf.int32, name="item_topics")
         rows = np.arange(vocabularies.item_rows)
         self._usable_item = tf.constant((rows >= 1) & (rows <= len(vocabularies.items)))
-        masked = config.negative_actions if config.mask_negative_actions else ()
+        masked = config.negative_actions if config.ablation.mask_negative_actions else ()
         self._negative_action = tf.constant(vocabularies.action_mask(masked))
         self._missing_item = _missing_items(config, vocabularies)
         drawn = np.arange(1, 1 + len(vocabularies.items))
@@ -196,9 +196,7 @@ class RetrievalModel(tfrs.Model):
         if self.extractor is None:
             return self._null_slot(history, context, seed)
         interests = adapt(self.config, self.extractor(history, seed=seed), history.valid)
-        slot_inputs = None
-        if self.config.cluster_features:
-            slot_inputs = towers.cluster_inputs(history, interests)
+        slot_inputs = towers.cluster_inputs(history, interests)
         cold = tf.logical_not(tf.reduce_any(interests.slot_valid, axis=1))  # [B]
         first = tf.one_hot(0, self.num_implicit_slots)  # [S]
         stand_in = tf.logical_and(cold[:, tf.newaxis], first[tf.newaxis] > 0)  # [B, S]
@@ -391,10 +389,11 @@ def _missing_items(config: ModelConfig, vocabularies: Vocabularies) -> tf.Tensor
 
     A fixed draw of `missing_item_share` of the known items becomes unknown items.
     """
-    if config.missing_item_share == 0.0:
+    if config.ablation.missing_item_share == 0.0:
         return None
     known = len(vocabularies.items)
     rows = np.arange(vocabularies.item_rows, dtype=np.int64)
-    drawn = 1 + np.flatnonzero(np.random.default_rng(0).random(known) < config.missing_item_share)
+    share = config.ablation.missing_item_share
+    drawn = 1 + np.flatnonzero(np.random.default_rng(0).random(known) < share)
     rows[drawn] = 1 + known + drawn % vocabularies.item_oov_buckets
     return tf.constant(rows)

@@ -10,6 +10,9 @@ import tf_keras
 
 from trainer.config import TrainerConfig
 
+#: Where the cosine decay ends, as a share of the first rate.
+_FINAL_RATE_SHARE = 0.05
+
 
 class LazyAdam(tf_keras.optimizers.Adam):
     """Adam whose sparse updates cost what the rows of a step cost, not what the table costs.
@@ -100,6 +103,6 @@ def make_optimizer(config: TrainerConfig, epoch_steps: int) -> tf_keras.optimize
     rate = tf_keras.optimizers.schedules.CosineDecay(
         config.learning_rate,
         decay_steps=epoch_steps * config.epochs,
-        alpha=config.learning_rate_final_share,
+        alpha=_FINAL_RATE_SHARE,
     )
     return LazyAdam(rate, min_rows=config.lazy_update_min_rows)

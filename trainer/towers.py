@@ -12,6 +12,7 @@ from trainer.interests.base import History, Interests, masked_mean
 from trainer.vocabularies import Vocabularies
 
 _CLUSTER_SCALARS = 3
+_NEW_TOPIC_NORM = 2.0
 
 
 class ItemTower(tf_keras.layers.Layer):
@@ -39,7 +40,7 @@ class ItemTower(tf_keras.layers.Layer):
         self.topics = tf_keras.layers.Embedding(
             vocabularies.topic_rows,
             dim,
-            embeddings_initializer=_initializer(dim, config.topic_init_scale),
+            embeddings_initializer=_initializer(dim, _NEW_TOPIC_NORM),
             name="item_topic",
         )
 
@@ -86,7 +87,7 @@ class HistoryEncoder(tf_keras.layers.Layer):
 
     def __init__(self, config: ModelConfig, vocabularies: Vocabularies, age_buckets: int) -> None:
         super().__init__(name="history_encoder")
-        self._dropout, self._actions = config.history_dropout, config.history_actions
+        self._dropout, self._actions = config.history_dropout, config.ablation.history_actions
         self._age = tf_keras.layers.Embedding(
             age_buckets + 1, config.embedding_dim, embeddings_initializer="zeros", name="age"
         )

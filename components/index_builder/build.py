@@ -47,6 +47,8 @@ from trainer.retrieval.search import ExactSearch, Searcher
 Write = Callable[..., None]
 
 _LOG = logging.getLogger("tessera")
+#: Query embeddings that the recall is measured on.
+_RECALL_QUERIES = 500
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,11 @@ def _add_scann(
     write: Write,
 ) -> dict[str, Any]:
     queries = query_embeddings(
-        model, paths.examples, config.recall_queries, implicit_only=retrieval.topic_filter
+        model, paths.examples, _RECALL_QUERIES, implicit_only=retrieval.topic_filter
     )
     source = "users"
     if not len(queries):
-        queries, source = catalogue.embeddings[: config.recall_queries], "items"
+        queries, source = catalogue.embeddings[:_RECALL_QUERIES], "items"
     search, parameters, reached, tried = tune_scann(
         catalogue.embeddings, queries, config.recall_target, retrieval.num_results
     )

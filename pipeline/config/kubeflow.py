@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from core.config import BaseConfig
-from pipeline.config.earlier import without_keys
+from core.config import BaseConfig, Removed
 from pipeline.config.pods import PodConfig
 
 _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
@@ -65,6 +64,9 @@ class ResourceConfig(BaseConfig):
 class ScheduleConfig(BaseConfig):
     """When the pipeline runs by itself."""
 
+    SECTION = "kubeflow.schedule"
+    REMOVED = {"max_concurrency": Removed(None, "a schedule runs alone")}
+
     cron: str = Field(
         "0 0 3 * * *", description="six fields (seconds first), UTC, as Kubeflow Pipelines reads it"
     )
@@ -72,14 +74,12 @@ class ScheduleConfig(BaseConfig):
         1, ge=0, description="the span of a run is the day of its start (UTC) less so many days"
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _earlier(cls, tree: Any) -> Any:
-        return without_keys(tree, "kubeflow.schedule", {"max_concurrency": "a schedule runs alone"})
-
 
 class KubeflowConfig(BaseConfig):
     """Kubeflow Pipelines: image, storage, resources and schedule."""
+
+    SECTION = "kubeflow"
+    REMOVED = {"cache": Removed(False, "inputs carry a new URI in each run, so nothing was reused")}
 
     image: str = Field(
         "", description="image of this project, by digest (NAME@sha256:...) or by tag"
@@ -134,10 +134,7 @@ class KubeflowConfig(BaseConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _earlier(cls, tree: Any) -> Any:
-        tree = without_keys(
-            tree, "kubeflow", {"cache": "inputs carry a new URI in each run, so nothing was reused"}
-        )
+    def _flat_pods(cls, tree: Any) -> Any:
         pods = tree.get("pods") if isinstance(tree, Mapping) else None
         if isinstance(pods, Mapping) and pods.keys() & PodConfig.model_fields.keys():
             # Before there were pods per component, what is now `default` was all of it.

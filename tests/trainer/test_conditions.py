@@ -65,7 +65,7 @@ def test_source_interest_is_the_logged_topic_or_the_null_condition():
     topic, weight = conditions.training_topic(batch, ModelConfig(), SEED)
     assert topic.numpy().tolist() == [4, 0, 5]
     assert weight.numpy().tolist() == [1, 1, 1]
-    logged_only = ModelConfig(derived_sources=False, null_condition=False)
+    logged_only = ModelConfig(ablation={"derived_sources": False, "null_condition": False})
     topic, weight = conditions.training_topic(batch, logged_only, SEED)
     assert topic.numpy().tolist() == [4, 0, 0]
     assert weight.numpy().tolist() == [1, 0, 0]

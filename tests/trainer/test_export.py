@@ -163,12 +163,14 @@ def test_serving_sees_the_features_that_training_saw(tiny, exported, loaded):
         {"name": "mind"},
         {"name": "last_k"},
         {"name": "pfs_cr", "adaptive_interests": "cluster_mass"},
-        {"name": "dcm", "centroid_init": "gaussian", "single_assignment": False},
+        {"name": "dcm", "ablation": {"centroid_init": "gaussian", "single_assignment": False}},
         {
             "name": "dcm",
-            "centroid_init": "random_items",
-            "validity_aware": False,
-            "routing_matrix": True,
+            "ablation": {
+                "centroid_init": "random_items",
+                "validity_aware": False,
+                "routing_matrix": True,
+            },
             "adaptive_interests": "history_size",
         },
     ],

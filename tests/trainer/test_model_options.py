@@ -37,7 +37,7 @@ def embed(loaded, history=HISTORY, action="like", follows=("art",)):
 
 @pytest.mark.parametrize("used", [True, False])
 def test_history_actions_reach_the_embeddings_only_where_they_are_used(tiny, tmp_path, used):
-    loaded = export(tiny, tmp_path, history_actions=used)
+    loaded = export(tiny, tmp_path, ablation={"history_actions": used})
     one, other = embed(loaded, action="like"), embed(loaded, action="hide")
     assert np.allclose(one["embeddings"], other["embeddings"], atol=1e-6) != used
 
@@ -46,7 +46,9 @@ def test_history_actions_reach_the_embeddings_only_where_they_are_used(tiny, tmp
 def test_items_with_a_negative_action_feed_an_interest_only_where_they_are_not_masked(
     tiny, tmp_path, masked
 ):
-    loaded = export(tiny, tmp_path, negative_actions=("hid*",), mask_negative_actions=masked)
+    loaded = export(
+        tiny, tmp_path, negative_actions=("hid*",), ablation={"mask_negative_actions": masked}
+    )
     assert (embed(loaded, action="hide")["history_slot"][0] == -1) == masked
     assert embed(loaded, action="like")["history_slot"][0] >= 0
 
@@ -59,7 +61,7 @@ def test_followed_topics_reach_implicit_slots_only_as_a_feature(tiny, tmp_path, 
 
 
 def test_items_whose_features_are_missing_are_unknown_in_histories_alone(tiny, tmp_path):
-    loaded = export(tiny, tmp_path, missing_item_share=0.9999)
+    loaded = export(tiny, tmp_path, ablation={"missing_item_share": 0.9999})
     known, strange = embed(loaded), embed(loaded, history=["nobody knows it"])
     np.testing.assert_allclose(known["embeddings"][0], strange["embeddings"][0], atol=1e-6)
     assert (known["history_slot"] == -1).all()

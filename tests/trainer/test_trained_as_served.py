@@ -91,7 +91,10 @@ def test_the_loss_is_the_softmax_over_the_slots_that_are_served():
 @pytest.mark.parametrize("joint", [True, False])
 def test_followed_topics_are_trained_by_every_example_only_where_slots_share_a_loss(joint):
     """Without a source topic the paper's explicit loss has the null condition alone."""
-    model, columns = make_model(joint_association=joint, null_condition=False), batch()
+    model, columns = (
+        make_model(joint_association=joint, ablation={"null_condition": False}),
+        batch(),
+    )
     with tf.GradientTape() as tape:
         loss = model.compute_loss(columns, training=True)
     weights = model.topic_tower.trainable_weights

@@ -30,7 +30,7 @@ class DifferentiableClustering(InterestExtractor):
         self.num_slots = config.num_interests
         self._config = config
         self._map: tf.Variable | None = None
-        if config.routing_matrix:
+        if config.ablation.routing_matrix:
             self._map = self.add_weight(
                 name="routing_matrix",
                 shape=(config.embedding_dim, config.embedding_dim),
@@ -44,7 +44,7 @@ class DifferentiableClustering(InterestExtractor):
         are made of the encoded ones and carry the gradient.
         """
         config = self._config
-        valid = history.valid if config.validity_aware else history.present
+        valid = history.valid if config.ablation.validity_aware else history.present
         items = history.vectors
         if not config.normalize:  # the item tower has not done it
             items = tf.math.l2_normalize(items, axis=-1, epsilon=1e-12)
@@ -56,15 +56,18 @@ class DifferentiableClustering(InterestExtractor):
             if logits is None:
                 logits = tf.matmul(centroids, points if last else frozen, transpose_b=True)
             weights, history_slot = assign(
-                logits / config.routing_temperature, valid, chosen, single=config.single_assignment
+                logits / config.routing_temperature,
+                valid,
+                chosen,
+                single=config.ablation.single_assignment,
             )
-            if config.centroid_init == "gaussian":
+            if config.ablation.centroid_init == "gaussian":
                 # A slot that drew no item has no centroid to go on with.
                 chosen = tf.logical_and(chosen, tf.reduce_any(weights > 0.0, axis=2))
             centroids = self._update(weights, encoded if last else frozen, centroids)
             logits = None
         mass = tf.reduce_sum(weights, axis=2)  # [B, K]
-        slot_valid = mass > 0.0 if config.single_assignment else chosen
+        slot_valid = mass > 0.0 if config.ablation.single_assignment else chosen
         return Interests(centroids, slot_valid, mass, history_slot)
 
     def _start(
@@ -91,11 +94,11 @@ class DifferentiableClustering(InterestExtractor):
             centroids give them.
         """
         slots, epsilon = self.num_slots, self._config.duplicate_epsilon
-        if self._config.centroid_init == "gaussian":
+        if self._config.ablation.centroid_init == "gaussian":
             chosen = tf.repeat(tf.reduce_any(valid, axis=1, keepdims=True), slots, axis=1)
             batch, _, dim = tf.unstack(tf.shape(points))
             return tf.zeros([batch, slots, dim]), chosen, routing_noise(history, slots, seed)
-        if self._config.centroid_init == "random_items":
+        if self._config.ablation.centroid_init == "random_items":
             picks, chosen = random_points(items, valid, slots, epsilon, seed)
         else:
             picks, chosen = farthest_points(items, valid, slots, epsilon)
@@ -108,7 +111,7 @@ class DifferentiableClustering(InterestExtractor):
     def _update(self, weights: tf.Tensor, points: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
         """Next centroids (Eq. 2); an empty cluster keeps the one it had."""
         total = tf.matmul(weights, points)  # [B, K, D]
-        if self._config.centroid_norm == "squash":
+        if self._config.ablation.centroid_norm == "squash":
             after = squash(total)
         else:
             after = tf.math.l2_normalize(total, -1, epsilon=1e-12)

@@ -31,7 +31,7 @@ class DynamicRouting(InterestExtractor):
         self.num_slots = config.num_interests
         self._iterations = config.routing_iterations
         self._temperature = config.routing_temperature
-        self._squash = config.centroid_norm == "squash"
+        self._squash = config.ablation.centroid_norm == "squash"
         self._map = self.add_weight(
             name="routing_matrix",
             shape=(config.embedding_dim, config.embedding_dim),

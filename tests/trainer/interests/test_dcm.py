@@ -192,6 +192,8 @@ def test_centroids_that_were_not_chosen_get_no_item():
 
 @pytest.mark.parametrize("norm", ["l2", "squash"])
 def test_centroid_norms(norm):
-    conditions, slot_valid, _, _ = extract(unit(7), np.ones((3, 7), bool), centroid_norm=norm)
+    conditions, slot_valid, _, _ = extract(
+        unit(7), np.ones((3, 7), bool), ablation={"centroid_norm": norm}
+    )
     norms = np.linalg.norm(conditions[slot_valid], axis=-1)
     assert (norms < 1.0).all() if norm == "squash" else np.allclose(norms, 1.0, atol=1e-5)

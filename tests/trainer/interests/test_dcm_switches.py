@@ -66,8 +66,7 @@ def test_assignment_and_routing_matrix(seed, length, slots, iterations, single, 
         "dcm",
         slots,
         routing_iterations=iterations,
-        single_assignment=single,
-        routing_matrix=mapped,
+        ablation={"single_assignment": single, "routing_matrix": mapped},
     )
     matrix = h.weights_of(made)["routing_matrix"] if mapped else np.eye(h.DIM)
     found = h.extract(made, case)
@@ -93,8 +92,7 @@ def test_gaussian_start(seed, length, slots, iterations, single):
         "dcm",
         slots,
         routing_iterations=iterations,
-        single_assignment=single,
-        centroid_init="gaussian",
+        ablation={"single_assignment": single, "centroid_init": "gaussian"},
         routing_temperature=1.0,
     )
     noise = np.random.default_rng(seed).normal(size=(1, slots, length)).astype(np.float32)
@@ -121,14 +119,14 @@ def test_gaussian_start(seed, length, slots, iterations, single):
 def test_a_gaussian_slot_without_mass_is_not_valid():
     case = h.histories(1, users=3, length=2, distinct=True)
     case = case._replace(valid=np.array([[True, False], [True, True], [False, False]]))
-    found = h.extract(h.extractor("dcm", 4, centroid_init="gaussian"), case)
+    found = h.extract(h.extractor("dcm", 4, ablation={"centroid_init": "gaussian"}), case)
     assert (found.slot_valid.sum(axis=1) <= case.valid.sum(axis=1)).all()
     np.testing.assert_array_equal(found.slot_valid, found.mass > 0)
 
 
 def test_with_soft_assignment_every_chosen_slot_is_valid_and_every_item_counts_once():
     case = h.histories(2, users=4, length=8, distinct=True)
-    found = h.extract(h.extractor("dcm", 3, single_assignment=False), case)
+    found = h.extract(h.extractor("dcm", 3, ablation={"single_assignment": False}), case)
     items = case.valid.sum(axis=1)
     np.testing.assert_array_equal(found.slot_valid.sum(axis=1), np.minimum(items, 3))
     np.testing.assert_allclose(found.mass.sum(axis=1), items, atol=1e-4)
@@ -140,7 +138,7 @@ def test_with_soft_assignment_every_chosen_slot_is_valid_and_every_item_counts_o
 def test_without_validity_invalid_items_are_items_like_any_other(seed, length, slots):
     case = h.histories(seed, users=3, length=length)
     present = case._replace(valid=case.item_ids > 0)
-    unaware = h.extract(h.extractor("dcm", slots, validity_aware=False), case)
+    unaware = h.extract(h.extractor("dcm", slots, ablation={"validity_aware": False}), case)
     aware = h.extract(h.extractor("dcm", slots), present)
     for one, other in zip(unaware, aware, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -155,7 +153,7 @@ def test_an_invalid_outlier_is_a_centroid_only_without_validity():
     vectors = vectors.astype(np.float32)
     valid = np.arange(5)[np.newaxis] != 2
     case = case._replace(vectors=vectors, encoded=vectors, valid=valid)
-    unaware = h.extract(h.extractor("dcm", 2, validity_aware=False), case)
+    unaware = h.extract(h.extractor("dcm", 2, ablation={"validity_aware": False}), case)
     aware = h.extract(h.extractor("dcm", 2), case)
     assert unaware.history_slot.tolist() == [[0, 0, 1, 0, 0]]
     np.testing.assert_allclose(unaware.conditions[0, 1], vectors[0, 2], atol=1e-5)
@@ -202,14 +200,14 @@ def test_farthest_centroids_are_distinct_valid_items(case, count):
 
 @given(h.cases, st.integers(1, 4), st.sampled_from(["farthest", "random_items", "gaussian"]))
 def test_squashed_centroids_are_shorter_than_one(case, slots, start):
-    made = h.extractor("dcm", slots, centroid_norm="squash", centroid_init=start)
+    made = h.extractor("dcm", slots, ablation={"centroid_norm": "squash", "centroid_init": start})
     found = h.extract(made, case)
     assert (np.linalg.norm(found.conditions[found.slot_valid], axis=-1) < 1.0).all()
 
 
 def test_the_routing_matrix_starts_as_the_identity():
     tf.keras.utils.set_random_seed(1)
-    config = h.ModelConfig(name="dcm", embedding_dim=h.DIM, routing_matrix=True)
+    config = h.ModelConfig(name="dcm", embedding_dim=h.DIM, ablation={"routing_matrix": True})
     (matrix,) = h.make_extractor(config).get_weights()
     np.testing.assert_array_equal(matrix, np.eye(h.DIM))
     assert not h.make_extractor(h.ModelConfig(name="dcm")).weights

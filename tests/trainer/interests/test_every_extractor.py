@@ -14,15 +14,21 @@ from trainer.interests.adaptive import adapt
 #: Name and settings of everything that makes interests.
 ALL = {
     **{name: (name, {}) for name in IMPLICIT_MODELS},
-    "dcm random items": ("dcm", {"centroid_init": "random_items"}),
-    "dcm gaussian": ("dcm", {"centroid_init": "gaussian"}),
-    "dcm soft": ("dcm", {"single_assignment": False}),
+    "dcm random items": ("dcm", {"ablation": {"centroid_init": "random_items"}}),
+    "dcm gaussian": ("dcm", {"ablation": {"centroid_init": "gaussian"}}),
+    "dcm soft": ("dcm", {"ablation": {"single_assignment": False}}),
     # Of length 1 the centroids of one item would all be the same one, and its slot rounding.
     "dcm gaussian soft": (
         "dcm",
-        {"centroid_init": "gaussian", "single_assignment": False, "centroid_norm": "squash"},
+        {
+            "ablation": {
+                "centroid_init": "gaussian",
+                "single_assignment": False,
+                "centroid_norm": "squash",
+            }
+        },
     ),
-    "dcm with S": ("dcm", {"routing_matrix": True}),
+    "dcm with S": ("dcm", {"ablation": {"routing_matrix": True}}),
 }
 #: Those whose draws or picks go by position.
 ORDERED = {"mind", "last_k", "dcm random items", "dcm gaussian", "dcm gaussian soft"}
@@ -86,7 +92,7 @@ def test_slots_are_unit_vectors_with_mass_and_items_feed_valid_ones(extractors, 
     slots = extractors[kind].num_slots
     assert found.conditions.shape == (len(case.valid), slots, h.DIM)
     norms = np.linalg.norm(found.conditions[found.slot_valid], axis=-1)
-    if "centroid_norm" in ALL[kind][1]:
+    if "centroid_norm" in ALL[kind][1].get("ablation", {}):
         assert (norms < 1.0).all()
     else:
         np.testing.assert_allclose(norms, 1.0, atol=1e-4)

@@ -42,7 +42,9 @@ def with_noise(made, case, noise):
 
 @given(h.cases, st.integers(1, 4), st.integers(1, 4), st.sampled_from(["l2", "squash"]))
 def test_it_is_the_papers_algorithm(case, slots, iterations, norm):
-    made = h.extractor("mind", slots, routing_iterations=iterations, centroid_norm=norm)
+    made = h.extractor(
+        "mind", slots, routing_iterations=iterations, ablation={"centroid_norm": norm}
+    )
     matrix = h.weights_of(made)["routing_matrix"].astype(np.float64)
     noise = np.random.default_rng(1).normal(size=(1, slots, case.valid.shape[1]))
     found = with_noise(made, case, noise.astype(np.float32))
