@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.data_import import FORMATS, import_
 
+if TYPE_CHECKING:
+    from input_tables.config import DataConfig
+    from input_tables.verdict import Rules
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 _SHARE = click.FloatRange(0.0, 1.0)
 _RATIO = click.FloatRange(0.0, 10.0)
@@ -92,87 +95,96 @@ data.add_command(import_)
 
 
 @data.command()
-@click.option("--root", required=True, help="Folder of the tables, or their s3:// or gs:// URL.")
+@click.option("--conf", type=click.Path(path_type=Path), help="Take all below from a run's YAML.")
+@click.option("--root", help="Folder of the tables, or their s3:// or gs:// URL.")
 @click.option(
     "--layout",
     type=click.Choice(["auto", "single", "spans"]),
-    default="auto",
-    show_default=True,
-    help="One file per table, or a folder per table and day.",
+    help="One file per table, or a folder per table and day.  [default: auto]",
 )
 @click.option("--run-date", type=_DAY, help="Last day of the window (needed for spans).")
-@click.option("--window-days", type=click.IntRange(1), default=14, show_default=True)
+@click.option("--window-days", type=click.IntRange(1), help="[default: 14]")
 @click.option(
     "--time-unit",
     type=click.Choice(["seconds", "order"]),
-    default="seconds",
-    show_default=True,
-    help="order: timestamps are positions, no epoch checks.",
+    help="order: timestamps are positions, no epoch checks.  [default: seconds]",
 )
+@click.option("--negative-action", multiple=True, help="Pattern of actions; may be given again.")
+@click.option("--csv-escape", type=click.Choice(["\\"]), help="A backslash, for CSV by Spark.")
+@click.option("--topics-separator", help="Between an item's topics in CSV.  [default: |]")
 @click.option(
     "--max-bad-share",
     type=click.FloatRange(0.0, 1.0),
-    default=0.01,
-    show_default=True,
-    help="Bad rows of one table that make the answer no.",
+    help="Bad rows of one table that make the answer no.  [default: 0.01]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(
-    root: str,
-    layout: str,
-    run_date: dt.datetime | None,
-    window_days: int,
-    time_unit: str,
-    max_bad_share: float,
-    as_json: bool,
-) -> None:
+def check(conf: Path | None, run_date: dt.datetime | None, as_json: bool, **given: Any) -> None:
     """Read all tables and tell whether a run could use them.
 
-    Exits with 2 when the layout, a header, a file or too many rows are wrong.
+    Says what `tessera run` would say of them, with the same exit code: 2 when the layout, a
+    header, a file, too many rows or the tables as a whole are wrong.
 
     \b
     tessera data check --root data/demo
+    tessera data check --conf conf/local.yaml
     """  # noqa: D301 - click reads the \b
     from core.errors import DataError
     from input_tables.checking import check_tables
-    from input_tables.config import DataConfig
-    from input_tables.remote import local_tables
 
-    if layout == "spans" and run_date is None:
-        raise click.UsageError("--layout spans needs --run-date YYYY-MM-DD")
-    config = DataConfig(
-        root=root,
-        layout=layout,  # type: ignore[arg-type]
-        run_date=run_date.date() if run_date else None,
-        window_days=window_days,
-    )
-    with local_tables(config) as local:
-        result = check_tables(local, time_unit)  # type: ignore[arg-type]
-    result["passed"] = result["rows"] > 0 and result["bad_share"] <= max_bad_share
+    given["run_date"] = run_date.date() if run_date else None
+    config, rules, attributes = _asked(conf, {k: v for k, v in given.items() if v})
+    result = check_tables(config, rules, attributes=attributes)
     if as_json:
         click.echo(json.dumps(result))
     else:
         _show(result)
-    if not result["passed"]:
-        raise DataError(
-            f"{root}: {result['bad']:,} of {result['rows']:,} rows break the contract; at most "
-            f"{max_bad_share:.2%} of a table may (--max-bad-share)"
-        )
+    if result["errors"]:
+        errors = "\n  ".join(result["errors"])
+        raise DataError(f"{config.root}: the tables cannot be used:\n  {errors}")
+
+
+def _asked(conf: Path | None, given: dict[str, Any]) -> tuple[DataConfig, Rules, tuple[str, ...]]:
+    """Returns what to check: a run's configuration, changed by the options that were given."""
+    from components.config import ExamplesConfig
+    from input_tables.config import DataConfig
+    from pipeline.config import load_config
+
+    data, examples = dict[str, Any](), dict[str, Any]()
+    for key, value in given.items():
+        if key in DataConfig.model_fields:
+            data[key] = value
+        else:
+            examples["negative_actions" if key == "negative_action" else key] = value
+    if conf is None:
+        if "root" not in data:
+            raise click.UsageError("say which tables: --root DIR|URL, or --conf FILE")
+        if data.get("layout") == "spans" and "run_date" not in data:
+            raise click.UsageError("--layout spans needs --run-date YYYY-MM-DD")
+        config = DataConfig(**data)
+        return config, ExamplesConfig(**examples).rules(config), ()
+    run = load_config(conf, ())
+    config = run.data.model_copy(update=data)
+    rules = run.examples.model_copy(update=examples).rules(config)
+    return config, rules, run.retrieval.attribute_columns()
 
 
 def _show(result: dict[str, Any]) -> None:
     window = f", {result['window'][0]} to {result['window'][1]}" if result["window"] else ""
     click.echo(f"layout {result['layout']}{window}, fingerprint {result['fingerprint']}")
     for table, entry in result["tables"].items():
+        lines = f" of {entry['lines']:,} lines" if entry["lines"] else ""
         click.echo(
             f"  {table:<12}{entry['rows']:>12,} rows {entry['bad']:>8,} bad "
-            f"{entry['files']:>5,} files {entry['bytes'] / 1e6:>10,.1f} MB"
+            f"{entry['files']:>5,} files {entry['bytes'] / 1e6:>10,.1f} MB{lines}"
         )
     for fact, value in result["facts"].items():
         if value not in (0, None):
-            shown = f"{value:,}" if isinstance(value, int) else json.dumps(value)
-            click.echo(f"  {fact}: {shown}")
+            share = isinstance(value, float)
+            shown = f"{value:.1%}" if share else json.dumps(value, ensure_ascii=False)
+            click.echo(f"  {fact}: {f'{value:,}' if isinstance(value, int) else shown}")
     for reason, count in result["reasons"].items():
         click.echo(f"  {count:,} x {reason}")
     for letter in result["problems"]:
         click.echo(f"    {letter['file']}:{letter['row']}: {letter['reason']}: {letter['text']!r}")
+    for warning in result["warnings"]:
+        click.echo(f"  warning: {warning}")

@@ -25,7 +25,9 @@ data:
 examples:
   # The last days are held out: first those of validation, then those of eval.
   split: {{strategy: time, eval_days: 3, validation_days: 2}}
-  negative_actions: ["hide"]  # shell patterns of actions that never make a target
+  # Shell patterns of actions that never make a target, for example ["hide", "dislike*"]; one that
+  # matches no action of the log is an error.
+  negative_actions: []
 
 model:
   name: dcm_cr  # interests from the history (dcm) and from followed topics (cr)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from core.errors import BundleError, TesseraError
+from core.errors import BundleError, DataError, TesseraError
 from pipeline.config import RunConfig, load_config
 from pipeline.local.preflight import check_before_run
 
@@ -129,10 +129,19 @@ def run(
 
 
 def _dry_run(config: RunConfig) -> None:
+    from input_tables.checking import check_tables
     from input_tables.remote_tables import checked_tables
 
-    found = checked_tables(config.data)
+    columns = config.retrieval.attribute_columns()
+    rules = config.examples.rules(config.data)
+    checked = check_tables(config.data, rules, attributes=columns)
+    found = checked_tables(config.data, attributes=columns)
     console = Console(soft_wrap=True)
+    for warning in checked["warnings"]:
+        console.print(f"[yellow]![/] {escape(warning)}", highlight=False)
+    if checked["errors"]:
+        errors = "\n  ".join(checked["errors"])
+        raise DataError(f"{config.data.root}: the tables cannot be used:\n  {errors}")
     _print_tables(console, config.name, found)
     console.print(f"  model        {config.model.name}, work_dir {config.work_dir}")
     from pipeline.dag import build_components

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from core.config import BaseConfig, Removed
 from input_tables.config import DataConfig
+from input_tables.verdict import Rules, TableChecks
 
 
 class SplitConfig(BaseConfig):
@@ -41,8 +42,22 @@ class ExamplesConfig(BaseConfig):
     max_bad_share: float = Field(
         0.01, ge=0.0, le=1.0, description="dead letters per row that stop the run"
     )
+    checks: TableChecks = Field(
+        TableChecks(), description="what the tables as a whole must look like"
+    )
     max_events_per_user: int = Field(10_000, ge=1, description="newest events kept per user")
     bucket_rows: int = Field(200_000, ge=1, description="rows that one worker joins at a time")
+
+    def rules(self, data: DataConfig) -> Rules:
+        """Returns what a run with these settings asks of its tables."""
+        return Rules(
+            checks=self.checks,
+            time_unit=self.time_unit,
+            max_bad_share=self.max_bad_share,
+            positive=self.positive_actions,
+            negative=self.negative_actions,
+            topics_separator=data.topics_separator,
+        )
 
 
 class ExampleGenConfig(ExamplesConfig):

@@ -30,6 +30,8 @@ _PASSING_NAMES = frozenset(
 )
 #: Never worth another try, though some are sub-classes of what is.
 _LASTING_NAMES = frozenset({"SSLError", "ClientSSLError", "ProxyConnectionError"})
+#: Client errors that pass: timeouts, conflicts of two writers, too many requests.
+_PASSING_STATUS = frozenset({408, 409, 425, 429})
 _MENDS = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or a role), and AWS_ENDPOINT_URL "
     "where the store is not AWS",
@@ -63,11 +65,26 @@ def is_passing(error: BaseException) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & _LASTING_NAMES:
         return False
+    status = _status(error)
+    if status is not None and (400 <= status < 500 or status == 501):
+        # s3fs calls every answer it does not know an EIO, also those that stay as they are.
+        return status in _PASSING_STATUS
     if isinstance(error, (ConnectionError, TimeoutError)) or names & _PASSING_NAMES:
         return True
     if "TimeoutError" in names:
         return True
     return isinstance(error, OSError) and error.errno in _PASSING
+
+
+def _status(error: BaseException) -> int | None:
+    """Returns the HTTP status of the store's answer, where the error holds one."""
+    response: Any = getattr(error.__cause__, "response", None)
+    found: Any = None
+    if isinstance(response, dict):
+        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    if found is None:
+        found = getattr(error, "code", None) or getattr(error, "status", None)
+    return int(found) if str(found).isdigit() else None
 
 
 def is_missing_bucket(error: BaseException) -> bool:

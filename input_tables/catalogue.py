@@ -9,8 +9,15 @@ from typing import Literal
 from core.errors import DataError
 from input_tables.config import DataConfig
 from input_tables.contract import ITEMS
-from input_tables.layout import TableSet, table_files, table_root
-from input_tables.spans import FORMATS, Found, _file, _listed, _mode, _span_files
+from input_tables.layout import TableSet, table_files, table_set
+from input_tables.spans import (
+    FORMATS,
+    find_single,
+    has_single,
+    mode_of,
+    refuse_no_folder,
+    span_files,
+)
 
 
 def find_items(config: DataConfig) -> TableSet:
@@ -22,9 +29,10 @@ def find_items(config: DataConfig) -> TableSet:
       DataError: there is no items table, its span is missing, two files hold it, the
         layout cannot be told, or a folder cannot be read.
     """
+    refuse_no_folder(config.root)
     layout = config.layout if config.layout != "auto" else _detect(config.root)
     if layout == "single":
-        found = [_single(config.root)]
+        found = find_single(config.root, (ITEMS,))
     elif config.run_date is None:
         raise DataError(
             f"{config.root}: items in spans need a run date; set data.run_date (YYYY-MM-DD), "
@@ -32,20 +40,20 @@ def find_items(config: DataConfig) -> TableSet:
         )
     else:
         folder = Path(config.root) / ITEMS / f"span={config.run_date.isoformat()}"
-        if _mode(folder) is None:
+        if mode_of(folder) is None:
             raise DataError(
                 f"span {config.run_date} of {ITEMS} is missing: {folder}; deliver the span, or "
                 "change data.run_date (another span is never used instead)"
             )
-        found = _span_files(ITEMS, folder, config.run_date)
+        found = span_files(ITEMS, folder, config.run_date)
     files = table_files(config, sorted(found, key=lambda file: file[1]))
     window = None if config.run_date is None else (config.run_date, config.run_date)
     window = window if layout == "spans" else None
-    return TableSet(layout, table_root(config), files, window, config.run_date)
+    return table_set(config, layout, files, window)
 
 
 def _detect(root: str) -> Literal["single", "spans"]:
-    single, spans = bool(_single_files(root)), _has_spans(root)
+    single, spans = has_single(root, (ITEMS,)), _has_spans(root)
     if single and spans:
         raise DataError(
             f"{root}: holds both an items file and items/span= folders; set data.layout to "
@@ -58,21 +66,6 @@ def _detect(root: str) -> Literal["single", "spans"]:
             f"or {ITEMS}/span=YYYY-MM-DD/ (scheduled)"
         )
     return "single" if single else "spans"
-
-
-def _single_files(root: str) -> list[Path]:
-    paths = [Path(root) / f"{ITEMS}{suffix}" for suffix in FORMATS]
-    return [path for path in paths if _mode(path) is not None]
-
-
-def _single(root: str) -> Found:
-    present = _single_files(root)
-    if len(present) > 1:
-        raise DataError(f"{ITEMS}: two files for one table: {_listed(present)}; keep one")
-    if not present:
-        names = ", ".join(f"{ITEMS}{suffix}" for suffix in FORMATS)
-        raise DataError(f"{ITEMS}: not found in {root} (looked for {names})")
-    return _file(ITEMS, present[0], None)
 
 
 def _has_spans(root: str) -> bool:

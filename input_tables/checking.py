@@ -3,114 +3,88 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Literal
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from collections.abc import Iterator
+from typing import Any
 
 from core.progress import track
+from core.storage import is_remote
 from input_tables.config import DataConfig
-from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, TABLES, DeadLetter, Table
-from input_tables.layout import check_headers, find_tables, fingerprint, read_settings
-from input_tables.reading import read_table
-
-
-class _Seen:
-    """What is counted over the batches of all tables."""
-
-    def __init__(self) -> None:
-        self.users: set[bytes] = set()
-        self.engaged: set[bytes] = set()
-        self.items: set[bytes] = set()
-        self.item_rows = 0
-        self.topics: set[bytes] = set()
-        self.without_topics = 0
-        self.followed: set[bytes] = set()
-        self.actions: Counter[str] = Counter()
-        self.times: list[int] = []
-
-    def add(self, table: Table, batch: pa.RecordBatch) -> None:
-        if not batch.num_rows:
-            return
-        if table == ENGAGEMENTS:
-            self.users.update(_distinct(batch["user_id"]))
-            self.engaged.update(_distinct(batch["item_id"]))
-            for entry in batch["action"].value_counts().to_pylist():
-                self.actions[entry["values"].decode()] += entry["counts"]
-            bounds = pc.min_max(batch["timestamp"]).as_py()
-            known = [*self.times, bounds["min"], bounds["max"]]
-            self.times = [min(known), max(known)]
-        elif table == ITEMS:
-            self.items.update(_distinct(batch["item_id"]))
-            self.item_rows += batch.num_rows
-            self.topics.update(_distinct(pc.list_flatten(batch["topics"])))
-            lengths = pc.list_value_length(batch["topics"])
-            self.without_topics += pc.sum(pc.equal(lengths, 0)).as_py() or 0
-        elif table == FOLLOWS:
-            self.followed.update(_distinct(batch["topic"]))
-
-
-def _distinct(array: pa.Array) -> list[bytes]:
-    values: list[bytes] = pc.unique(array).to_pylist()
-    return values
+from input_tables.contract import ITEMS, TABLES, DeadLetter, ReadSettings
+from input_tables.layout import TableFile, fingerprint, read_settings
+from input_tables.reading import Checked, read_table
+from input_tables.remote_reading import opened_table
+from input_tables.remote_tables import checked_tables, marks_fingerprint
+from input_tables.survey import Survey
+from input_tables.verdict import DEFAULT_RULES, Rules, judge
 
 
 def check_tables(
     config: DataConfig,
-    time_unit: Literal["seconds", "order"] = "seconds",
+    rules: Rules = DEFAULT_RULES,
     max_problems: int = 10,
+    attributes: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Checks layout, headers and every row.
+    """Checks layout, headers, every row, and the tables against each other.
+
+    Args:
+      config: where the tables are, a folder or a URL.
+      rules: what the run would ask of them.
+      max_problems: dead letters that are returned.
+      attributes: further columns of the items that the run keeps.
 
     Returns:
-      `layout`, `window`, `fingerprint`, `tables` {name: {files, bytes, rows, bad}},
-      `rows`, `bad`, `bad_share` (of the worst table), `reasons` {text: count},
-      `problems` (the first dead letters) and `facts` (counts over good rows).
+      `layout`, `window`, `fingerprint`, `tables` {name: {files, bytes, lines, rows, bad}}
+      (lines of CSV files with their headers, 0 for Parquet), `rows`, `bad`, `bad_share` (of
+      the worst table), `reasons` {text: count}, `problems` (the first dead letters), `facts`
+      (counts and shares), `warnings`, `errors` and `passed` (there are no errors).
 
     Raises:
       DataError: the layout or a header is wrong, or a file is damaged.
     """
-    found = find_tables(config)
-    check_headers(found)
-    settings = read_settings(found, time_unit)
-    seen, reasons, problems = _Seen(), Counter[str](), list[DeadLetter]()
+    found = checked_tables(config, attributes=attributes)
+    settings = read_settings(found, rules.time_unit, attributes=attributes)
+    survey, reasons, problems = Survey(), Counter[str](), list[DeadLetter]()
     tables: dict[str, dict[str, int]] = {}
     with track("check", len(found.files)) as bar:
         for file in found.files:
             entry = tables.setdefault(file.table, {"files": 0, "bytes": 0, "rows": 0, "bad": 0})
             entry["files"] += 1
             entry["bytes"] += file.bytes
-            for batch, letters in read_table(file.path, file.table, settings, name=file.name):
-                seen.add(file.table, batch)
+            for batch, letters in _read(file, settings, survey):
                 entry["rows"] += batch.num_rows + len(letters)
-                entry["bad"] += len(letters)
                 reasons.update(f"{file.table}: {letter.reason}" for letter in letters)
                 problems += letters[: max_problems - len(problems)]
             bar.advance()
+    verdict = judge(survey, rules)
+    bad = survey.bad.copy()
+    if repeated := survey.rows[ITEMS] - len(survey.items):
+        bad[ITEMS] += repeated
+        reasons[f"{ITEMS}: duplicate item_id"] = repeated
+    for table, entry in tables.items():
+        entry |= {"bad": bad[table], "lines": survey.lines[table]}
     shares = [entry["bad"] / entry["rows"] for entry in tables.values() if entry["rows"]]
     return {
         "layout": found.layout,
         "window": [str(day) for day in found.window] if found.window else None,
-        "fingerprint": fingerprint(found),
+        "fingerprint": marks_fingerprint(found) if is_remote(found.root) else fingerprint(found),
         "tables": {table: tables[table] for table in TABLES if table in tables},
         "rows": sum(entry["rows"] for entry in tables.values()),
-        "bad": sum(entry["bad"] for entry in tables.values()),
+        "bad": sum(bad.values()),
         "bad_share": max(shares, default=0.0),
         "reasons": dict(reasons.most_common()),
         "problems": [letter._asdict() for letter in problems],
-        "facts": _facts(seen),
+        "facts": verdict.facts,
+        "warnings": [*found.warnings, *verdict.warnings],
+        "errors": verdict.errors,
+        "passed": not verdict.errors,
     }
 
 
-def _facts(seen: _Seen) -> dict[str, Any]:
-    return {
-        "users": len(seen.users),
-        "items": len(seen.items),
-        "topics": len(seen.topics),
-        "actions": dict(seen.actions.most_common(20)),
-        "timestamps": seen.times or None,
-        "engaged items not in the catalogue": len(seen.engaged - seen.items),
-        "repeated item rows": seen.item_rows - len(seen.items),
-        "items without topics": seen.without_topics,
-        "followed topics without items": len(seen.followed - seen.topics),
-    }
+def _read(file: TableFile, settings: ReadSettings, survey: Survey) -> Iterator[Checked]:
+    """Yields what `read_table` does, of a file or an object, and counts it."""
+    with opened_table(file, None, settings.attributes) as source:
+        read = read_table(source, file.table, settings, name=file.name, lines=survey.lines)
+        for batch, letters in read:
+            survey.add(file.table, batch, file.name)
+            survey.bad[file.table] += len(letters)
+            yield batch, letters

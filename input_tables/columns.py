@@ -6,13 +6,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from input_tables.blocks import SENTINEL
 from input_tables.contract import MAX_ID_BYTES, MAX_TITLE_BYTES, TOPIC_SEPARATOR, Column
 from input_tables.faults import Faults
-from input_tables.utf8 import SENTINEL
 
 _INT64_MAX = np.iinfo(np.int64).max
 #: A whole number, as some programs write it: spaces around, `.0` behind.
 _WHOLE_NUMBER = r"^\s*([+-]?)0*([0-9]{1,18})(\.0*)?\s*$"
+
+
+#: What programs write where an id is missing.
+_PLACEHOLDERS = pa.array(
+    [
+        form(word).encode()
+        for word in ("nan", "none", "null", "nat", "n/a", "#n/a", "<na>", "undefined")
+        for form in (str.lower, str.upper, str.capitalize)
+    ]
+    + [b"NaN", b"NaT", b"\\N", b"<na>", b"(null)"],
+    pa.binary(),
+)
+_ROUNDED = r"^\s*[+-]?[0-9]+([.,][0-9]+)?[eE]\+[0-9]+\s*$"
 
 
 def clean_text(array: pa.Array, column: Column, faults: Faults, sentinel: bool) -> pa.Array:
@@ -30,7 +43,24 @@ def clean_text(array: pa.Array, column: Column, faults: Faults, sentinel: bool) 
     if longest > limit:
         long = _numpy(pc.greater(lengths, limit))
         faults.flag(long, f"{column.name} is longer than {limit} bytes")
+    if column.kind == "id":
+        array = _without_placeholders(array, column, faults)
     faults.flag(invalid_utf8(array, sentinel), f"{column.name} is not valid UTF-8")
+    return array
+
+
+def _without_placeholders(array: pa.Array, column: Column, faults: Faults) -> pa.Array:
+    """Flags what programs write for a missing id, and ids that a spreadsheet has rounded."""
+    missing = pc.is_in(array, value_set=_PLACEHOLDERS)
+    if column.nullable:
+        array = pc.if_else(missing, pa.scalar(None, pa.binary()), array)
+    else:
+        reason = f"{column.name} is a placeholder for a missing value (nan, None, null, \\N)"
+        faults.flag(_numpy(missing), reason)
+    power = pc.match_substring(array, b"E+", ignore_case=True).fill_null(False)
+    if pc.any(power).as_py():
+        rounded = _numpy(pc.match_substring_regex(array, _ROUNDED).fill_null(False))
+        faults.flag(rounded, f"{column.name} is a number that a spreadsheet rounded (1.23457E+12)")
     return array
 
 
@@ -67,12 +97,14 @@ def _parse_text_time(array: pa.Array, column: Column, faults: Faults, sentinel: 
     return pc.if_else(whole, plain, pa.scalar("0", pa.string())).cast(pa.int64())
 
 
-def clean_topics(array: pa.Array, name: str, faults: Faults, sentinel: bool) -> pa.Array:
+def clean_topics(
+    array: pa.Array, name: str, faults: Faults, sentinel: bool, separator: str = TOPIC_SEPARATOR
+) -> pa.Array:
     """Returns `[rows]` list<binary> without nulls, empty and repeated topics."""
     rows = len(array)
     if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
         faults.flag(invalid_utf8(array, sentinel), f"{name} is not valid UTF-8")
-        array = pc.split_pattern(array.cast(pa.string()), TOPIC_SEPARATOR)
+        array = pc.split_pattern(array.cast(pa.string()), separator)
     lengths = _numpy(pc.list_value_length(array).fill_null(0)).astype(np.int64)
     values = as_binary(pc.list_flatten(array))
     row = np.repeat(np.arange(rows), lengths)
@@ -83,7 +115,8 @@ def clean_topics(array: pa.Array, name: str, faults: Faults, sentinel: bool) -> 
     bad = invalid_utf8(values, False)
     if bad is not None:
         faults.flag(_any_by_row(row, bad, rows), f"{name} is not valid UTF-8")
-    keep = (sizes > 0) & _first_in_row(values, row)
+    missing = _numpy(pc.is_in(values, value_set=_PLACEHOLDERS))
+    keep = (sizes > 0) & ~missing & _first_in_row(values, row)
     if not keep.all():
         values, row = values.filter(pa.array(keep)), row[keep]
     offsets = np.zeros(rows + 1, np.int32)

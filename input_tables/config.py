@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.config import BaseConfig
 
@@ -20,6 +20,26 @@ class DataConfig(BaseConfig):
     )
     run_date: dt.date | None = Field(None, description="last span of the window (layout spans)")
     window_days: int = Field(14, ge=1, description="spans of engagements read up to run_date")
+
+    csv_escape: Literal["\\"] | None = Field(
+        None, description="a backslash before a quote in CSV, as Spark writes it; None: `` alone"
+    )
+    topics_separator: str | None = Field(
+        None,
+        min_length=1,
+        description="what stands between an item's topics in CSV; None: `|`, and topics that look "
+        "like another program's list are refused",
+    )
+
+    @field_validator("run_date", mode="before")
+    @classmethod
+    def _a_day_is_no_number(cls, value: Any) -> Any:
+        """YAML reads 20240630 as a number, and pydantic that as seconds since 1970."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        text = str(value)
+        like = f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 else "2024-06-30"
+        raise ValueError(f"{value} is a number; write the day as YYYY-MM-DD, for example {like}")
 
     @model_validator(mode="after")
     def _run_date_goes_with_spans(self) -> DataConfig:

@@ -136,6 +136,12 @@ class ReadSettings(BaseConfig):
     attributes: tuple[str, ...] = Field(
         (), description="columns of the items table that are kept beside topics, read as text"
     )
+    csv_escape: Literal["\\"] | None = Field(
+        None, description="a backslash takes the meaning of the quote after it, as Spark writes CSV"
+    )
+    topics_separator: str = Field(
+        TOPIC_SEPARATOR, min_length=1, description="what stands between an item's topics in CSV"
+    )
     batch_rows: int = Field(65_536, ge=1, description="rows of one Parquet batch")
     block_bytes: int = Field(2 << 20, ge=1024, description="CSV bytes parsed at a time")
 

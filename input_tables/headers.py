@@ -11,9 +11,11 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from input_tables import newer_parquet
+from input_tables.blocks import valid_utf8
 from input_tables.contract import Column, Table, columns_of
+from input_tables.near_names import near_columns
 from input_tables.sources import clear_errors, decompressed, is_parquet, opened
-from input_tables.utf8 import Utf8Guard
 
 _HEAD_BYTES = 1 << 20
 
@@ -31,25 +33,33 @@ def header_problems(
     with opened(path, path) as stream:
         if is_parquet(path):
             with clear_errors(path, "read as Parquet"):
-                schema = pq.ParquetFile(stream).schema_arrow
+                schema = parquet_schema(stream, path)
             found = parquet_problems(schema, table, path, attributes)
             return found, unused(schema.names, table, attributes)
         with clear_errors(path, "read as CSV"):
-            names, line = csv_header(stream)
+            names, line = csv_header(stream, path)
         return csv_problems(names, line, table, path, attributes), unused(names, table, attributes)
 
 
-def csv_header(stream: BinaryIO) -> tuple[list[str], int]:
+def parquet_schema(stream: BinaryIO, path: str) -> pa.Schema:
+    """Returns the columns of a Parquet file, also of one that is newer than this Arrow."""
+    try:
+        return pq.ParquetFile(stream).schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        if not newer_parquet.is_newer(error):
+            raise
+        return newer_parquet.schema(path)
+
+
+def csv_header(stream: BinaryIO, name: str) -> tuple[list[str], int]:
     """Returns (column names, line of the header) and rewinds the stream.
 
     The names are empty for a file without any text.
     """
-    guard = Utf8Guard(decompressed(stream))
-    head = guard.read(_HEAD_BYTES)
-    while len(head) < _HEAD_BYTES and (more := guard.read(_HEAD_BYTES - len(head))):
-        head += more
+    head = decompressed(stream, name).read(_HEAD_BYTES)
     stream.seek(0)
-    reader = csv.reader(io.StringIO(head.decode("utf-8-sig"), newline=""))
+    text = valid_utf8(head)[0].decode("utf-8-sig")
+    reader = csv.reader(io.StringIO(text, newline=""))
     try:
         before = 1
         for record in reader:
@@ -100,10 +110,15 @@ def _name_problems(
     names: list[str], table: Table, where: str, attributes: Sequence[str] = ()
 ) -> list[str]:
     found = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    near = near_columns(names, table)
     problems = [
+        f"{where}: column {name!r} must be written {wanted!r}; rename it"
+        for name, wanted in near.items()
+    ]
+    problems += [
         f"{where}: required column {column.name!r} is missing (found: {found})"
         for column in columns_of(table, attributes)
-        if column.required and column.name not in names
+        if column.required and column.name not in names and column.name not in near.values()
     ]
     problems += [
         f"{where}: column {name!r} appears {count} times"

@@ -1,6 +1,7 @@
 """Where the files of the three tables lie, and whether what a run needs is there.
 
-One-shot: `<root>/{engagements,items,follows}.{csv,csv.gz,parquet}`. Scheduled:
+One-shot: `<root>/{engagements,items,follows}.{csv,csv.gz,parquet}`, each a file or a folder of
+parts (`<root>/engagements/*` too). Scheduled:
 `<root>/<table>/span=YYYY-MM-DD/*`, where a window is the last days up to a run
 date that the caller must give: never "the latest".
 """
@@ -16,10 +17,19 @@ from typing import Literal, NamedTuple
 
 from core.errors import DataError
 from input_tables.config import CopiedData, DataConfig
-from input_tables.contract import ReadSettings, Table, last_second_of
+from input_tables.contract import TOPIC_SEPARATOR, ReadSettings, Table, last_second_of
 from input_tables.headers import header_problems
+from input_tables.near_names import like_columns
 from input_tables.sources import clear_errors, is_parquet
-from input_tables.spans import Found, find_single, find_spans, has_single, has_spans
+from input_tables.spans import (
+    Found,
+    find_single,
+    find_spans,
+    has_single,
+    has_spans,
+    near_files,
+    refuse_no_folder,
+)
 from input_tables.verify import damaged_parquet
 
 _LOG = logging.getLogger("tessera")
@@ -60,6 +70,9 @@ class TableSet(NamedTuple):
       files: files of the window, sorted by table, span and path.
       window: first and last day, None in the one-shot layout.
       run_date: last day of the window, or what the configuration says.
+      csv_escape: see `DataConfig`.
+      topics_separator: what stands between topics in CSV.
+      warnings: what is odd about the names of files.
     """
 
     layout: Literal["single", "spans"]
@@ -67,6 +80,9 @@ class TableSet(NamedTuple):
     files: tuple[TableFile, ...]
     window: tuple[dt.date, dt.date] | None
     run_date: dt.date | None
+    csv_escape: Literal["\\"] | None = None
+    topics_separator: str = TOPIC_SEPARATOR
+    warnings: tuple[str, ...] = ()
 
     def of(self, table: Table) -> tuple[TableFile, ...]:
         """Returns the files of one table, possibly none (follows only)."""
@@ -80,6 +96,7 @@ def find_tables(config: DataConfig) -> TableSet:
       DataError: a table or a span is missing, two files hold the same table, the
         layout cannot be told, or a folder cannot be read.
     """
+    refuse_no_folder(config.root)
     layout = config.layout if config.layout != "auto" else _detect(config.root)
     if layout == "single":
         found = find_single(config.root)
@@ -94,9 +111,26 @@ def find_tables(config: DataConfig) -> TableSet:
         window = (first, config.run_date)
         found = find_spans(config.root, first, config.run_date)
     files = table_files(config, sorted(found, key=lambda f: (f[0], str(f[2]), f[1])))
-    if not any(f.table == "follows" for f in files):
-        _LOG.info("%s: no follows table; every user follows nothing", config.root)
-    return TableSet(layout, table_root(config), files, window, config.run_date)
+    warnings = near_files(config.root, found)
+    return table_set(config, layout, files, window)._replace(warnings=warnings)
+
+
+def table_set(
+    config: DataConfig,
+    layout: Literal["single", "spans"],
+    files: tuple[TableFile, ...],
+    window: tuple[dt.date, dt.date] | None,
+) -> TableSet:
+    """Returns the files with what the configuration says about reading them."""
+    return TableSet(
+        layout,
+        table_root(config),
+        files,
+        window,
+        config.run_date,
+        config.csv_escape,
+        config.topics_separator or TOPIC_SEPARATOR,
+    )
 
 
 def table_root(config: DataConfig) -> str:
@@ -129,7 +163,7 @@ def _detect(root: str) -> Literal["single", "spans"]:
     return "single" if single else "spans"
 
 
-def check_headers(tables: TableSet, attributes: Sequence[str] = ()) -> None:
+def check_headers(tables: TableSet, attributes: Sequence[str] = ()) -> list[str]:
     """Checks the headers and column types of all files of all tables.
 
     Parquet files are read once in a child process: Arrow may crash on damaged
@@ -139,11 +173,14 @@ def check_headers(tables: TableSet, attributes: Sequence[str] = ()) -> None:
       tables: the files.
       attributes: see `ReadSettings.attributes`; those columns must be there.
 
+    Returns:
+      Warnings: columns that are not used although their names are like those that would be.
+
     Raises:
       DataError: one message that lists every problem as `file:line: text`.
     """
     problems: list[str] = []
-    ignored: dict[str, set[str]] = {}
+    ignored: dict[Table, set[str]] = {}
     parquet = [(file.table, file.path) for file in tables.files if is_parquet(file.path)]
     damaged = damaged_parquet(parquet)
     for file in tables.files:
@@ -156,20 +193,29 @@ def check_headers(tables: TableSet, attributes: Sequence[str] = ()) -> None:
             found, unused = [str(error)], []
         problems += found
         ignored.setdefault(file.table, set()).update(unused)
-    settle_headers(problems, ignored)
+    return settle_headers(problems, ignored)
 
 
-def settle_headers(problems: list[str], ignored: Mapping[str, set[str]]) -> None:
+def settle_headers(problems: list[str], ignored: Mapping[Table, set[str]]) -> list[str]:
     """Refuses tables with problems; otherwise says which columns are not used.
+
+    Returns:
+      Warnings: columns that are not used although their names are like those that would be.
 
     Raises:
       DataError: one message that lists every problem.
     """
     if problems:
         raise DataError("the tables break the data contract:\n  " + "\n  ".join(problems))
+    warnings = list[str]()
     for table, names in ignored.items():
         if names:
             _LOG.info("%s: columns not used: %s", table, ", ".join(sorted(names)))
+        warnings += [
+            f"{table}: column {name!r} is not used; is it {like!r}?"
+            for name, like in like_columns(sorted(names), table).items()
+        ]
+    return warnings
 
 
 def fingerprint(tables: TableSet) -> str:
@@ -202,10 +248,13 @@ def read_settings(
       now: seconds since 1970 that replace the clock where there is no run date.
       attributes: see `ReadSettings.attributes`.
     """
-    if time_unit == "order":
-        return ReadSettings(time_unit="order", attributes=attributes)
+    latest = int(time.time()) if now is None else now
     if tables.run_date is not None:
-        last = last_second_of(tables.run_date)
-    else:
-        last = int(time.time()) if now is None else now
-    return ReadSettings(max_timestamp=last, attributes=attributes)
+        latest = last_second_of(tables.run_date)
+    return ReadSettings(
+        time_unit=time_unit,
+        max_timestamp=None if time_unit == "order" else latest,
+        attributes=attributes,
+        csv_escape=tables.csv_escape,
+        topics_separator=tables.topics_separator,
+    )

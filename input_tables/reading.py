@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -15,15 +13,18 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from core.errors import DataError
+from input_tables import newer_parquet
+from input_tables.blocks import blocks
+from input_tables.columns import as_binary
 from input_tables.contract import DeadLetter, ReadSettings, Table, columns_of
 from input_tables.headers import csv_header, csv_problems, parquet_problems
 from input_tables.rows import check_rows, short_text
 from input_tables.sources import clear_errors, decompressed, is_parquet, opened
-from input_tables.utf8 import Utf8Guard
+from input_tables.swallowed import refuse_swallowed_rows
 
-_LOG = logging.getLogger("tessera")
-_WRONG_WIDTH = "wrong number of columns"
-_RELEASE_SECONDS = 1.0
+WRONG_WIDTH = "wrong number of columns"
+#: What is added where a row looks as Spark writes quotes.
+SPARK_ESCAPE = '; \\" is how Spark writes a quote: set data.csv_escape to a backslash'
 
 Checked = tuple[pa.RecordBatch, list[DeadLetter]]
 
@@ -35,6 +36,7 @@ def read_table(
     *,
     name: str | None = None,
     row_groups: Sequence[int] | None = None,
+    lines: Counter[str] | None = None,
 ) -> Iterator[Checked]:
     """Yields (batch of good rows of `schema_of(table)`, dead letters) in file order.
 
@@ -46,6 +48,7 @@ def read_table(
       name: what messages call the file; needed for file objects. A name that
         ends in `.parquet` is read as Parquet, anything else as CSV.
       row_groups: neighbours that are read of a Parquet file; None: all.
+      lines: grows at the table's name by the lines of a CSV file, its header included.
 
     Raises:
       DataError: missing column, wrong type, corrupt or unreadable file. (Arrow may
@@ -54,12 +57,14 @@ def read_table(
     if name is None:
         name = str(source) if isinstance(source, (str, Path)) else getattr(source, "name", "")
     name = str(name) or f"<{table}>"
+    counted = Counter[str]() if lines is None else lines
     with opened(source, name) as stream:
         if is_parquet(name):
-            batches = _read_parquet(stream, table, settings, name, row_groups)
-            yield from _guarded(batches, name, "Parquet")
+            path = source if isinstance(source, (str, Path)) else None
+            checked = _read_parquet(stream, table, settings, name, path, row_groups)
+            yield from _guarded(checked, name, "Parquet")
         else:
-            yield from _guarded(_read_csv(stream, table, settings, name), name, "CSV")
+            yield from _guarded(_read_csv(stream, table, settings, name, counted), name, "CSV")
 
 
 def _guarded(batches: Iterator[Checked], name: str, kind: str) -> Iterator[Checked]:
@@ -83,16 +88,11 @@ def _read_parquet(
     table: Table,
     settings: ReadSettings,
     name: str,
+    path: str | Path | None,
     row_groups: Sequence[int] | None,
 ) -> Iterator[Checked]:
-    file = pq.ParquetFile(stream)
-    schema = file.schema_arrow
-    _refuse(parquet_problems(schema, table, name, settings.attributes))
-    columns = columns_of(table, settings.attributes)
-    wanted = [column.name for column in columns if column.name in schema.names]
-    groups = range(file.num_row_groups) if row_groups is None else row_groups
-    before = sum(file.metadata.row_group(group).num_rows for group in range(min(groups, default=0)))
-    for batch in file.iter_batches(settings.batch_rows, list(groups), wanted):
+    before = _rows_before(stream, row_groups) if row_groups else 0
+    for batch in _parquet_batches(stream, table, settings, name, path, row_groups):
         batch.validate(full=True)
         raw = dict(zip(batch.schema.names, batch.columns, strict=True))
         checked = check_rows(raw, batch.num_rows, table, settings, sentinel=False)
@@ -101,123 +101,117 @@ def _read_parquet(
         yield checked.batch, _letters(name, numbers, checked.reasons, checked.texts)
 
 
-class _Numbers:
-    """Knows the record number of each good row although bad ones were skipped."""
+def _rows_before(stream: BinaryIO, row_groups: Sequence[int]) -> int:
+    metadata = pq.ParquetFile(stream).metadata
+    return sum(metadata.row_group(group).num_rows for group in range(min(row_groups)))
 
-    def __init__(self) -> None:
-        self._next = 2  # the header is record 1
-        self._skipped: list[int] = []
 
-    def skip(self, number: int) -> None:
-        self._skipped.append(number)
+def _parquet_batches(
+    stream: BinaryIO,
+    table: Table,
+    settings: ReadSettings,
+    name: str,
+    path: str | Path | None,
+    row_groups: Sequence[int] | None,
+) -> Iterator[pa.RecordBatch]:
+    """Yields the contract's columns; what Arrow does not know yet is left to DuckDB."""
+    given = False
+    try:
+        file = pq.ParquetFile(stream)
+        wanted = _wanted(file.schema_arrow, table, settings, name)
+        groups = list(range(file.num_row_groups)) if row_groups is None else list(row_groups)
+        for batch in file.iter_batches(settings.batch_rows, groups, wanted):
+            given = True
+            yield batch
+    except (pa.ArrowException, OSError) as error:
+        if not newer_parquet.is_newer(error):
+            raise
+        if given or path is None or row_groups is not None:
+            raise DataError(f"{name}: {newer_parquet.MEND}") from error
+        wanted = _wanted(newer_parquet.schema(path), table, settings, name)
+        yield from newer_parquet.batches(path, wanted, settings.batch_rows)
 
-    def take(self, rows: int) -> np.ndarray:
-        """Returns int64 `[rows]` record numbers of the next good rows."""
-        skipped = np.asarray(self._skipped, np.int64)
-        plain = self._next + np.arange(rows)
-        # A good row moves back by one for each bad row before it.
-        numbers = plain + np.searchsorted(skipped - np.arange(len(skipped)), plain, side="right")
-        if rows:
-            last = int(numbers[-1])
-            passed = int(np.searchsorted(skipped, last))
-            self._next, self._skipped = last + 1, self._skipped[passed:]
-        return numbers
+
+def _wanted(schema: pa.Schema, table: Table, settings: ReadSettings, name: str) -> list[str]:
+    _refuse(parquet_problems(schema, table, name, settings.attributes))
+    columns = columns_of(table, settings.attributes)
+    return [column.name for column in columns if column.name in schema.names]
 
 
 def _read_csv(
-    stream: BinaryIO, table: Table, settings: ReadSettings, name: str
+    stream: BinaryIO, table: Table, settings: ReadSettings, name: str, lines: Counter[str]
 ) -> Iterator[Checked]:
-    names, line = csv_header(stream)
+    escape = settings.csv_escape is not None
+    names, line = csv_header(stream, name)
     _refuse(csv_problems(names, line, table, name, settings.attributes))
-    guard = Utf8Guard(decompressed(stream))
-    numbers, ragged = _Numbers(), list[DeadLetter]()
+    first_id = next(column.name for column in columns_of(table) if column.kind == "id")
+    before = 0
+    for block in blocks(decompressed(stream, name), name, settings.block_bytes, escape):
+        lines[table] += block.lines
+        ragged: list[pacsv.InvalidRow] = []
+        rows = _parsed(block.data, names, table, settings, ragged, has_header=not before)
+        ids = rows[first_id].slice(0, 500).to_pylist() if len(block.fields) else []
+        refuse_swallowed_rows(block, names, ids, table, name)
+        raw = dict(zip(rows.column_names, (as_binary(c) for c in rows.columns), strict=True))
+        checked = check_rows(raw, rows.num_rows, table, settings, sentinel=block.replaced)
+        records = rows.num_rows + len(ragged) + (not before)
+        skipped = np.array([before + row.number for row in ragged], np.int64)
+        numbers = np.setdiff1d(np.arange(before + 1 + (not before), before + records + 1), skipped)
+        letters = [_ragged(name, before, row, settings) for row in ragged]
+        letters += _letters(name, numbers[checked.bad], checked.reasons, checked.texts)
+        before += records
+        yield checked.batch, letters
 
-    def skip_row(row: pacsv.InvalidRow) -> str:
-        numbers.skip(row.number)
-        ragged.append(DeadLetter(name, row.number, _WRONG_WIDTH, short_text(row.text)))
-        return "skip"
 
+def _parsed(
+    data: bytes,
+    names: list[str],
+    table: Table,
+    settings: ReadSettings,
+    ragged: list[pacsv.InvalidRow],
+    has_header: bool,
+) -> pa.Table:
+    """Parses whole records at once; rows of another width go to `ragged`.
+
+    `open_csv` reads ahead in a thread that outlives its reader, and aborts the process or
+    waits for the interpreter forever when either ends; `read_csv` of a buffer has none.
+    """
     columns = columns_of(table, settings.attributes)
     wanted = [column.name for column in columns if column.name in names]
-    for batch in _csv_batches(guard, wanted, skip_row, settings.block_bytes, name):
-        raw = dict(zip(batch.schema.names, batch.columns, strict=True))
-        checked = check_rows(raw, batch.num_rows, table, settings, sentinel=guard.replaced)
-        rows = numbers.take(batch.num_rows)[checked.bad]
-        letters = [*ragged, *_letters(name, rows, checked.reasons, checked.texts)]
-        ragged.clear()
-        yield checked.batch, letters
-    if ragged:
-        yield check_rows({}, 0, table, settings, sentinel=False).batch, ragged
-    if guard.quotes % 2:
-        _LOG.warning('%s: odd number of quotes ("); an unclosed one hides rows', name)
+
+    def keep(row: pacsv.InvalidRow) -> str:
+        ragged.append(row)
+        return "skip"
+
+    if not has_header and not data.strip(b"\r\n"):
+        return pa.table({name: pa.array([], pa.binary()) for name in wanted})
+    return pacsv.read_csv(
+        pa.BufferReader(data),
+        # One thread: only then are the numbers of bad rows known.
+        read_options=pacsv.ReadOptions(
+            use_threads=False,
+            block_size=len(data) + 1,
+            column_names=None if has_header else names,
+        ),
+        parse_options=pacsv.ParseOptions(
+            newlines_in_values=True,
+            escape_char=settings.csv_escape or False,
+            invalid_row_handler=keep,
+        ),
+        convert_options=pacsv.ConvertOptions(
+            check_utf8=False,
+            include_columns=wanted,
+            column_types={column: pa.binary() for column in wanted},
+            strings_can_be_null=False,
+            quoted_strings_can_be_null=False,
+        ),
+    )
 
 
-def _csv_batches(
-    guard: Utf8Guard, wanted: list[str], skip_row: object, block_bytes: int, name: str
-) -> Iterator[pa.RecordBatch]:
-    lent = (guard, skip_row)
-    before = _references(lent)
-    reader: pacsv.CSVStreamingReader | None = None
-    try:
-        reader = pacsv.open_csv(
-            guard,
-            # One thread: only then are the numbers of bad rows known.
-            read_options=pacsv.ReadOptions(use_threads=False, block_size=block_bytes),
-            parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip_row),
-            convert_options=pacsv.ConvertOptions(
-                check_utf8=False,
-                include_columns=wanted,
-                column_types={column: pa.binary() for column in wanted},
-                strings_can_be_null=False,
-                quoted_strings_can_be_null=False,
-            ),
-        )
-        yield from iter(reader.read_next_batch, None)
-    except StopIteration:
-        return
-    except pa.ArrowInvalid as error:
-        if "straddling" in str(error):
-            raise DataError(
-                f"{name}: a row is longer than {block_bytes} bytes; "
-                'most likely a quote (") is not closed'
-            ) from error
-        raise
-    finally:
-        _end_read_ahead(guard)
-        del reader
-        _wait_for_release(lent, before)
-
-
-def _end_read_ahead(guard: Utf8Guard) -> None:
-    """Lets Arrow's read-ahead thread come to its end before its reader is freed.
-
-    Freeing the reader waits for that thread without giving it the interpreter:
-    if the thread was about to read, both would wait forever. A thread that has
-    read far enough ahead sleeps without having met the end; it gets a moment.
-    """
-    guard.stop()
-    deadline = time.monotonic() + _RELEASE_SECONDS
-    while not guard.at_rest() and (guard.busy or time.monotonic() < deadline):
-        time.sleep(0.0005)
-
-
-def _references(objects: tuple[object, ...]) -> int:
-    return sum(sys.getrefcount(each) for each in objects)
-
-
-def _wait_for_release(lent: tuple[object, ...], before: int) -> None:
-    """Waits until Arrow's read-ahead thread has let go of Python objects.
-
-    It does so a moment after the last batch. A process that ends within that
-    moment is aborted: the thread asks for an interpreter that is gone.
-
-    Args:
-      lent: the objects.
-      before: references to them before Arrow got them.
-    """
-    deadline = time.monotonic() + _RELEASE_SECONDS
-    while _references(lent) > before and time.monotonic() < deadline:
-        time.sleep(0.0005)
+def _ragged(name: str, before: int, row: pacsv.InvalidRow, settings: ReadSettings) -> DeadLetter:
+    spark = settings.csv_escape is None and '\\"' in row.text
+    reason = f"{WRONG_WIDTH}{SPARK_ESCAPE}" if spark else WRONG_WIDTH
+    return DeadLetter(name, before + row.number, reason, short_text(row.text))
 
 
 def _letters(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from input_tables.catalogue import find_items
 from input_tables.config import CopiedData, DataConfig
 from input_tables.contract import ENGAGEMENTS, ITEMS, TABLES, Table
 from input_tables.layout import TableSet, find_tables
-from input_tables.spans import FORMATS
+from input_tables.spans import FORMATS, is_day
 
 _LOG = logging.getLogger("tessera")
 _SPAN = "span="
@@ -81,6 +81,8 @@ def outlined(config: DataConfig, items_only: bool = False) -> Iterator[Outline]:
         try:
             entries = _outline(store, copy, items_only)
             found = find_items(copy) if items_only else find_tables(copy)
+            warnings = tuple(text.replace(str(root), store.url) for text in found.warnings)
+            found = found._replace(warnings=warnings)
             yield Outline(store, copy, found, entries)
         except TesseraError as error:
             error.args = (str(error).replace(str(root), store.url),)
@@ -95,22 +97,43 @@ def _outline(store: ObjectStore, copy: CopiedData, items_only: bool) -> dict[str
     """
     entries: dict[str, Entry] = {}
     top = store.entries()
+    # All names of the root: one that is nearly that of a table is told from none.
+    for name in top:
+        _make(Path(copy.root) / name, top[name])
     for table in (ITEMS,) if items_only else TABLES:
         if copy.layout != "spans":
-            files = [f"{table}{suffix}" for suffix in FORMATS]
-            entries |= {name: top[name] for name in files if name in top}
+            for name in _singles(top, table):
+                entries |= {name: top[name]} if top[name].size is not None else {}
+                entries |= _parts(store, name) if top[name].size is None else {}
         if copy.layout != "single" and table in top:
             entries[table] = top[table]
             if top[table].size is None:
                 first = items_only or table == ENGAGEMENTS
                 entries |= _spans(store, copy, table, tells_layout=first)
     for name, entry in entries.items():
-        path = Path(copy.root) / name
-        folder = path if entry.size is None else path.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        if entry.size is not None:
-            path.touch()
+        _make(Path(copy.root) / name, entry)
     return {name: entry for name, entry in entries.items() if entry.size is not None}
+
+
+def _make(path: Path, entry: Entry) -> None:
+    folder = path if entry.size is None else path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if entry.size is not None:
+        path.touch()
+
+
+def _singles(top: Mapping[str, Entry], table: Table) -> list[str]:
+    """Returns the names that may be the one-shot table, a file or a folder of parts."""
+    wanted = {table, *(f"{table}{suffix}" for suffix in FORMATS)}
+    return [name for name in top if name.startswith(table) and name.lower() in wanted]
+
+
+def _parts(store: ObjectStore, folder: str) -> dict[str, Entry]:
+    """Returns the files right in a folder, unless it is one of spans."""
+    inside = store.entries(folder)
+    if any(name.startswith(_SPAN) for name in inside):
+        return {}
+    return {f"{folder}/{name}": entry for name, entry in inside.items() if entry.size is not None}
 
 
 def _spans(
@@ -121,7 +144,8 @@ def _spans(
     if tells_layout and copy.layout == "auto":
         # Any span that is there tells it, whether in the window or not.
         spans = [name for name in store.children(table) if name.startswith(_SPAN)]
-        found |= {f"{table}/{name}": _FOLDER for name in spans[:1]}
+        odd = [name for name in spans if not is_day(name.removeprefix(_SPAN))]
+        found |= {f"{table}/{name}": _FOLDER for name in (*spans[:1], *odd)}
     for day in _days(copy, table):
         span = f"{table}/{_SPAN}{day.isoformat()}"
         inside = store.entries(span)

@@ -20,6 +20,7 @@ from core.errors import DataError
 from core.storage import is_remote
 from input_tables.catalogue import find_items
 from input_tables.config import DataConfig
+from input_tables.contract import Table
 from input_tables.headers import csv_header, csv_problems, parquet_problems, unused
 from input_tables.layout import (
     TableFile,
@@ -70,23 +71,31 @@ def listed_tables(config: DataConfig, items_only: bool = False) -> TableSet:
         return outline.found._replace(files=tuple(files))
 
 
-def checked_tables(config: DataConfig, items_only: bool = False) -> TableSet:
+def checked_tables(
+    config: DataConfig, items_only: bool = False, attributes: Sequence[str] = ()
+) -> TableSet:
     """Finds the files of the window, in a folder or under a URL, and checks their headers.
 
     Args:
       config: where they are.
       items_only: the items table is all that is needed.
+      attributes: see `ReadSettings.attributes`; those columns must be there.
+
+    Returns:
+      The files; what is odd about the names of files and columns is in `warnings`.
 
     Raises:
       DataError: see `listed_tables` and `check_remote_headers`.
     """
     if is_remote(config.root):
         tables = listed_tables(config, items_only)
-        check_remote_headers(tables)
-        return tables
+        return _warned(tables, check_remote_headers(tables, attributes)[1])
     tables = find_items(config) if items_only else find_tables(config)
-    check_headers(tables)
-    return tables
+    return _warned(tables, check_headers(tables, attributes))
+
+
+def _warned(tables: TableSet, warnings: list[str]) -> TableSet:
+    return tables._replace(warnings=(*tables.warnings, *warnings))
 
 
 def marks_fingerprint(tables: TableSet) -> str:
@@ -100,7 +109,9 @@ def marks_fingerprint(tables: TableSet) -> str:
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def check_remote_headers(tables: TableSet, attributes: Sequence[str] = ()) -> RowGroups:
+def check_remote_headers(
+    tables: TableSet, attributes: Sequence[str] = ()
+) -> tuple[RowGroups, list[str]]:
     """Checks headers and column types of all files, from their heads and footers alone.
 
     Args:
@@ -108,14 +119,14 @@ def check_remote_headers(tables: TableSet, attributes: Sequence[str] = ()) -> Ro
       attributes: see `ReadSettings.attributes`; those columns must be there.
 
     Returns:
-      The row groups of the Parquet files.
+      The row groups of the Parquet files, and warnings as of `check_headers`.
 
     Raises:
       DataError: one message that lists every problem as `url:line: text`.
     """
     groups: RowGroups = {}
     problems: list[str] = []
-    ignored: dict[str, set[str]] = {}
+    ignored: dict[Table, set[str]] = {}
     with tempfile.TemporaryDirectory(prefix="tessera-footers-") as folder:
         places = {file.path: Path(folder) / f"{n}.parquet" for n, file in enumerate(tables.files)}
         damaged = _damaged_footers(tables, places)
@@ -126,8 +137,7 @@ def check_remote_headers(tables: TableSet, attributes: Sequence[str] = ()) -> Ro
                 ignored.setdefault(file.table, set()).update(found.unused)
                 if found.groups is not None:
                     groups[file.path] = found.groups
-    settle_headers(problems, ignored)
-    return groups
+    return groups, settle_headers(problems, ignored)
 
 
 class _Head(NamedTuple):
@@ -160,7 +170,7 @@ def _head(
             others = unused(schema.names, file.table, attributes)
             return _Head(problems, others, tuple(_row_groups(metadata)))
         with opened_stream(file, _HEAD_BYTES) as stream, clear_errors(name, "read as CSV"):
-            names, line = csv_header(stream)
+            names, line = csv_header(stream, name)
         problems = csv_problems(names, line, file.table, name, attributes)
         return _Head(problems, unused(names, file.table, attributes), None)
     except DataError as error:

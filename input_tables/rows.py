@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from input_tables.blocks import SENTINEL
 from input_tables.columns import as_text, clean_text, clean_topics, parse_time
 from input_tables.contract import (
     DEAD_LETTER_TEXT_CHARS,
@@ -20,10 +21,11 @@ from input_tables.contract import (
     schema_of,
 )
 from input_tables.faults import Faults
-from input_tables.utf8 import SENTINEL
 
 #: Columns whose values may not lie after `ReadSettings.max_timestamp`.
 _BOUNDED = ("timestamp",)
+#: First seconds of the years 9999 and 10000.
+_YEAR_9999, _YEAR_10000 = 253_370_764_800, 253_402_300_800
 
 
 class CheckedRows(NamedTuple):
@@ -85,14 +87,26 @@ def _clean(
         empty = pa.nulls(rows, wanted)
         return clean_topics(empty, column.name, faults, sentinel) if is_topics else empty
     if is_topics:
-        return clean_topics(array, column.name, faults, sentinel)
+        return clean_topics(array, column.name, faults, sentinel, settings.topics_separator)
     if column.kind == "time":
         times = parse_time(array, column, faults, sentinel)
+        if column.name == "unfollowed_at" and settings.time_unit == "seconds":
+            times = _without_for_ever(times)
         _check_epoch(times, column, settings, faults)
         return times
     if column.kind == "value":
         array = as_text(array)
     return clean_text(array, column, faults, sentinel)
+
+
+def _without_for_ever(times: pa.Array) -> pa.Array:
+    """Returns null for the last year that calendars know: how databases write `for ever`."""
+    for unit in (1, 1_000, 1_000_000):
+        year = pc.and_(
+            pc.greater_equal(times, _YEAR_9999 * unit), pc.less(times, _YEAR_10000 * unit)
+        )
+        times = pc.if_else(year.fill_null(False), pa.scalar(None, pa.int64()), times)
+    return times
 
 
 def _check_epoch(times: pa.Array, column: Column, settings: ReadSettings, faults: Faults) -> None:

@@ -11,11 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+import pyarrow as pa
+
+from input_tables import newer_parquet
 from input_tables.contract import COLUMNS, Table
+from input_tables.newer_parquet import MEND, is_newer
 
 _PROBE = Path(__file__).with_name("parquet_probe.py")
 #: Without a sign of life for so long a file counts as unreadable.
 _SILENCE_SECONDS = 60.0
+_BATCH_ROWS = 65_536
 
 
 def damaged_parquet(
@@ -56,7 +61,9 @@ def _probe(
             if answer == "ok":
                 continue
             if answer.startswith("error "):
-                problems[path] = answer.removeprefix("error ")
+                said = answer.removeprefix("error ")
+                if problem := _newer(path, columns) if is_newer(said) else said:
+                    problems[path] = problem
                 continue
             problems[path] = answer
             return number + 1
@@ -64,6 +71,19 @@ def _probe(
     finally:
         child.kill()
         child.communicate()
+
+
+def _newer(path: str, columns: list[str]) -> str:
+    """Returns what keeps DuckDB from reading a file that is newer than Arrow, '' for nothing."""
+    import duckdb
+
+    try:
+        there = [name for name in columns if name in newer_parquet.schema(path).names]
+        for _ in newer_parquet.batches(path, there, _BATCH_ROWS):
+            pass
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        return f"{MEND}. DuckDB says: {' '.join(str(error).split())[:200]}"
+    return ""
 
 
 def _ask(child: subprocess.Popen[bytes], request: dict[str, object]) -> str:

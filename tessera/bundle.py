@@ -19,6 +19,7 @@ from components.bundle.mirror import shown
 from components.bundle.opened import opened_bundle
 from core.errors import BundleError, ConfigError, DataError
 from input_tables.remote import local_tables
+from input_tables.survey import moment_problem
 from serving.client import UserRequest
 from serving.filters import NO_FILTERS, Filters
 from serving.recommend import lookup
@@ -96,9 +97,10 @@ class Bundle(Model):
 
         Raises:
           UnknownUserError: the tables do not hold the user.
-          ConfigError: the tables are not known.
+          ConfigError: the tables are not known, or `now` is no moment in their unit.
         """
         manifest = self.manifest
+        _check_moment(now, manifest.time_unit)
         with local_tables(lookup.data_config(manifest, self._data)) as config:
             unit, limit = lookup.time_unit(manifest), lookup.follows_limit(manifest)
             return lookup.find_user(config, unit, user, limit, now, follows)
@@ -111,6 +113,7 @@ class Bundle(Model):
         now: int | None = None,
     ) -> Question:
         """Returns a request made from item ids, newest first, an hour between any two."""
+        _check_moment(now, self.manifest.time_unit)
         moment = int(time.time()) if now is None else now
         done = self._usual_action if action is None else action
         return typed_history(history, follows, self.manifest.time_unit, moment, done)
@@ -199,3 +202,9 @@ def _server(url: str) -> Client:
             "or tessera.Client(address, model=NAME)"
         )
     return Client(f"{parts.scheme}://{parts.netloc}{prefix}", model=unquote(name))
+
+
+def _check_moment(now: int | None, time_unit: str) -> None:
+    problem = None if now is None else moment_problem(now, time_unit)
+    if problem:
+        raise ConfigError(f"now (--now): {problem}")

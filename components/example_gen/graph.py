@@ -39,9 +39,12 @@ from components.example_gen.partition import (
 )
 from components.example_gen.parts import Part
 from components.example_gen.reading import letter_json, read
+from components.example_gen.verdict import AddSurveys, verdict_json
 from components.example_gen.writing import SplitWriters
 from core.errors import DataError
 from input_tables.contract import FOLLOWS, ITEMS, DeadLetter, ReadSettings
+from input_tables.survey import Survey
+from input_tables.verdict import Rules
 from trainer import features
 
 _BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _LATEST, _FAILED = (
@@ -52,6 +55,7 @@ _BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _LATEST, _FAILED = (
     "latest",
     "failed",
 )
+_SURVEY = "survey"
 #: Rows joined with the catalogue at a time.
 _JOIN_ROWS = 262_144
 #: Files of dead letters below a URL.
@@ -72,6 +76,8 @@ class Plan(NamedTuple):
       letters: folder or URL of the dead letters.
       counts: folder or URL of the counts.
       failures: folder or URL of the messages about unreadable files.
+      rules: what the tables as a whole must look like.
+      verdict: folder or URL of the verdict on them.
     """
 
     parts: tuple[Part, ...]
@@ -84,6 +90,8 @@ class Plan(NamedTuple):
     letters: str
     counts: str
     failures: str
+    rules: Rules
+    verdict: str
 
 
 class _Read(beam.DoFn):
@@ -96,9 +104,10 @@ class _Read(beam.DoFn):
     def process(self, part: Part) -> Iterator[TaggedOutput]:
         counts: Counter[str] = Counter()
         file = part.file
+        survey = Survey()
         tag = _BY_USER if file.table == FOLLOWS else _BY_ITEM
         try:
-            for found in read(file, self._settings, self._buckets, counts, part.rows):
+            for found in read(file, self._settings, self._buckets, counts, survey, part.rows):
                 if isinstance(found, DeadLetter):
                     counts[f"letters:{file.table}"] += 1
                     counts[f"reason:{found.reason}"] += 1
@@ -109,6 +118,7 @@ class _Read(beam.DoFn):
                     yield TaggedOutput(tag, found)
         except DataError as error:
             yield TaggedOutput(_FAILED, str(error))
+        yield TaggedOutput(_SURVEY, survey)
         yield from _counted(counts)
 
 
@@ -185,7 +195,7 @@ def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
         | "SpreadFiles" >> beam.Reshuffle()
         | "Read"
         >> beam.ParDo(_Read(plan)).with_outputs(
-            _BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _LATEST, _FAILED
+            _BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _LATEST, _FAILED, _SURVEY
         )
     )
     joined = (
@@ -210,6 +220,13 @@ def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
         _LETTER_FILES,
     )
     write_lines(read_out[_FAILED], "WriteFailures", plan.failures)
+    write_lines(
+        read_out[_SURVEY]
+        | "AddSurveys" >> beam.CombineGlobally(AddSurveys())
+        | "Judge" >> beam.Map(verdict_json, plan.rules),
+        "WriteVerdict",
+        plan.verdict,
+    )
     write_lines(
         (read_out[_COUNTS], joined[_COUNTS], built)
         | "AllCounts" >> beam.Flatten()

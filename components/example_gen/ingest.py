@@ -22,6 +22,7 @@ from components.example_gen.report import (
     summed,
     tables_over,
 )
+from components.example_gen.verdict import read_verdict
 from components.example_gen.window import Window
 from components.example_gen.writing import write_empty
 from core.errors import ConfigError
@@ -61,12 +62,13 @@ def ingest(
 
     Raises:
       ConfigError: days are asked of tables that have no time.
-      DataError: a file breaks the contract or cannot be read, or too many rows do.
+      DataError: a file breaks the contract or cannot be read, too many rows do, or
+        the tables as a whole cannot be used (see `input_tables.verdict`).
       JobError: the job failed on its workers.
     """
     _refuse_days_without_time(config)
     with placed(examples_uri, report_uri, shared) as places:
-        plan = _plan(config, window.tables, places)
+        plan, odd_names = _plan(config, window.tables, places)
         with clear_failure("ExampleGen"), track("join tables"), make_pipeline() as pipeline:
             assemble(pipeline, plan)
         refuse_unreadable(list(read_lines(places.failures)))
@@ -74,6 +76,11 @@ def ingest(
         if tables_over(report, config.max_bad_share):
             with places.local_letters() as letters:
                 refuse_too_many_letters(report, letters, dead_letter_dir, config.max_bad_share)
+        verdict = read_verdict(read_lines(places.verdict))
+        verdict.refuse(window.tables.root)
+        report |= {"facts": verdict.facts, "warnings": [*odd_names, *verdict.warnings]}
+        for warning in report["warnings"]:
+            _LOG.warning("%s", warning)
         for split in features.SPLITS:
             if not places.has_split(split):
                 write_empty(places.examples, split)
@@ -82,16 +89,17 @@ def ingest(
     return report
 
 
-def _plan(config: ExampleGenConfig, tables: TableSet, places: Places) -> Plan:
+def _plan(config: ExampleGenConfig, tables: TableSet, places: Places) -> tuple[Plan, list[str]]:
+    """Returns what the graph needs to know, and what is odd about the names in the tables."""
     if is_remote(tables.root):
-        row_groups = check_remote_headers(tables, config.attributes)
+        row_groups, odd_names = check_remote_headers(tables, config.attributes)
         known = {path: sum(group.rows for group in found) for path, found in row_groups.items()}
         parts = parts_of(tables, row_groups)
     else:
-        check_headers(tables, config.attributes)
+        odd_names = check_headers(tables, config.attributes)
         known, parts = {}, parts_of(tables)
     item_buckets, user_buckets = bucket_numbers(tables, config.bucket_rows, known)
-    return Plan(
+    plan = Plan(
         parts=parts,
         settings=read_settings(tables, config.time_unit, attributes=config.attributes),
         config=config,
@@ -102,7 +110,10 @@ def _plan(config: ExampleGenConfig, tables: TableSet, places: Places) -> Plan:
         letters=places.letters,
         counts=places.counts,
         failures=places.failures,
+        rules=config.rules(config.data),
+        verdict=places.verdict,
     )
+    return plan, [*tables.warnings, *odd_names]
 
 
 def _refuse_days_without_time(config: ExampleGenConfig) -> None:

@@ -70,6 +70,11 @@ class Places(NamedTuple):
         """Place of the messages about files that cannot be read."""
         return f"{self.report}/{_SCRATCH}/failures"
 
+    @property
+    def verdict(self) -> str:
+        """Place of the verdict on the tables as a whole."""
+        return f"{self.report}/{_SCRATCH}/verdict"
+
     def has_split(self, split: str) -> bool:
         """Returns whether a split has a file."""
         folder = f"{self.examples}/Split-{split}"

@@ -10,16 +10,17 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from components.example_gen.attributes import with_attributes
 from components.example_gen.columns import EVENT_SCHEMA, FOLLOW_SCHEMA, ITEM_SCHEMA, conform
 from components.example_gen.partition import EVENT, FOLLOW, ITEM, encode, partition
 from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, DeadLetter, ReadSettings
 from input_tables.layout import TableFile, TableSet
+from input_tables.newer_parquet import parquet_rows
 from input_tables.reading import read_table
 from input_tables.remote_reading import opened_table
 from input_tables.sources import is_parquet
+from input_tables.survey import Survey
 
 #: First row number by format, as dead letters count (a CSV header is record 1).
 _FIRST_CSV_ROW, _FIRST_PARQUET_ROW = 2, 1
@@ -44,6 +45,7 @@ def read(
     settings: ReadSettings,
     buckets: tuple[int, int],
     counts: Counter[str],
+    survey: Survey,
     rows: Rows | None = None,
 ) -> Iterator[tuple[int, bytes] | DeadLetter | int]:
     """Yields elements, dead letters, and the latest timestamp of each batch of engagements.
@@ -54,10 +56,11 @@ def read(
       buckets: numbers of item buckets and of user buckets. Engagements and items go
         to item buckets, follows to user buckets.
       counts: rows are added to it.
+      survey: what the verdict on all tables needs is added to it.
       rows: what to read of it; None: all.
     """
     with opened_table(file, rows.groups if rows else None, settings.attributes) as source:
-        yield from _read(source, file, settings, buckets, counts, rows)
+        yield from _read(source, file, settings, buckets, counts, survey, rows)
 
 
 def _read(
@@ -66,14 +69,22 @@ def _read(
     settings: ReadSettings,
     buckets: tuple[int, int],
     counts: Counter[str],
+    survey: Survey,
     rows: Rows | None,
 ) -> Iterator[tuple[int, bytes] | DeadLetter | int]:
     item_buckets, user_buckets = buckets
     first = _FIRST_PARQUET_ROW if is_parquet(file.path) else _FIRST_CSV_ROW
     numbers = _RowNumbers(first + (rows.before if rows else 0))
     for batch, letters in read_table(
-        source, file.table, settings, name=file.name, row_groups=rows.groups if rows else None
+        source,
+        file.table,
+        settings,
+        name=file.name,
+        row_groups=rows.groups if rows else None,
+        lines=survey.lines,
     ):
+        survey.add(file.table, batch, file.name)
+        survey.bad[file.table] += len(letters)
         counts[f"rows:{file.table}"] += batch.num_rows + len(letters)
         yield from letters
         if file.table == ENGAGEMENTS:
@@ -156,6 +167,6 @@ def _estimated_rows(file: TableFile, known: Mapping[str, int]) -> int:
     if file.path in known:
         return known[file.path]
     if is_parquet(file.path):
-        return int(pq.ParquetFile(file.path).metadata.num_rows)
+        return parquet_rows(file.path)
     name = file.path.lower()
     return file.bytes * (_GZIP_RATIO if name.endswith(".gz") else 1) // _CSV_ROW_BYTES

@@ -43,5 +43,7 @@ class Pools:
         stop = np.searchsorted(self._keys, group * self._width + age)
         low, high = self._sums[start], self._sums[stop]
         found = np.searchsorted(self._sums, low + uniform * (high - low), side="right") - 1
+        if not len(self._items):  # of a world with a single item: no pool has one to spare
+            return np.full(len(start), -1)
         found = np.clip(found, start, np.maximum(stop - 1, start))
         return np.where(stop > start, self._items[np.minimum(found, len(self._items) - 1)], -1)

@@ -30,6 +30,7 @@ from core.config import BaseConfig, ConfigT
 from core.errors import ConfigError
 from input_tables.config import DataConfig
 from pipeline.config.kubeflow import KubeflowConfig
+from pipeline.config.unique_keys import load_yaml
 from trainer.config import ModelConfig, RetrievalConfig, TrainerConfig, TransformConfig
 
 #: What PyYAML raises: its own errors, and Python's for impossible dates and numbers,
@@ -204,7 +205,7 @@ def _load_tree(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         chain = " -> ".join(str(p) for p in (*seen, resolved))
         raise ConfigError(f"{path}: `extends` goes in a circle: {chain}")
     try:
-        tree = yaml.safe_load(_substitute(path.read_text(encoding="utf-8"), path))
+        tree = load_yaml(_substitute(path.read_text(encoding="utf-8"), path))
     except FileNotFoundError:
         raise ConfigError(f"configuration file not found: {path}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -263,7 +264,7 @@ def _apply_override(tree: dict[str, Any], text: str) -> None:
             raise ConfigError(f"--set {text!r}: {parent!r} holds a value, not further keys")
         node = child
     try:
-        node[last] = yaml.safe_load(value)
+        node[last] = load_yaml(value)
     except _YAML_FAULTS as error:
         raise ConfigError(f"--set {text!r}: the value is not valid YAML: {error}") from error
 

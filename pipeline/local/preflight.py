@@ -6,13 +6,12 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from core.errors import ConfigError, DataError
 from core.storage import is_remote
 from input_tables.catalogue import find_items
 from input_tables.contract import ITEMS
 from input_tables.layout import TableFile, TableSet, find_tables
+from input_tables.newer_parquet import parquet_rows
 from input_tables.remote_reading import copy_footer, opened_stream
 from input_tables.remote_tables import listed_tables
 from input_tables.sources import clear_errors, decompressed, is_parquet, opened
@@ -86,7 +85,7 @@ def _most_rows(file: TableFile, enough: int) -> int:
         source = stack.enter_context(opened_stream(file, _CHUNK_BYTES)) if remote else file.path
         stream = stack.enter_context(opened(source, file.name))
         with clear_errors(file.name, "read as CSV"):
-            plain = decompressed(stream)
+            plain = decompressed(stream, file.name)
             while lines <= enough and (chunk := plain.read(_CHUNK_BYTES)):
                 lines += chunk.count(b"\n") + chunk.count(b"\r") - chunk.count(b"\r\n")
                 last = chunk[-1:]
@@ -103,5 +102,4 @@ def _parquet_rows(file: TableFile) -> int:
         if damaged_parquet([(file.table, str(path))], groups):
             raise DataError(f"{file.name}: cannot be read as Parquet")
         with clear_errors(file.name, "read as Parquet"):
-            rows: int = pq.ParquetFile(path).metadata.num_rows
-            return rows
+            return parquet_rows(path)

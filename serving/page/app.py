@@ -15,6 +15,7 @@ from serving.page.query import filtered, parse_query, parse_similar
 from serving.page.shelf import Shelf, Volume
 from serving.recommend.lookup import UnknownUserError
 from serving.recommend.question import Question
+from serving.server.body import plain_body
 from serving.server.engine import Engine
 from serving.server.errors import Code, RequestError, invalid
 from serving.server.version import State
@@ -221,7 +222,7 @@ def _body(request: Request) -> Any:
         raise invalid("send the body as application/json")
     request.max_content_length = _BODY_MOST
     try:
-        return json.loads(request.get_data())
+        return json.loads(plain_body(request))
     except (ValueError, RecursionError) as error:
         raise invalid(f"the body is not JSON: {error}") from error
 

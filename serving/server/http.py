@@ -32,6 +32,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
 from core.errors import ConfigError, TesseraError
+from serving.server.body import MAX_BODY_BYTES
 from serving.server.engine import Engine
 from serving.server.errors import Code, RequestError
 from serving.server.rest import RestApi
@@ -40,8 +41,6 @@ Route = Callable[[Request], Response]
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
-#: Bytes of the largest request that is read.
-MAX_REQUEST_BYTES = 64 << 20
 #: Seconds after which a connection that sends nothing is given up.
 _IDLE_S = 10.0
 
@@ -83,7 +82,7 @@ def create_app(
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
-        request.max_content_length = MAX_REQUEST_BYTES
+        request.max_content_length = MAX_BODY_BYTES
         return _guarded(answer, request)(environ, start_response)
 
     return app
@@ -121,7 +120,7 @@ def _guarded(answer: Route, request: Request) -> Response:
     except TesseraError as error:
         return error_response(400, str(error))
     except RequestEntityTooLarge:
-        return error_response(413, f"the request has more than {MAX_REQUEST_BYTES} bytes")
+        return error_response(413, f"the request has more than {MAX_BODY_BYTES} bytes")
     except HTTPException as error:
         return error_response(error.code or 400, error.description or error.name)
     except Exception:

@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from werkzeug.wrappers import Request, Response
 
 from serving.server import messages
+from serving.server.body import plain_body
 from serving.server.engine import Engine
 from serving.server.errors import Code, RequestError, invalid
 from serving.server.json_tensors import parse_predict, to_json
@@ -43,7 +44,7 @@ class RestApi:
         """
         predict, read = _PREDICT.fullmatch(request.path), _READ.fullmatch(request.path)
         if request.method == "POST" and predict:
-            body = request.get_data()
+            body = plain_body(request)
             with self._engine.metrics.request("rest") as record:
                 return self._predict(body, predict, record)
         if request.method == "GET" and read:

@@ -17,9 +17,9 @@ from tensorflow_serving.apis import (
 
 from core.errors import ConfigError
 from serving.server import messages
+from serving.server.body import MAX_BODY_BYTES
 from serving.server.engine import Engine
 from serving.server.errors import Code, RequestError, invalid
-from serving.server.http import MAX_REQUEST_BYTES
 from serving.server.tensors import from_proto, to_proto
 
 _log = logging.getLogger("tessera")
@@ -146,7 +146,7 @@ class RpcServer:
         self._server = grpc.server(
             ThreadPoolExecutor(workers, thread_name_prefix="grpc"),
             options=[
-                ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+                ("grpc.max_receive_message_length", MAX_BODY_BYTES),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
             ],

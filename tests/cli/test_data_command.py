@@ -30,7 +30,7 @@ def test_generate_then_check(tmp_path):
     checked = answer("check", "--root", out)
     assert checked["passed"] and checked["bad"] == 0
     assert checked["tables"]["engagements"]["rows"] == made["engagements"]
-    assert checked["facts"]["engaged items not in the catalogue"] == 0
+    assert checked["facts"]["engagements whose item is in the catalogue"] == 1.0
 
 
 def test_generate_spans_ending_on_a_date_then_check(tmp_path):
@@ -81,11 +81,11 @@ def test_import_and_its_list(tmp_path):
 def test_check_shows_reasons_and_fails(tmp_path):
     write_single(tmp_path)
     with (tmp_path / "engagements.csv").open("ab") as stream:
-        stream.write(b"u3,i3,-7,click\n")
+        stream.write(b"u3,i1,-7,click\n")
     result = call("check", "--root", tmp_path)
     assert isinstance(result.exception, DataError) and result.exception.exit_code == 2
     assert "1 x engagements: timestamp is negative" in result.output
-    assert "engagements.csv:4: timestamp is negative: 'u3,i3,-7,click'" in result.output
+    assert "engagements.csv:4: timestamp is negative: 'u3,i1,-7,click'" in result.output
     allowed = call("check", "--root", tmp_path, "--max-bad-share", "0.5")
     assert allowed.exit_code == 0
 

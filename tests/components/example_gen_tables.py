@@ -15,6 +15,7 @@ from components.example_gen.ingest import ingest as ingest_window
 from components.example_gen.window import resolve
 from components.examples_io import read_split
 from input_tables.config import DataConfig
+from input_tables.verdict import TableChecks
 from tests.components.example_gen_oracle import Event, Follow, Rules
 
 HEADERS = {
@@ -49,6 +50,17 @@ def write_tables(
 _DEFAULT = Rules()
 
 
+#: Made-up tables are about the join: of the tables as a whole nothing is asked.
+ANYTHING = TableChecks(
+    min_engagements_in_catalogue=0,
+    min_followers_engaged=0,
+    min_followed_topics_with_items=0,
+    max_near_misses=1,
+    max_odd_topics=1,
+    unmatched_actions="warn",
+)
+
+
 def config_for(root: Path, rules: Rules = _DEFAULT, **changes: Any) -> ExampleGenConfig:
     settings: dict[str, Any] = {
         "data": DataConfig(root=str(root)),
@@ -65,6 +77,7 @@ def config_for(root: Path, rules: Rules = _DEFAULT, **changes: Any) -> ExampleGe
         "repeat_targets": rules.repeats,
         "max_events_per_user": rules.max_events,
         "time_unit": "order",
+        "checks": ANYTHING,
     }
     return ExampleGenConfig(**(settings | changes))
 

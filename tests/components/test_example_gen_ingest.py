@@ -174,11 +174,10 @@ def test_a_twentieth_of_bad_rows_stops_the_run_and_keeps_them(tmp_path: Path) ->
     assert len(kept) == 20
 
 
-def test_header_only_tables_give_empty_splits(tmp_path: Path) -> None:
+def test_header_only_tables_are_refused(tmp_path: Path) -> None:
     root = write_tables(tmp_path / "data", [], {})
-    report = ingest(config_for(root), tmp_path)
-    assert set(report["examples"].values()) == {0}
-    assert len(files_of(tmp_path)) == 4
+    with pytest.raises(DataError, match="engagements: no rows under the header"):
+        ingest(config_for(root), tmp_path)
 
 
 def test_days_of_tables_without_time_are_refused(tmp_path: Path) -> None:

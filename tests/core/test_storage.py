@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -295,6 +296,15 @@ def test_a_forked_child_reads_over_a_connection_of_its_own(s3):  # noqa: F811
     assert child.exitcode == 0 and store.read("a") == b"one"
 
 
+def answered(status):
+    """What s3fs makes of an answer whose code it does not know: an EIO, whatever the status."""
+    error = OSError(5, "what the store said")
+    error.__cause__ = ClientError(
+        {"Error": {"Code": "Odd"}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject"
+    )
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "passing"),
     [
@@ -305,6 +315,10 @@ def test_a_forked_child_reads_over_a_connection_of_its_own(s3):  # noqa: F811
         (PermissionError(), False),
         (OSError(28, "No space left on device"), False),
         (ValueError(), False),
+        (answered(400), False),
+        (answered(501), False),
+        (answered(409), True),
+        (answered(503), True),
     ],
 )
 def test_which_errors_pass(error, passing):

@@ -234,10 +234,10 @@ def test_garbage_examples_are_refused(served):
 
 @pytest.mark.fault(67)
 def test_a_request_beyond_the_size_limit_is_refused(served):
-    from serving.server.http import MAX_REQUEST_BYTES
+    from serving.server.body import MAX_BODY_BYTES
 
-    made = request({"examples": np.array([b"x" * (MAX_REQUEST_BYTES + 1)], object)})
+    made = request({"examples": np.array([b"x" * (MAX_BODY_BYTES + 1)], object)})
     assert ask(served[0], made) is grpc.StatusCode.RESOURCE_EXHAUSTED
-    status, answer = post(served[0], b" " * (MAX_REQUEST_BYTES + 1))
-    assert status == 413 and str(MAX_REQUEST_BYTES) in answer["error"]
+    status, answer = post(served[0], b" " * (MAX_BODY_BYTES + 1))
+    assert status == 413 and str(MAX_BODY_BYTES) in answer["error"]
     check_alive(served)

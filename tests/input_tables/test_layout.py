@@ -191,8 +191,22 @@ def test_a_folder_in_place_of_a_file_is_refused(tmp_path):
     write_single(tmp_path)
     (tmp_path / "follows.csv").unlink()
     (tmp_path / "follows.csv").mkdir()
-    with pytest.raises(DataError, match="expected a file"):
+    with pytest.raises(DataError, match=r"follows\.csv: holds no file"):
         find_tables(single(tmp_path))
+
+
+@pytest.mark.parametrize("folder", ["engagements", "engagements.csv", "engagements.CSV"])
+def test_a_folder_of_parts_is_a_table(tmp_path, folder):
+    write_single(tmp_path)
+    rows = (tmp_path / "engagements.csv").read_bytes()
+    (tmp_path / "engagements.csv").unlink()
+    for name in ("part-0.csv", "part-1.CSV", "_SUCCESS", ".part-0.csv.crc"):
+        put(tmp_path / folder / name, rows)
+    found = find_tables(single(tmp_path))
+    assert [Path(file.path).name for file in found.of("engagements")] == [
+        "part-0.csv",
+        "part-1.CSV",
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -47,7 +47,7 @@ def test_good_rows_come_in_the_canonical_schema():
     assert good[0] == {
         "user_id": b"u1",
         "item_id": b"i1",
-        "timestamp": 100,
+        "timestamp": 1_600_000_100,
         "action": b"click",
         "source": None,
         "source_topic": None,
@@ -61,7 +61,7 @@ def test_topics_are_split_without_empty_and_repeated_ones():
 
 def test_a_follow_without_a_date_is_null():
     good, _ = read(table_bytes("follows"), "follows")
-    assert [row["timestamp"] for row in good] == [50, None]
+    assert [row["timestamp"] for row in good] == [1_600_000_050, None]
 
 
 @pytest.mark.parametrize(

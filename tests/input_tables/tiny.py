@@ -10,9 +10,9 @@ HEADERS = {
     "follows": ["user_id", "topic", "timestamp"],
 }
 ROWS = {
-    "engagements": [["u1", "i1", "100", "click"], ["u2", "i2", "200", "save"]],
+    "engagements": [["u1", "i1", "1600000100", "click"], ["u2", "i2", "1600000200", "save"]],
     "items": [["i1", "a|b"], ["i2", ""]],
-    "follows": [["u1", "a", "50"], ["u2", "b", ""]],
+    "follows": [["u1", "a", "1600000050"], ["u2", "b", ""]],
 }
 
 

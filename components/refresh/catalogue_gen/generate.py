@@ -42,6 +42,8 @@ from core.files import read_json, staged_file, write_json
 from core.progress import track
 from input_tables.contract import ITEMS, DeadLetter
 from input_tables.layout import TableSet, check_headers, read_settings
+from input_tables.survey import Survey
+from input_tables.verdict import judge_items
 from trainer import features
 
 _LOG = logging.getLogger("tessera")
@@ -81,9 +83,9 @@ def read_catalogue(
       DataError: the table breaks the contract, is empty or lost too many items.
     """
     tables = window.tables
-    check_headers(tables, config.attributes)
-    counts: Counter[str] = Counter()
-    items, letters = _read_items(config, tables, counts)
+    odd_names = [*tables.warnings, *check_headers(tables, config.attributes)]
+    counts, survey = Counter[str](), Survey()
+    items, letters = _read_items(config, tables, counts, survey)
     folder = paths.report / LETTERS_DIR
     _write_letters(letters, folder)
     requests = request_examples(paths.bundle / REQUESTS_FILE)
@@ -91,6 +93,11 @@ def read_catalogue(
     counts[f"examples:{features.VALIDATION_SPLIT}"] = requests.num_rows
     report = summary(tables, window.fingerprint, counts)
     refuse_too_many_letters(report, folder, paths.dead_letters, config.max_bad_share)
+    verdict = judge_items(survey, config.data.topics_separator)
+    verdict.refuse(tables.root)
+    report["warnings"] = [*odd_names, *verdict.warnings]
+    for warning in report["warnings"]:
+        _LOG.warning("%s", warning)
     found = changes(paths.bundle / ITEMS_FILE, items)
     served = paths.bundle / ATTRIBUTES_FILE
     found["unchanged"] &= same_attributes(served, items, config.attributes)
@@ -115,7 +122,7 @@ def describe(found: dict[str, Any]) -> str:
 
 
 def _read_items(
-    config: CatalogueGenConfig, tables: TableSet, counts: Counter[str]
+    config: CatalogueGenConfig, tables: TableSet, counts: Counter[str], survey: Survey
 ) -> tuple[pa.Table, list[DeadLetter]]:
     """Reads every file; an unreadable one does not hide the faults of the others.
 
@@ -129,7 +136,7 @@ def _read_items(
     with track("reading items", total=len(tables.files)) as bar:
         for file in tables.files:
             try:
-                for element in read(file, settings, (1, 1), counts):
+                for element in read(file, settings, (1, 1), counts, survey):
                     if isinstance(element, DeadLetter):
                         letters.append(element)
                     elif isinstance(element, tuple):
