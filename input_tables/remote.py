@@ -21,6 +21,7 @@ from input_tables.catalogue import find_items
 from input_tables.config import CopiedData, DataConfig
 from input_tables.contract import ENGAGEMENTS, ITEMS, TABLES, Table
 from input_tables.layout import TableSet, find_tables
+from input_tables.near_names import near_tables
 from input_tables.spans import FORMATS, is_day
 
 _LOG = logging.getLogger("tessera")
@@ -97,8 +98,8 @@ def _outline(store: ObjectStore, copy: CopiedData, items_only: bool) -> dict[str
     """
     entries: dict[str, Entry] = {}
     top = store.entries()
-    # All names of the root: one that is nearly that of a table is told from none.
-    for name in top:
+    # A name that is nearly that of a table is more than a name that is not there.
+    for name in near_tables(top):
         _make(Path(copy.root) / name, top[name])
     for table in (ITEMS,) if items_only else TABLES:
         if copy.layout != "spans":
