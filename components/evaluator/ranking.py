@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-#: Up to this catalogue a row of every item is ranked sooner than stored values are sorted.
-_DENSE_MAX_ITEMS = 50_000
+#: With more than this share of the scores stored, all are ranked sooner than those are sorted.
+_DENSE_SHARE = 0.05
 
 
 def rank_dense(scores: np.ndarray, seen: sparse.csr_matrix, depth: int) -> np.ndarray:
@@ -41,7 +41,7 @@ def rank_sparse(scores: sparse.csr_matrix, seen: sparse.csr_matrix, depth: int) 
       `[users, depth]` int32 columns, -1 where there are no more items.
     """
     users, items = scores.shape
-    if items <= _DENSE_MAX_ITEMS:
+    if scores.nnz > _DENSE_SHARE * users * items:
         return rank_dense(scores.toarray(), seen, depth)
     scored = (scores - scores.multiply(seen)).tocsr()  # a score less itself is exactly 0
     scored.data[scored.data <= 0.0] = 0.0

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -112,7 +113,7 @@ class RunLog(logging.Handler):
         message = record.getMessage()
         if record.name == "tessera":
             if record.levelno >= logging.WARNING:
-                self.console.print(f"  [yellow]![/] {message}", highlight=False)
+                self.console.print(f"  [yellow]![/] {escape(message)}", highlight=False)
             elif self._current:
                 self.nodes[self._current].summary = message
             return
@@ -135,7 +136,8 @@ class RunLog(logging.Handler):
         node.seconds = time.monotonic() - node.started
         summary = "reused from an earlier run" if node.cached else node.summary
         self.console.print(
-            f"  [green]✓[/] {name:<20} {node.seconds:8.1f} s   [dim]{summary}[/]", highlight=False
+            f"  [green]✓[/] {name:<20} {node.seconds:8.1f} s   [dim]{escape(summary)}[/]",
+            highlight=False,
         )
 
     def end_spinner(self) -> None:

@@ -105,7 +105,9 @@ def _run_locked(
             stopped = _stopped(run_log)
             _write_report(config, work_dir, run_dir, run_id, since_ms, run_log, stopped)
             run_log.end_spinner()
-            run_log.console.print(f"tessera: {stopped}\nreport  {run_dir / 'report.html'}")
+            run_log.console.print(
+                f"tessera: {stopped}\nreport  {run_dir / 'report.html'}", markup=False
+            )
             os._exit(128 + signal_number)
 
         try:

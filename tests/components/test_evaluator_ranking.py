@@ -35,8 +35,8 @@ def test_both_rankings_equal_one_user_at_a_time(scores, data, depth):
     seen = data.draw(npst.arrays(bool, scores.shape))
     want = one_by_one(scores, seen, depth)
     known = sparse.csr_matrix(seen.astype(np.float32))
-    for dense_max in (0, 100):
-        with mock.patch.object(ranking, "_DENSE_MAX_ITEMS", dense_max):
+    for share in (0.0, 2.0):
+        with mock.patch.object(ranking, "_DENSE_SHARE", share):
             found = rank_sparse(sparse.csr_matrix(scores), known, depth)
         np.testing.assert_array_equal(found, want)
     np.testing.assert_array_equal(rank_dense(scores.copy(), known, depth), want)

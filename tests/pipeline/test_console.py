@@ -18,8 +18,8 @@ with run_output(Path(sys.argv[1]), verbose=False) as log:
     tfx.warning("third-party warning")
     with track("epochs", 2) as bar:
         bar.advance(1, loss=0.5)
-    logging.getLogger("tessera").info("1,234 examples")
-    logging.getLogger("tessera").warning("worth knowing")
+    logging.getLogger("tessera").info("1,234 examples, floors=[popularity]")
+    logging.getLogger("tessera").warning("worth knowing [here]")
     tfx.info("Component %s is finished.", "Trainer")
     tfx.info("Component %s is running.", "Pusher")
     tfx.info("A cached execution %d is used.", 7)
@@ -38,8 +38,8 @@ def test_only_component_lines_reach_the_terminal(tmp_path):
     assert done.stdout.strip() == "after"
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 3, done.stderr
-    assert "worth knowing" in lines[0]
-    assert "Trainer" in lines[1] and "1,234 examples" in lines[1]
+    assert "worth knowing [here]" in lines[0]
+    assert "Trainer" in lines[1] and "1,234 examples, floors=[popularity]" in lines[1]
     assert "Pusher" in lines[2] and "reused" in lines[2]
     text = log.read_text()
     for part in ("from C++", "printed by a library", "third-party warning"):
