@@ -84,11 +84,13 @@ def make_filters(
 
 def _written(name: str, value: Condition) -> list[str]:
     """Returns the conditions that a column must satisfy."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, tuple):
         if len(value) != 2 or any(isinstance(bound, str) for bound in value):
             raise ConfigError(f"filter {name}: a range is (least, most), None for no bound")
         pairs = zip((">=", "<="), value, strict=True)
-        return [f"{name}{sign}{bound!r}" for sign, bound in pairs if bound is not None]
+        return [f"{name}{sign}{bound}" for sign, bound in pairs if bound is not None]
     if isinstance(value, bool):
         return [f"{name}={str(value).lower()}"]
     if isinstance(value, (str, int, float)):

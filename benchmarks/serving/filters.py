@@ -34,8 +34,8 @@ from trainer.retrieval.search import ExactSearch, load_scann_ops
 K = 100
 SHARES = (0.5, 0.1, 0.01, 0.001)
 _TOPIC = "topics=topic7"
-_TUNED_ON = 240
-_EFFORTS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+_TUNED_ON = 120
+_EFFORTS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 Search = Callable[[np.ndarray], np.ndarray]
 
@@ -169,6 +169,8 @@ def tuned(
     search, effort = make(_EFFORTS[0], mask), 0
     for effort in _EFFORTS:
         search = make(effort, mask)
+        if recall(search(queries[:SLOTS]), truth[:SLOTS]) < 0.8:  # far off: not worth the rest
+            continue
         if recall(search(queries), truth) >= 0.95:
             break
     return search, f"effort {effort}"
