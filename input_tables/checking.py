@@ -73,7 +73,7 @@ def check_tables(
         "bad_share": max(shares, default=0.0),
         "reasons": dict(reasons.most_common()),
         "problems": [letter._asdict() for letter in problems],
-        "facts": verdict.facts,
+        "facts": {name: fact for name, fact in verdict.facts.items() if name != "lines"},
         "warnings": [*found.warnings, *verdict.warnings],
         "errors": verdict.errors,
         "passed": not verdict.errors,

@@ -139,6 +139,7 @@ def _judge_rows(survey: Survey, rules: Rules, verdict: Verdict) -> None:
             "topics": len(survey.item_topics),
             "actions": {k.decode(): n for k, n in survey.actions.most_common(20)},
             "timestamps": list(survey.bounds) if survey.bounds else None,
+            "lines": {table: survey.lines[table] for table in TABLES if survey.lines[table]},
             "repeated item rows": repeated,
             "items without topics": survey.without_topics,
         }

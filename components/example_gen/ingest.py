@@ -78,6 +78,8 @@ def ingest(
                 refuse_too_many_letters(report, letters, dead_letter_dir, config.max_bad_share)
         verdict = read_verdict(read_lines(places.verdict))
         verdict.refuse(window.tables.root)
+        for table, lines in verdict.facts.pop("lines").items():
+            report["tables"][table]["lines"] = lines
         report |= {"facts": verdict.facts, "warnings": [*odd_names, *verdict.warnings]}
         for warning in report["warnings"]:
             _LOG.warning("%s", warning)
