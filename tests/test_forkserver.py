@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests import forkserver
 
 CLEAN = """
@@ -43,6 +45,7 @@ def test_before_the_fork_nothing_of_ours_is_imported_and_tensorflow_has_not_run(
     assert json.loads(done.stdout) == {"tensorflow_ran": False, "threads": 1, "imported": []}
 
 
+@pytest.mark.nightly  # a minute: TensorFlow is imported by a fresh process as well
 def test_tensorflow_trains_saves_and_loads_after_the_fork_as_in_a_fresh_process(tmp_path):
     forked = python("-c", TRAINS, str(tmp_path / "forked"))
     fresh = python("-c", TRAINS, str(tmp_path / "fresh"), fresh=True)

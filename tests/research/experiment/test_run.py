@@ -13,6 +13,10 @@ from tests import forkserver
 from tests.e2e.conftest import REPOSITORY, tessera
 from tests.research.experiment.experiment_yaml import write_experiment
 
+#: Five trainings, one of them stopped: three minutes. How rows are made of runs, how a worker
+#: trains and how trainings are shared is tested beside this file in seconds.
+NIGHTLY = pytest.mark.nightly
+
 GENERATE = {"users": 120, "items": 150, "topics": 8, "days": 20, "engagements": 3000, "seed": 3}
 CHANGES = {
     "datasets": {"generated": {"generate": GENERATE, "max_examples": 200}},
@@ -49,7 +53,7 @@ def runs(folder):
     return {(run["model"], run["seed"]): run for run in found}
 
 
-@pytest.mark.slow
+@NIGHTLY
 def test_a_stopped_experiment_says_how_to_go_on_and_leaves_no_half_run(world):
     _, _, (code, said, unfinished), _ = world
     assert code == 128 + signal.SIGTERM, said
@@ -57,7 +61,7 @@ def test_a_stopped_experiment_says_how_to_go_on_and_leaves_no_half_run(world):
     assert unfinished == []
 
 
-@pytest.mark.slow
+@NIGHTLY
 def test_the_same_command_goes_on_with_the_training_that_was_stopped(world):
     folder, _, _, done = world
     assert done.code == 0, done.err
@@ -68,7 +72,7 @@ def test_the_same_command_goes_on_with_the_training_that_was_stopped(world):
     assert run["figures"]["epochs"] == 12
 
 
-@pytest.mark.slow
+@NIGHTLY
 def test_results_hold_every_row_seed_and_figure(world):
     folder, _, _, _ = world
     results = json.loads((folder / "experiments/tiny-exp/results.json").read_text())
@@ -89,7 +93,7 @@ def test_results_hold_every_row_seed_and_figure(world):
     assert results["machine"] == machine() and results["seconds"] > 1
 
 
-@pytest.mark.slow
+@NIGHTLY
 def test_a_run_keeps_what_it_answered_in_the_order_of_the_examples(world):
     folder, _, _, _ = world
     (path,) = [
@@ -111,7 +115,7 @@ def test_a_run_keeps_what_it_answered_in_the_order_of_the_examples(world):
     assert np.load(path / "items.npz")["embeddings"].shape[1] == 8
 
 
-@pytest.mark.slow
+@NIGHTLY
 def test_the_second_time_nothing_is_trained_and_other_words_change_nothing(world):
     folder, conf, _, _ = world
     before = {p: p.stat().st_mtime_ns for p in folder.glob("experiments/runs/*/*")}
@@ -124,7 +128,7 @@ def test_the_second_time_nothing_is_trained_and_other_words_change_nothing(world
     assert [job["state"] for job in planned] == ["cached"] * 4
 
 
-@pytest.mark.slow
+@NIGHTLY
 def test_a_new_variant_asks_the_trained_models_without_training_them(world):
     folder, conf, _, _ = world
     trained = {p: p.read_text() for p in folder.glob("experiments/trainings/*/training.json")}

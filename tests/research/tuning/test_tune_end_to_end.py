@@ -6,7 +6,7 @@ import yaml
 from tests.e2e.conftest import tessera, write_config
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # two trainings in processes of their own
 def test_two_trials_then_the_same_command_answers_from_what_is_there(tmp_path):
     sizes = ("--users", 120, "--items", 200, "--topics", 10, "--days", 10, "--engagements", 3000)
     made = tessera("data", "generate", "--out", tmp_path / "tables", *sizes)
