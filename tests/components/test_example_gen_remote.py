@@ -22,7 +22,7 @@ from tests.components.example_gen_remote import (
     write_world,
 )
 from tests.gcs_server import running_gcs
-from tests.object_store import S3, s3, s3_server  # noqa: F401 - fixtures
+from tests.object_store import CUT, S3, s3, s3_server  # noqa: F401 - fixtures
 
 IN_PROCESS = ["--runner=FnApiRunner"]
 
@@ -61,6 +61,24 @@ def test_an_object_store_holds_everything_and_no_folder_anything(
     # No file is read as a whole: the head of a CSV file and its rows, parts of the Parquet file.
     reads = [p for m, p in s3.faults.seen if m == "GET" and p.endswith("-02/part-0.parquet")]
     assert len(reads) > 6
+
+
+def test_a_store_that_fails_now_and_then_is_asked_again(
+    config: ExampleGenConfig,
+    wanted: dict[str, Any],
+    s3: S3,  # noqa: F811
+) -> None:
+    url, seen = s3.put_tree(Path(config.data.root), s3.fresh()), set[tuple[str, str]]()
+
+    def rule(method: str, path: str) -> object:
+        if not path.endswith((".csv", ".parquet")) or (method, path) in seen:
+            return None
+        seen.add((method, path))
+        return {"GET": CUT, "HEAD": 503, "PUT": 503}.get(method)
+
+    s3.faults.reset(rule)
+    assert executed(config, url, places_below(s3.fresh()), IN_PROCESS) == wanted
+    assert {method for method, _ in seen} >= {"GET", "HEAD", "PUT"}
 
 
 def test_buckets_of_google_are_read_and_written_too(
