@@ -42,6 +42,18 @@ class EvalExamples:
             follows=self.follows[:number],
         )
 
+    def sample(self, number: int, seed: int) -> EvalExamples:
+        """Returns a random part of at most `number` examples, in their order."""
+        if number >= len(self):
+            return self
+        rows = np.sort(np.random.default_rng(seed).choice(len(self), number, replace=False))
+        return EvalExamples(
+            table=self.table.take(rows),
+            target=self.target[rows],
+            history_length=self.history_length[rows],
+            follows=self.follows[rows],
+        )
+
     def batches(self, size: int) -> list[pa.RecordBatch]:
         """Returns the examples in batches of at most `size`."""
         return [

@@ -33,6 +33,7 @@ BALANCES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 #: Questions asked; of large catalogues fewer, so that the curve costs seconds.
 _QUESTIONS_MAX, _QUESTIONS_MIN = 1000, 100
 _CELLS_MAX = 50_000_000
+_SEED = 1
 
 
 def settings(served: RetrievalConfig) -> list[RetrievalConfig]:
@@ -55,7 +56,7 @@ def merge_curve(
     ks: tuple[int, ...],
     batch_size: int,
 ) -> list[dict[str, Any]]:
-    """Measures every setting on the first questions (all of them are a random sample).
+    """Measures every setting on a random part of the questions.
 
     Args:
       index: folder of the RetrievalIndex.
@@ -73,7 +74,7 @@ def merge_curve(
       with one slot, where every merge is the same.
     """
     cells = _CELLS_MAX // max(1, len(items))
-    asked = examples.head(int(np.clip(cells, _QUESTIONS_MIN, _QUESTIONS_MAX)))
+    asked = examples.sample(int(np.clip(cells, _QUESTIONS_MIN, _QUESTIONS_MAX)), _SEED)
     rules = settings(served)
     parts: list[list[np.ndarray]] = [[] for _ in rules]
     follows: list[sparse.csr_matrix] = []

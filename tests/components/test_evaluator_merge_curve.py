@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.evaluator import merge_curve as curve_module
 from components.evaluator import metrics
 from components.evaluator.examples import read_eval_examples
 from components.evaluator.items import Items
@@ -59,6 +60,15 @@ def test_round_robin_spreads_more_than_score(root):
     entropy = [point["topic_entropy@50"] for point in curve]
     assert (curve[0]["merge"], curve[-1]["merge"]) == ("score", "round_robin")
     assert entropy[-1] > entropy[0]
+
+
+def test_large_catalogues_are_asked_for_fewer_questions(root, monkeypatch):
+    monkeypatch.setattr(curve_module, "_QUESTIONS_MIN", 7)
+    monkeypatch.setattr(curve_module, "_CELLS_MAX", 10)
+    items = Items.read(root / "index" / ITEMS_FILE)
+    examples = read_eval_examples(str(root / "examples"), items, 100, 0)
+    served = RetrievalConfig(num_results=20, merge="score")
+    assert {point["n"] for point in curve_of(root, served, examples, items, (20,), 64)} == {7}
 
 
 def test_covered_topics_are_those_with_a_result():
