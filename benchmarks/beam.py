@@ -1,10 +1,9 @@
-"""ExampleGen in one process, in several, and on a Dask cluster: wall and CPU seconds, ratios.
+"""ExampleGen in one process and in several: wall and CPU seconds, ratios.
 
     python -m benchmarks.beam --sizes 300000 1000000
 
 Each measurement is a fresh program. `wall` and `cpu` are of the step itself, with the
-workers that Beam starts for it (multi-process pays that in every step); a Dask cluster
-is there before the step and its workers have imported what they need. `cpu` counts
+workers that Beam starts for it (multi-process pays that in every step). `cpu` counts
 all processes. Every engine must write the same bytes.
 """
 
@@ -18,8 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +29,6 @@ DAYS = 14
 ENGINES = {
     "in-memory": (),
     "multi-process": ("--direct_running_mode=multi_processing",),
-    "dask": ("--runner=pipeline.beam.dask_runner.DaskRunner",),
 }
 
 
@@ -60,39 +56,22 @@ def run_step(engine: str, workers: int, data: Path, out: Path, bucket_rows: int)
 
     config = step_config(data, bucket_rows)
     args = ["--runner=FnApiRunner", "--sdk_container_image=none", *ENGINES[engine]]
-    with ExitStack() as stack:
-        if engine == "multi-process":
-            args.append(f"--direct_num_workers={workers}")
-        if engine == "dask":
-            args.append(f"--dask_client_address={stack.enter_context(cluster(workers))}")
-        started, cpu = time.monotonic(), total_cpu()
-        ingest(
-            config,
-            resolve(config, {}),
-            examples_uri=str(out / "examples"),
-            report_uri=str(out / "report"),
-            dead_letter_dir=str(out / "kept"),
-            make_pipeline=lambda: beam.Pipeline(argv=args),
-        )
-        return {
-            "wall": time.monotonic() - started,
-            "cpu": total_cpu() - cpu,
-            "digest": digest(out / "examples"),
-        }
-
-
-@contextmanager
-def cluster(workers: int) -> Iterator[str]:
-    """Starts a Dask cluster of processes that have imported the step; yields its address."""
-    from dask.distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
-    ) as found:
-        with found.get_client() as client:
-            client.run(lambda: __import__("components.example_gen.graph"))
-            client.run(lambda: __import__("pipeline.beam.dask_steps"))
-        yield found.scheduler_address
+    if engine == "multi-process":
+        args.append(f"--direct_num_workers={workers}")
+    started, cpu = time.monotonic(), total_cpu()
+    ingest(
+        config,
+        resolve(config, {}),
+        examples_uri=str(out / "examples"),
+        report_uri=str(out / "report"),
+        dead_letter_dir=str(out / "kept"),
+        make_pipeline=lambda: beam.Pipeline(argv=args),
+    )
+    return {
+        "wall": time.monotonic() - started,
+        "cpu": total_cpu() - cpu,
+        "digest": digest(out / "examples"),
+    }
 
 
 def total_cpu() -> float:
@@ -182,7 +161,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[300_000, 1_000_000])
-    parser.add_argument("--workers", type=int, default=2, help="of multi-process and dask")
+    parser.add_argument("--workers", type=int, default=2, help="of multi-process")
     parser.add_argument("--rounds", type=int, default=2, help="the fastest of each engine counts")
     parser.add_argument("--json", help="also write the results there")
     parser.add_argument("--step", nargs=5, help=argparse.SUPPRESS)

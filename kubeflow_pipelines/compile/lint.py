@@ -44,9 +44,7 @@ _TASK_NAME = re.compile(r"[a-zA-Z0-9](-?[a-zA-Z0-9]){0,62}")
 _ABSOLUTE = re.compile(r"(?:file://)?/[^/\s]+(?:/[^/\s]+)*/?")
 _URL = re.compile(r"[a-z][a-z0-9]*://.+")
 #: Beam's options that name another machine: this one's address is the pod's own there.
-_SERVICE = re.compile(
-    r"--(job_endpoint|flink_master|dask_client_address)=.*\b(localhost|127\.0\.0\.1)\b.*"
-)
+_SERVICE = re.compile(r"--(job_endpoint|flink_master)=.*\b(localhost|127\.0\.0\.1)\b.*")
 
 
 class Rule(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from typing import Any
 
 import psutil
 import pytest
-from dask.distributed import LocalCluster
 from tfx.types import standard_artifacts
 
 from components.artifacts import DataReport
@@ -24,7 +22,6 @@ from components.config import ExampleGenConfig
 from components.example_gen.executor import Executor
 from core.files import read_json
 from pipeline.config import load_tree
-from tests.components.dask_watch import FinishedSteps
 from tests.components.example_gen_oracle import Rules
 from tests.components.example_gen_tables import config_for, files_of, write_csv
 from tests.components.test_example_gen_ingest import FOLLOWS, ITEMS, RULES, log
@@ -99,31 +96,6 @@ def wanted(config: ExampleGenConfig, tmp_path_factory: pytest.TempPathFactory) -
     assert len(found["files"]) > 20
     assert found["report"]["examples"]["eval"] > 0
     return found
-
-
-@pytest.mark.slow
-def test_on_a_dask_cluster(config: ExampleGenConfig, wanted: dict, tmp_path: Path) -> None:
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        cluster.get_client() as client,
-    ):
-        client.register_plugin(FinishedSteps())
-        found = run(
-            config,
-            tmp_path,
-            "--runner=pipeline.beam.dask_runner.DaskRunner",
-            f"--dask_client_address={cluster.scheduler_address}",
-            f"--dask_npartitions={PARTS}",
-        )
-        work = client.run(lambda dask_worker: (os.getpid(), dask_worker.finished_steps))
-    assert found == wanted
-    assert os.getpid() not in {pid for pid, _ in work.values()}
-    # Which process gets which bucket is for Dask to say.
-    steps = [step for _, finished in work.values() for step in finished]
-    assert any(re.fullmatch(r"Read(/.*)?", step) for step in steps)
-    assert any(re.fullmatch(r"(JoinCatalogue|Build)(/.*)?", step) for step in steps)
 
 
 @contextmanager

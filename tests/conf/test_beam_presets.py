@@ -16,7 +16,6 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
-from apache_beam.runners.dask.dask_runner import DaskOptions
 from apache_beam.runners.dataflow.internal.apiclient import get_container_image_from_options
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.portability.stager import Stager
@@ -58,13 +57,13 @@ def args_of(name, tmp_path, monkeypatch):
 def parser():
     """Every option of Beam; what it leaves over, Beam itself drops with a warning."""
     found = argparse.ArgumentParser(allow_abbrev=False)
-    for kind in {*PipelineOptions.__subclasses__(), DaskOptions}:
+    for kind in PipelineOptions.__subclasses__():
         kind._add_argparse_args(found)
     return found
 
 
 def test_there_is_a_preset_for_every_engine():
-    assert set(PRESETS) == {"in-memory", "multi-process", "dask", "flink", "spark", "dataflow"}
+    assert set(PRESETS) == {"in-memory", "multi-process", "flink", "spark", "dataflow"}
 
 
 def test_a_preset_only_says_where_beam_runs(preset):

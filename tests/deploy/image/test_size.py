@@ -18,10 +18,6 @@ PACKAGES = (
     *("core", "input_tables", "trainer", "components", "serving", "pipeline"),
     *("kubeflow_pipelines", "research", "cli", "tessera"),
 )
-#: Modules that need more than the image has, and say so to who uses them (conf/beam/dask.yaml).
-NEEDS_MORE = {
-    "pipeline.beam.dask_runner": {"dask"},
-}
 
 
 def say(*arguments):
@@ -143,4 +139,4 @@ def test_run_time_code_imports_nothing_that_only_developers_have():
                 wanted = ".".join(parts[: 2 if parts[0] == "google" else 1])
                 if wanted not in known:
                     missing.setdefault(module, set()).add(parts[0])
-    assert missing == NEEDS_MORE
+    assert missing == {}
