@@ -25,6 +25,7 @@ _PLACEHOLDERS = pa.array(
     + [b"NaN", b"NaT", b"\\N", b"<na>", b"(null)"],
     pa.binary(),
 )
+_LONGEST_PLACEHOLDER = 16  # ids rounded by a spreadsheet are no longer
 _ROUNDED = r"^\s*[+-]?[0-9]+([.,][0-9]+)?[eE]\+[0-9]+\s*$"
 
 
@@ -43,7 +44,7 @@ def clean_text(array: pa.Array, column: Column, faults: Faults, sentinel: bool) 
     if longest > limit:
         long = _numpy(pc.greater(lengths, limit))
         faults.flag(long, f"{column.name} is longer than {limit} bytes")
-    if column.kind == "id":
+    if column.kind == "id" and shortest <= _LONGEST_PLACEHOLDER:
         array = _without_placeholders(array, column, faults)
     faults.flag(invalid_utf8(array, sentinel), f"{column.name} is not valid UTF-8")
     return array

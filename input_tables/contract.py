@@ -143,7 +143,9 @@ class ReadSettings(BaseConfig):
         TOPIC_SEPARATOR, min_length=1, description="what stands between an item's topics in CSV"
     )
     batch_rows: int = Field(65_536, ge=1, description="rows of one Parquet batch")
-    block_bytes: int = Field(2 << 20, ge=1024, description="CSV bytes parsed at a time")
+    block_bytes: int = Field(
+        4 << 20, ge=1024, description="CSV bytes parsed at a time, and the longest row"
+    )
 
 
 def last_second_of(day: dt.date) -> int:

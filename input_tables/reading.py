@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ from input_tables.swallowed import refuse_swallowed_rows
 WRONG_WIDTH = "wrong number of columns"
 #: What is added where a row looks as Spark writes quotes.
 SPARK_ESCAPE = '; \\" is how Spark writes a quote: set data.csv_escape to a backslash'
+
+_NO_RECORD = re.compile(rb"[\r\n]*\Z")
 
 Checked = tuple[pa.RecordBatch, list[DeadLetter]]
 
@@ -183,7 +186,7 @@ def _parsed(
         ragged.append(row)
         return "skip"
 
-    if not has_header and not data.strip(b"\r\n"):
+    if not has_header and _NO_RECORD.match(data):
         return pa.table({name: pa.array([], pa.binary()) for name in wanted})
     return pacsv.read_csv(
         pa.BufferReader(data),
