@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from trainer.retrieval.search import FEW_ITEMS, widened
+from trainer.retrieval.search import few_items, widened
 from trainer.retrieval.slices import SliceSearch
 
 #: Items that the centres are fitted on, at most this many per centre.
@@ -38,7 +38,7 @@ class PartitionedSearch(tf.Module):
         self.slices = SliceSearch(embeddings, starts, rows, always_copy=True)
         self.place = tf.Variable(np.argsort(rows).astype(np.int32), trainable=False)
         self.probed = min(probed, len(centres))
-        self.few = FEW_ITEMS
+        self.few = few_items(len(part))
 
     @classmethod
     def build(cls, embeddings: tf.Variable, parts: int, probed: int) -> PartitionedSearch:

@@ -11,9 +11,9 @@ import tensorflow as tf
 #: Elements of the largest score matrix held at once (64 MiB of float32).
 CHUNK_ELEMENTS = 1 << 24
 #: Allowed items that are scored one by one at most; beyond, visiting more of an index is faster.
-FEW_ITEMS = 1 << 16
-#: Where everything is scored anyway, gathering is faster up to this part of the catalogue.
-_SCAN_PARTS = 4
+_FEW_ITEMS = 1 << 16
+#: Nor more than this part of the catalogue, whether it is scanned or an index is searched.
+_FEW_PARTS = 4
 
 
 class Searcher(Protocol):
@@ -67,6 +67,11 @@ def pad_columns(rows: tf.Tensor, scores: tf.Tensor, k: tf.Tensor) -> tuple[tf.Te
     )
 
 
+def few_items(items: int) -> int:
+    """Returns the allowed items up to which an index scores them one by one."""
+    return min(_FEW_ITEMS, items // _FEW_PARTS)
+
+
 def widened(share: tf.Tensor, effort: int, most: int) -> tf.Tensor:
     """Returns how much of an index is visited, so that as many allowed items are seen.
 
@@ -110,7 +115,7 @@ class ExactSearch(tf.Module):
         super().__init__(name="exact_search")
         self.embeddings = embeddings
         self._items = int(embeddings.shape[0])
-        self.few = self._items // _SCAN_PARTS
+        self.few = self._items // _FEW_PARTS
         self._chunk = max(1, chunk_elements // max(1, self._items))
 
     def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -220,7 +225,7 @@ class ScannSearch(tf.Module):
         )  # fmt: skip
         self.state = [_variable(tensor) for tensor in in_op_order]
         self._dim = int(dataset.shape[-1])
-        self.few = FEW_ITEMS
+        self.few = few_items(int(dataset.shape[0]))
         self._shared_name = f"scann-{content}"
         self._parameters = parameters
 
