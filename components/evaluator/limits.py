@@ -15,6 +15,7 @@ from scipy import sparse
 
 from components.evaluator.examples import EvalExamples
 from components.evaluator.items import Items, indicators
+from components.evaluator.learned_floors import user_items
 from components.evaluator.ranking import rank_dense
 from components.evaluator.training_log import TrainingLog
 from components.examples_io import padded
@@ -85,7 +86,8 @@ def rank_limits(
     `oracle` knows each user's true interests and every item's true popularity. `feasible`
     knows which interest an item is of, and counts the rest: the user's interests in the
     history, popularity in what the floors learn from. Both give followed topics their share
-    of the engagements; neither follows a session.
+    of the engagements; neither follows a session. Both leave out all that the user engaged
+    with, where a model knows the history of the request.
 
     Args:
       truth: of the generated tables.
@@ -99,49 +101,76 @@ def rank_limits(
       `[examples, depth]` int32 item rows by limit, seen items left out, -1 pads.
     """
     counted = log.popularity + _PRIOR
+    before, numbers = user_items(log, len(items)), pd.Index(log.names)
     parts: dict[str, list[np.ndarray]] = {"oracle": [], "feasible": []}
     for batch in examples.batches(batch_size):
         request = user_request(batch)
         seen = indicators(items.rows(request[features.HISTORY_ITEM_ID]), len(items))
         followed = items.followed(request[features.FOLLOWED_TOPIC])
-        row = truth.users.get_indexer(padded(batch, features.USER_ID, 1, b"")[:, 0])
-        known = truth.interests[np.maximum(row, 0)].multiply((row >= 0)[:, None]).tocsr()
+        users = padded(batch, features.USER_ID, 1, b"")[:, 0]
+        seen = _either(seen, _rows(before, numbers.get_indexer(users)))
+        known = _rows(truth.interests, truth.users.get_indexer(users))
         for name, interests, weight in (
             ("oracle", known, truth.weight),
             ("feasible", _shares(seen @ truth.of_item), counted),
         ):
-            scores = _scores(interests, followed, weight, truth.of_item, items.topics)
+            scores = _scores(interests, followed, seen, weight, truth.of_item, items.topics)
             parts[name].append(rank_dense(scores, seen, depth))
     empty = np.zeros((0, depth), np.int32)
     return {name: np.concatenate([*lists, empty]) for name, lists in parts.items()}
 
 
+def _rows(matrix: sparse.csr_matrix, row: np.ndarray) -> sparse.csr_matrix:
+    """Returns rows of a matrix, an empty one for a number below 0."""
+    return matrix[np.maximum(row, 0)].multiply((row >= 0)[:, None]).tocsr()
+
+
+def _either(one: sparse.csr_matrix, other: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Returns ones where either matrix has them."""
+    both = (one + other).tocsr()
+    both.eliminate_zeros()
+    both.data[:] = 1.0
+    return both
+
+
 def _scores(
     interests: sparse.csr_matrix,
     followed: sparse.csr_matrix,
+    seen: sparse.csr_matrix,
     weight: np.ndarray,
     of_item: sparse.csr_matrix,
     topics: sparse.csr_matrix,
 ) -> np.ndarray:
     """Chances of every item, `[users, items]` float32, up to what no list depends on.
 
+    An engagement is drawn from one of the user's interests, by popularity or, in a search, by
+    popularity flattened, or from a followed topic; where the user has met the item it is drawn
+    again, flattened.
+
     Args:
       interests: `[users, interests]`, rows that sum to 1 or 0.
       followed: `[users, topics]` of ones.
+      seen: `[users, items]` of ones.
       weight: `[items]` popularity.
       of_item: `[items, interests]` of ones.
       topics: `[items, topics]` of ones.
     """
     feed, search = SOURCE_SHARE[TOPIC_FEED], SOURCE_SHARE[SEARCH]
     follows = np.asarray(followed.sum(axis=1) > 0)
-    own = interests @ _within(of_item, weight).T
-    searched = interests @ _within(of_item, weight**SEARCH_FLATTENING).T
-    by_topic = _shares(followed) @ _within(topics, weight).T
-    share = np.where(follows, 1.0 - feed - search, 1.0 - search)
-    found = own.multiply(share) + search * searched + feed * by_topic
+    popular, flat = _within(of_item, weight), _within(of_item, weight**SEARCH_FLATTENING)
+    by_topic = _within(topics, weight)
+    at_home = interests.toarray() * np.where(follows, 1.0 - feed - search, 1.0 - search)
+    again = _redraws((seen @ flat).toarray())
+    flattened = at_home * (seen @ popular).toarray() + search * interests.toarray()
+    in_feed = feed * _shares(followed).toarray() * _redraws((seen @ by_topic).toarray())
+    found = at_home @ popular.T + (flattened * again) @ flat.T + in_feed @ by_topic.T
     # An item of none of them is as likely as it is popular, far behind all others.
-    rest = 1e-6 * weight / max(float(weight.max()), 1e-12)
-    return np.asarray(found.toarray() + rest, np.float32)
+    return np.asarray(found + 1e-6 * weight / max(float(weight.max()), 1e-12), np.float32)
+
+
+def _redraws(met: np.ndarray) -> np.ndarray:
+    """How often a group is drawn from, given the share of it that is met and drawn again."""
+    return 1.0 + met + met**2 + met**3
 
 
 def _within(groups: sparse.csr_matrix, weight: np.ndarray) -> sparse.csr_matrix:

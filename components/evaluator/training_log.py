@@ -30,6 +30,7 @@ class TrainingLog:
       popularity: `[items]` int64 number of times an item was a target.
       seen: `[items]` bool, whether an item occurs in the training split.
       events: `[items]` int64, users of the training split who engaged with an item.
+      names: `[users]` object (bytes), the id of each user number.
     """
 
     user: np.ndarray
@@ -39,6 +40,7 @@ class TrainingLog:
     popularity: np.ndarray
     seen: np.ndarray
     events: np.ndarray
+    names: np.ndarray
 
 
 def newest_items(batch: pa.RecordBatch) -> np.ndarray:
@@ -72,7 +74,8 @@ def read_training_log(examples_uri: str, items: Items) -> TrainingLog:
         for batch in _batches(examples_uri, features.VALIDATION_SPLIT):
             _append(batch, items, users, targets, newest)
             bar.advance(batch.num_rows)
-    user = pd.factorize(np.concatenate([*users, np.zeros(0, object)]))[0].astype(np.int32)
+    user, names = pd.factorize(np.concatenate([*users, np.zeros(0, object)]))
+    user = user.astype(np.int32)
     target = np.concatenate([*targets, np.zeros(0, np.int32)])
     previous = np.concatenate([*newest, np.zeros(0, np.int32)])
     pair_user = np.concatenate([user, user])
@@ -93,6 +96,7 @@ def read_training_log(examples_uri: str, items: Items) -> TrainingLog:
         popularity=np.bincount(target[target >= 0], minlength=count),
         seen=events > 0,
         events=events,
+        names=names,
     )
 
 

@@ -25,7 +25,7 @@ def a_log(seed: int = 0, users: int = 30, items: int = ITEMS, events: int = 150)
     item = (random.integers(0, items // 2, events) * 2 + user % 2).astype(np.int32)
     nothing = np.zeros(0, np.int32)
     counts = np.bincount(item, minlength=items)
-    return TrainingLog(user, item, nothing, nothing, counts, counts > 0, counts)
+    return TrainingLog(user, item, nothing, nothing, counts, counts > 0, counts, np.arange(users))
 
 
 def dense(log: TrainingLog) -> np.ndarray:
