@@ -25,6 +25,7 @@ _SECTIONS = {
     },
     "Data": {
         "data": ("cli.data", "data", "Generate, import and check input tables."),
+        "forget": ("cli.forget", "forget", "Remove a user from artifacts, samples, candidates."),
         "schema": ("cli.schema", "schema", "Propose a schema from examples."),
     },
     "Serve": {

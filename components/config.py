@@ -229,6 +229,11 @@ class ServingValidatorConfig(BaseConfig):
     sample_requests: int = Field(
         500, ge=1, description="requests kept in the bundle, for refreshes and for the local server"
     )
+    sample: Literal["plain", "hashed", "none"] = Field(
+        "plain",
+        description="requests of users in the bundle, with plain ids; hashed: ids by HMAC with the "
+        "key in TESSERA_ID_KEY; none: no such request, and the bundle cannot be refreshed",
+    )
     timeout_s: float = Field(600.0, gt=0.0, description="for each SavedModel")
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from components.artifacts import Validation
 from components.base import Artifacts, KeyedDriver, Properties
+from components.config import ServingValidatorConfig
+from components.user_ids import required_key
 
 
 class Driver(KeyedDriver):
-    """Adds `refusals`, how many validations failed so far, to the cache key."""
+    """Adds `refusals`, how many validations failed so far, and which key hashes ids."""
 
     def key(self, properties: Properties, inputs: Artifacts) -> dict[str, int | str]:
         """See base class."""
@@ -22,4 +24,7 @@ class Driver(KeyedDriver):
             and artifact.custom_properties["validated"].int_value == 0
             for artifact in known
         )
-        return {"refusals": refusals}
+        config = ServingValidatorConfig.from_json(str(properties["config_json"]))
+        if config.sample != "hashed":
+            return {"refusals": refusals}
+        return {"refusals": refusals, "id_key": required_key().fingerprint}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from components.examples_io import count_rows, padded, read_split, split_files
 from components.requests import USER_COLUMNS, user_request
+from components.user_ids import required_key
 from core.errors import DataError
 from core.files import staged_file
 from trainer import features
@@ -56,6 +58,70 @@ def request_of(table: pa.Table, rows: np.ndarray) -> dict[str, np.ndarray]:
     batch = table.take(pa.array(rows)).combine_chunks().to_batches()[0]
     user_id = padded(batch, features.USER_ID, 1, b"")[:, 0]
     return {**user_request(batch), features.USER_ID: user_id}
+
+
+def kept_requests(sample: pa.Table, mode: str, item_ids: Sequence[bytes], seed: int) -> pa.Table:
+    """Returns a sample as it may be seen in the bundle.
+
+    Args:
+      sample: what `sample_requests` returned, at least one row.
+      mode: `plain`; `hashed`: other ids; `none`: requests of nobody, as long as the real ones,
+        with items of the catalogue drawn by chance, evenly spaced and without followed topics.
+      item_ids: of the catalogue, at least one.
+      seed: of what is drawn.
+
+    Raises:
+      ConfigError: ids must be hashed and there is no key.
+    """
+    if mode == "plain":
+        return sample
+    if mode == "hashed":
+        plain = _first(sample, features.USER_ID).cast(pa.string())
+        hashed = required_key().hashed_all(plain)
+        return _with(sample, features.USER_ID, _listed(hashed.cast(pa.large_binary())))
+    return _made_up(sample, item_ids, seed)
+
+
+def _made_up(sample: pa.Table, item_ids: Sequence[bytes], seed: int) -> pa.Table:
+    """Returns requests of nobody; see `kept_requests`."""
+    draw = np.random.default_rng(seed)
+    lists = sample[features.HISTORY_ITEM_ID].combine_chunks()
+    lengths = np.asarray(lists.value_lengths().fill_null(0)).astype(np.int64)
+    total, rows = int(lengths.sum()), sample.num_rows
+    items = pa.array(list(item_ids), pa.large_binary()).take(
+        pa.array(draw.integers(len(item_ids), size=total))
+    )
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    newest_first = np.arange(total) - np.repeat(starts[:-1], lengths)
+    offsets = pa.array(starts, pa.int64())
+    actions = sample[features.HISTORY_ACTION].combine_chunks().flatten()
+    action = actions[:1] if len(actions) else pa.array([b""], pa.large_binary())
+    nothing = pa.array(np.zeros(rows + 1, np.int64))
+    made_up = {
+        features.USER_ID: _listed(pa.chunked_array([pa.array([b""] * rows, pa.large_binary())])),
+        features.TIMESTAMP: _listed(pa.chunked_array([pa.array([total + 1] * rows, pa.int64())])),
+        features.HISTORY_ITEM_ID: pa.LargeListArray.from_arrays(offsets, items),
+        features.HISTORY_TIMESTAMP: pa.LargeListArray.from_arrays(
+            offsets, pa.array(total - newest_first, pa.int64())
+        ),
+        features.HISTORY_ACTION: pa.LargeListArray.from_arrays(
+            offsets, action.take(pa.array(np.zeros(total, np.int64)))
+        ),
+        features.FOLLOWED_TOPIC: pa.LargeListArray.from_arrays(
+            nothing, pa.array([], pa.large_binary())
+        ),
+    }
+    return pa.table({name: made_up[name] for name in _COLUMNS})
+
+
+def _with(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)
+
+
+def _listed(column: pa.ChunkedArray) -> pa.Array:
+    """Returns a column as lists of one value."""
+    offsets = pa.array(np.arange(len(column) + 1), pa.int64())
+    return pa.LargeListArray.from_arrays(offsets, column.combine_chunks())
 
 
 def write_requests(table: pa.Table, path: Path) -> None:

@@ -40,6 +40,7 @@ from components.serving_validator.layout import OVERLAY, REQUESTS_FILE, VALIDATI
 from components.serving_validator.probe import in_one_line
 from components.serving_validator.process import run_probe
 from components.serving_validator.sample import (
+    kept_requests,
     request_of,
     sample_requests,
     write_requests,
@@ -81,6 +82,8 @@ class _World:
     #: The SavedModels that search every item.
     exact: frozenset[str]
     sample: pa.Table
+    #: The sample as the bundle may hold it.
+    shown: pa.Table
     cases: list[Case]
     timed: list[Arrays]
     items: Items
@@ -118,8 +121,9 @@ def validate(paths: ValidatorPaths, config: ServingValidatorConfig) -> dict[str,
         world = _world(index, description, sample, config)
         scann = [SCANN_RETRIEVER] if description["kind"] == "scann" else []
         _validate(world, [RETRIEVER, *scann], overlay, result)
-        kept = spread(sample.num_rows, config.sample_requests)
-        write_requests(sample.take(pa.array(kept)), overlay / REQUESTS_FILE)
+        if config.sample != "none":
+            kept = spread(sample.num_rows, config.sample_requests)
+            write_requests(world.shown.take(pa.array(kept)), overlay / REQUESTS_FILE)
     result = {"validated": all(c["passed"] for c in result["checks"]), **result}
     write_json(overlay / VALIDATION_FILE, result)
     write_json(out / VALIDATION_FILE, result)
@@ -158,6 +162,7 @@ def _world(
         served=description["serve"],
         exact=frozenset({RETRIEVER} if _stock_is_exact(description) else ()),
         sample=sample,
+        shown=kept_requests(sample, config.sample, items.ids, SEED),
         cases=make_cases(
             sample, rows, [items.ids[i] for i in chosen], names, bool(retrieval.filters)
         ),
@@ -206,7 +211,7 @@ def _validate_model(
     # In a bundle the stock SavedModel lies at the top.
     warmup = overlay / ("" if model == RETRIEVER else model) / WARMUP_FILE
     filtered = bool(world.retrieval.filters)
-    write_warmup(warmup, world.sample, world.config.warmup_requests, filtered)
+    write_warmup(warmup, world.shown, world.config.warmup_requests, filtered)
     plan = {
         "cases": [{"signature": c.signature, "inputs": c.inputs} for c in world.cases],
         "timed": world.timed,

@@ -6,6 +6,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from components.user_ids import required_key
 from core.errors import ConfigError, DataError
 from core.storage import is_remote
 from input_tables.catalogue import find_items
@@ -22,12 +23,15 @@ _CHUNK_BYTES = 1 << 20
 
 
 def check_before_run(config: RunConfig) -> None:
-    """Refuses what can not succeed: too few items, or a refresh without an items table.
+    """Refuses what can not succeed: too few items, a refresh without an items table, no key.
 
     Raises:
       ConfigError: see `refuse_more_results_than_items`.
+      ConfigError: ids are to be hashed and there is no key.
       DataError: there is no items table where a refresh looks for it.
     """
+    if config.serving.sample == "hashed":
+        required_key()
     if config.pipeline == "refresh":
         _find_items(config)
     else:
