@@ -96,8 +96,8 @@ def _require_files(version_dir: Path) -> None:
             raise BundleError(
                 f"{version_dir / name}: missing; this bundle was published without sample "
                 "requests (by an earlier Tessera or with serving.sample: none), so a new index for "
-                "it could not be validated: run the whole pipeline, with serving.sample plain or "
-                "hashed where later versions are to be refreshed"
+                "it could not be validated: run the whole pipeline once, with serving.sample plain "
+                "or hashed where later versions are to be refreshed"
             )
         raise BundleError(f"{version_dir / name}: missing; run the whole pipeline once")
 
