@@ -18,7 +18,7 @@ from components.config import ExampleGenConfig
 from components.example_gen.executor import Executor
 from core.storage import ObjectStore, is_remote
 from tests.components.example_gen_oracle import DAY, Rules
-from tests.components.example_gen_tables import config_for, write_csv
+from tests.components.example_gen_tables import at, config_for, write_csv
 from tests.components.test_example_gen_ingest import FOLLOWS, ITEMS, RULES, log
 
 START = 1_704_067_200  # 2024-01-01
@@ -33,7 +33,7 @@ def write_world(root: Path) -> ExampleGenConfig:
         write_csv(root / "engagements" / day / "part-0.csv", "engagements", events)
         items = [(item, "|".join(topics)) for item, topics in ITEMS.items()]
         write_csv(root / "items" / day / "part-0.csv", "items", items)
-        write_csv(root / "follows" / day / "part-0.csv", "follows", FOLLOWS)
+        write_csv(root / "follows" / day / "part-0.csv", "follows", at(START, FOLLOWS))
         with open(root / "items" / day / "part-0.csv", "ab") as file:
             file.write(b"i1,t1|t2|t3\r\n")
         with open(root / "engagements" / day / "part-0.csv", "ab") as file:

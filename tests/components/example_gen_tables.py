@@ -47,6 +47,17 @@ def write_tables(
     return root
 
 
+def at(start: int, follows: Iterable[Follow]) -> list[Follow]:
+    """Follows whose times count from a moment."""
+    return [
+        follow._replace(
+            time=None if follow.time is None else start + follow.time,
+            until=None if follow.until is None else start + follow.until,
+        )
+        for follow in follows
+    ]
+
+
 _DEFAULT = Rules()
 
 

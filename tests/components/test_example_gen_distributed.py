@@ -23,7 +23,7 @@ from components.example_gen.executor import Executor
 from core.files import read_json
 from pipeline.config import load_tree
 from tests.components.example_gen_oracle import Rules
-from tests.components.example_gen_tables import config_for, files_of, write_csv
+from tests.components.example_gen_tables import at, config_for, files_of, write_csv
 from tests.components.test_example_gen_ingest import FOLLOWS, ITEMS, RULES, log
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -45,7 +45,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> ExampleGenConfig:
         write_csv(root / "engagements" / day / "part-0.csv", "engagements", events)
         items = [(item, "|".join(topics)) for item, topics in ITEMS.items()]
         write_csv(root / "items" / day / "part-0.csv", "items", items)
-        write_csv(root / "follows" / day / "part-0.csv", "follows", FOLLOWS)
+        write_csv(root / "follows" / day / "part-0.csv", "follows", at(start, FOLLOWS))
         with open(root / "engagements" / day / "part-0.csv", "ab") as file:
             file.write(b"u1,i1\r\nu\xff1,i1,1,like,,\r\n")
         with open(root / "items" / day / "part-0.csv", "ab") as file:
