@@ -36,7 +36,7 @@ NAME = "refresh"
 
 
 @dataclass(frozen=True)
-class Load:
+class RefreshLoad:
     """Sizes of the measurement.
 
     Attributes:
@@ -60,7 +60,7 @@ class Load:
     requests: int = 10_000
 
 
-def write_tables(load: Load, work: Path) -> set[str]:
+def write_tables(load: RefreshLoad, work: Path) -> set[str]:
     """Writes `full/` and `known/`, the same without the held-out items; returns their ids."""
     from input_tables.generate import GeneratorConfig, write_generated
 
@@ -103,7 +103,7 @@ def run(conf: dict[str, Any], path: Path) -> dict[str, Any]:
     return {**json.loads(done.stdout), "clock_s": time.perf_counter() - started}
 
 
-def training(load: Load, data: Path, work: Path, name: str) -> dict[str, Any]:
+def training(load: RefreshLoad, data: Path, work: Path, name: str) -> dict[str, Any]:
     """The configuration of a whole run that is published whatever it reaches."""
     return {
         "extends": str(ROOT / "conf" / "local.yaml"),
@@ -153,7 +153,7 @@ def full_examples(work: Path) -> str:
     return str(work / "examples")
 
 
-def recalls(bundle: Path, examples: str, held_out: set[str], load: Load) -> dict[str, Any]:
+def recalls(bundle: Path, examples: str, held_out: set[str], load: RefreshLoad) -> dict[str, Any]:
     """Asks one published version; returns recall@k of known and unseen targets.
 
     Args:
@@ -212,7 +212,7 @@ def table(measured: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def measure(load: Load, work: Path, retrain: bool) -> dict[str, Any]:
+def measure(load: RefreshLoad, work: Path, retrain: bool) -> dict[str, Any]:
     """Trains, refreshes and asks; prints the tables.
 
     Args:
@@ -252,13 +252,13 @@ def measure(load: Load, work: Path, retrain: bool) -> dict[str, Any]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for field, value in asdict(Load()).items():
+    for field, value in asdict(RefreshLoad()).items():
         parser.add_argument(f"--{field.replace('_', '-')}", type=type(value), default=value)
     parser.add_argument("--retrain", action="store_true", help="also train on everything")
     parser.add_argument("--work", type=Path, help="keep everything in this empty folder")
     parser.add_argument("--json", type=Path, help="also write the results there")
     arguments = parser.parse_args()
-    load = Load(**{field: getattr(arguments, field) for field in asdict(Load())})
+    load = RefreshLoad(**{field: getattr(arguments, field) for field in asdict(RefreshLoad())})
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     with tempfile.TemporaryDirectory() as folder:
         work = arguments.work or Path(folder)

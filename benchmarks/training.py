@@ -32,7 +32,7 @@ _DISTINCT_BATCHES = 8
 
 
 @dataclass(frozen=True)
-class Load:
+class TrainingLoad:
     """What every model is given.
 
     Attributes:
@@ -68,7 +68,7 @@ def zipf_shares(items: int, exponent: float = 1.0) -> np.ndarray:
     return weights / weights.sum()
 
 
-def make_examples(load: Load, topics: np.ndarray, rows: int) -> dict[str, np.ndarray]:
+def make_examples(load: TrainingLoad, topics: np.ndarray, rows: int) -> dict[str, np.ndarray]:
     """Draws transformed examples.
 
     Args:
@@ -100,7 +100,7 @@ def make_examples(load: Load, topics: np.ndarray, rows: int) -> dict[str, np.nda
     return {features.transformed_name(n): c.astype(np.int64) for n, c in columns.items()}
 
 
-def make_model(name: str, load: Load, topics: np.ndarray) -> Any:
+def make_model(name: str, load: TrainingLoad, topics: np.ndarray) -> Any:
     """Builds and compiles a model on a catalogue without a data set."""
     from trainer.config import ModelConfig, TrainerConfig, TransformConfig
     from trainer.model import RetrievalModel
@@ -133,7 +133,7 @@ def make_model(name: str, load: Load, topics: np.ndarray) -> Any:
     return model
 
 
-def make_topics(load: Load) -> np.ndarray:
+def make_topics(load: TrainingLoad) -> np.ndarray:
     """Draws one to three of 500 topics per item, int32 `[item rows, 10]`, 0 for none."""
     from trainer.config import TransformConfig
 
@@ -147,7 +147,7 @@ def make_topics(load: Load) -> np.ndarray:
     return table
 
 
-def measure(name: str, load: Load) -> dict[str, Any]:
+def measure(name: str, load: TrainingLoad) -> dict[str, Any]:
     """Times the training steps of one model in this process."""
     import tensorflow as tf
     import tf_keras
@@ -231,10 +231,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="fresh processes per model, in turn")
     parser.add_argument("--json", help="also write the results there")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
-    for field, value in asdict(Load()).items():
+    for field, value in asdict(TrainingLoad()).items():
         parser.add_argument(f"--{field.replace('_', '-')}", type=type(value), default=value)
     arguments = parser.parse_args()
-    load = Load(**{field: getattr(arguments, field) for field in asdict(Load())})
+    load = TrainingLoad(**{field: getattr(arguments, field) for field in asdict(TrainingLoad())})
     if arguments.worker:
         print(json.dumps(measure(arguments.worker, load)))
         return

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.kubeflow_options import (
+    KubeflowServer,
     Parameters,
-    Server,
     launch_of,
     parameter_options,
     registry_of,
@@ -75,7 +75,7 @@ def backfill(
     from kubeflow_pipelines.package import load_compiled
 
     days = days_between(first, last)
-    server, parameters = Server(conf, host, namespace), Parameters(**options)
+    server, parameters = KubeflowServer(conf, host, namespace), Parameters(**options)
     config = server.config()
     compiled = None if file is None else load_compiled(file)
     if compiled is not None:

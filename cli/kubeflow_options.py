@@ -23,7 +23,7 @@ _PATH = click.Path(path_type=Path)
 
 
 @dataclass(frozen=True)
-class Server:
+class KubeflowServer:
     """Which server, as the caller says it."""
 
     conf: Path
@@ -69,7 +69,7 @@ class Parameters:
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options of a `Server`."""
+    """Adds the options of a `KubeflowServer`."""
     for option in (
         click.option("--namespace", help="Of the runs, for a server with many users."),
         click.option(

@@ -30,16 +30,16 @@ class FolderOrUrl(click.ParamType):
 
 
 @dataclass(frozen=True)
-class Place:
+class ModelLocation:
     """Where the caller says that versions are."""
 
     serving_dir: Path | str | None = None
     name: str | None = None
     conf: Path | None = None
 
-    def or_else(self, other: Place) -> Place:
+    def or_else(self, other: ModelLocation) -> ModelLocation:
         """Returns this place, with what is not said here taken from `other`."""
-        return Place(
+        return ModelLocation(
             serving_dir=self.serving_dir or other.serving_dir,
             name=self.name or other.name,
             conf=self.conf or other.conf,
@@ -85,7 +85,7 @@ def _model_dir(serving_dir: Path, name: str | None) -> Path:
     raise BundleError(f"{serving_dir}: holds several models ({names}); choose with --name")
 
 
-def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def location_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options of a `Place`: `serving_dir`, `name` and `conf`."""
     conf = click.Path(path_type=Path)
     for option in (

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.location import Place
+from cli.location import ModelLocation
 from cli.serving_state import change_options, print_served
 from components.bundle.labels import STABLE, change, cleared, promoted
 from components.bundle.model_config import require_readable
@@ -52,7 +52,7 @@ def promote(
     base_path: str | None,
     wait_s: float,
     as_json: bool,
-    **place: Any,
+    **location: Any,
 ) -> None:
     """Serve VERSION under a label, and print what is served now.
 
@@ -71,7 +71,7 @@ def promote(
     if version is None and clear is None and base_path is None:
         raise click.UsageError("say what to serve: VERSION, or --clear")
     way_out = "promote the version under a new label first, and again when it is loaded"
-    with Place(**place).opened() as model_dir:
+    with ModelLocation(**location).opened() as model_dir:
         name = model_dir.absolute().name
 
         def update(pins: Pins, versions: list[BundleVersion]) -> Pins:

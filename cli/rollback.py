@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.location import Place
+from cli.location import ModelLocation
 from cli.serving_state import change_options, print_served
 from components.bundle.rollback import roll_back
 from components.bundle.served import served
@@ -41,7 +41,7 @@ def rollback(
     timeout_s: float,
     wait_s: float,
     as_json: bool,
-    **place: Any,
+    **location: Any,
 ) -> None:
     """Serve the version that was served before, and print what is served now.
 
@@ -55,7 +55,7 @@ def rollback(
     Exits with 1 when a server does not load the version (then nothing has moved) or somebody
     else holds the lock, with 2 when there is no sound version to go back to.
     """
-    with Place(**place).opened() as model_dir:
+    with ModelLocation(**location).opened() as model_dir:
         before = served(model_dir)
         now = roll_back(model_dir, target, servers, timeout_s, wait_s)
         # With --server it was loaded before the labels moved.

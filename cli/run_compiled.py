@@ -11,7 +11,7 @@ import click
 from kubeflow_pipelines.package import Compiled
 from kubeflow_pipelines.replay.backend import NEWEST, backend_of
 from kubeflow_pipelines.replay.result import outcome
-from kubeflow_pipelines.replay.run import Places, run_compiled
+from kubeflow_pipelines.replay.run import RunFolders, run_compiled
 
 #: Value of `--object-store` that means the one of the environment.
 REAL_STORE = "s3"
@@ -22,7 +22,7 @@ def compiled_places(
     pipeline_root: str | None,
     object_store: str | None,
     backend: str = NEWEST,
-) -> Places:
+) -> RunFolders:
     """Returns where a run keeps what it makes.
 
     Args:
@@ -35,7 +35,7 @@ def compiled_places(
       ConfigError: the version is not known.
     """
     folder = Path(object_store) if object_store else work_dir / "objects"
-    return Places(
+    return RunFolders(
         work_dir=work_dir,
         pipeline_root=pipeline_root,
         object_store=None if object_store == REAL_STORE else folder,
@@ -46,7 +46,7 @@ def compiled_places(
 def run_file(
     compiled: Compiled,
     parameters: dict[str, Any],
-    places: Places,
+    folders: RunFolders,
     *,
     use_cache: bool,
     as_json: bool,
@@ -56,14 +56,14 @@ def run_file(
     Args:
       compiled: what `tessera compile` wrote.
       parameters: of the run.
-      places: see `compiled_places`.
+      folders: see `compiled_places`.
       use_cache: go on with a run that did not succeed.
       as_json: print the run's record on stdout, everything else on stderr.
     """
     run = run_compiled(
         compiled.documents,
         parameters,
-        places,
+        folders,
         resume=use_cache,
         say=lambda text: click.echo(text, err=as_json),
     )
@@ -74,7 +74,7 @@ def run_file(
         click.echo(f"bundle  {ended.bundle}")
     elif ended.succeeded:
         click.echo(f"not pushed: {ended.reason}")
-    click.echo(f"logs    {places.runs_dir / run.run_id / 'logs'}", err=as_json)
+    click.echo(f"logs    {folders.runs_dir / run.run_id / 'logs'}", err=as_json)
     if run.error:
         click.echo(f"tessera: {run.error}", err=True)
     return ended.exit_code

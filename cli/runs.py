@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.kubeflow_options import (
-    Server,
+    KubeflowServer,
     experiment_name,
     registry_of,
     server_options,
@@ -54,7 +54,7 @@ def runs(
     from kubeflow_pipelines.client.dates import parse_day
 
     day = None if run_date is None else parse_day(run_date, "--run-date")
-    server = Server(conf, host, namespace)
+    server = KubeflowServer(conf, host, namespace)
     config = server.config()
     client = server.connect(config)
     name = name or pipeline_name(config)

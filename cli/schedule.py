@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.kubeflow_options import (
+    KubeflowServer,
     Parameters,
-    Server,
     launch_of,
     parameter_options,
     server_options,
@@ -111,7 +111,7 @@ def schedule(
         raise click.UsageError(
             "choose one of --pause, --resume, --delete, --show, --cron-job and --gitops"
         )
-    server = Server(conf, host, namespace)
+    server = KubeflowServer(conf, host, namespace)
     config = server.config()
     compiled = None if file is None else load_compiled(file)
     if chosen:
@@ -198,7 +198,7 @@ def _show(client: KubeflowClient, name: str, as_json: bool) -> None:
 
 
 def _submission(
-    server: Server, config: RunConfig, compiled: Compiled, cron: str, given: dict[str, Any]
+    server: KubeflowServer, config: RunConfig, compiled: Compiled, cron: str, given: dict[str, Any]
 ) -> Submission:
     from cli.kubeflow_options import require_days
     from kubeflow_pipelines.client.cron_job import Submission

@@ -17,7 +17,7 @@ from core.errors import BundleError
 from core.storage import expanded, is_remote
 
 if TYPE_CHECKING:
-    from serving.server.source import Source
+    from serving.server.source import VersionSource
 
 
 @click.command()
@@ -89,7 +89,7 @@ def serve(
 
 
 def _serve(
-    source: Source,
+    source: VersionSource,
     data_root: Path | None,
     host: str,
     port: int,
@@ -138,7 +138,7 @@ def model_source(
     name: str | None,
     conf: Path | None,
     cache: Path | None = None,
-) -> Source:
+) -> VersionSource:
     """Returns what ought to be served.
 
     Args:

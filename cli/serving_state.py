@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli.location import place_options
+from cli.location import location_options
 from components.bundle.mirror import shown
 from components.bundle.model_config import MODELS_CONFIG
 from components.bundle.served import Served, blocked_moves
@@ -25,7 +25,7 @@ def change_options(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="Seconds to wait while somebody publishes.",
     )(command)
-    return place_options(command)
+    return location_options(command)
 
 
 def print_served(model_dir: Path, before: Served, now: Served, as_json: bool, way_out: str) -> None:

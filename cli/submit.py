@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.kubeflow_options import (
+    KubeflowServer,
     Parameters,
-    Server,
     launch_of,
     parameter_options,
     server_options,
@@ -69,10 +69,10 @@ def submit(
     Exits with 1 when the server is away or, with --wait, when the run fails; with 2 when the
     server refuses what it is asked.
     """
-    from kubeflow_pipelines.client.records import State
+    from kubeflow_pipelines.client.records import RunState
     from kubeflow_pipelines.package import load_compiled
 
-    server = Server(conf, host, namespace)
+    server = KubeflowServer(conf, host, namespace)
     config = server.config()
     compiled = load_compiled(file)
     day = _day(compiled, run_date)
@@ -81,7 +81,7 @@ def submit(
     version, new = client.upload(compiled)
     launch = launch_of(client, config, compiled.name, version, given)
     there = client.run_of(launch, day, compiled.defaults()) if once else None
-    if there is not None and there.state is State.FAILED:
+    if there is not None and there.state is RunState.FAILED:
         there = None
     run = there or client.create_run(launch, day)
     if not as_json:
@@ -95,7 +95,7 @@ def submit(
         click.echo(json.dumps({**document, "started": there is None}, indent=2))
     elif wait:
         click.echo(f"state   {run.shown_state}")
-    if run.state is State.FAILED:
+    if run.state is RunState.FAILED:
         click.echo(f"tessera: the run failed: {run.reason or run.link}", err=True)
         raise click.exceptions.Exit(1)
 

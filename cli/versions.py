@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli.location import Place, place_options
+from cli.location import ModelLocation, location_options
 from components.bundle.labels import change, require_published
 from components.bundle.mirror import shown, told
 from components.bundle.pins import Pins, read_pins
@@ -19,7 +19,7 @@ from core.errors import BundleError
 
 
 @click.group(invoke_without_command=True)
-@place_options
+@location_options
 @click.option("--verify", "full", is_flag=True, help="Also check every file against the manifest.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 @click.pass_context
@@ -35,7 +35,7 @@ def versions(
 
     Exits with 1 when a version is damaged.
     """
-    context.obj = Place(serving_dir, name, conf)
+    context.obj = ModelLocation(serving_dir, name, conf)
     if context.invoked_subcommand is not None:
         return
     with context.obj.opened() as model_dir:
@@ -52,25 +52,25 @@ def versions(
 
 @versions.command()
 @click.argument("version", type=click.IntRange(1))
-@place_options
+@location_options
 @click.pass_obj
-def pin(place: Place, /, version: int, **options: Any) -> None:
+def pin(place: ModelLocation, /, version: int, **options: Any) -> None:
     """Keep VERSION whatever its age."""
 
     def update(pins: Pins, versions: list[BundleVersion]) -> Pins:
         require_published(versions, version)
         return pins.with_pin(version)
 
-    with Place(**options).or_else(place).opened() as model_dir:
+    with ModelLocation(**options).or_else(place).opened() as model_dir:
         change(model_dir, update)
     click.echo(f"version {version} is pinned: retention keeps it")
 
 
 @versions.command()
 @click.argument("version", type=click.IntRange(1))
-@place_options
+@location_options
 @click.pass_obj
-def unpin(place: Place, /, version: int, **options: Any) -> None:
+def unpin(place: ModelLocation, /, version: int, **options: Any) -> None:
     """Let retention remove VERSION when it is old."""
 
     def update(pins: Pins, _: list[BundleVersion]) -> Pins:
@@ -79,7 +79,7 @@ def unpin(place: Place, /, version: int, **options: Any) -> None:
             raise BundleError(f"version {version} is not pinned; pinned: {pinned}")
         return pins.without_pin(version)
 
-    with Place(**options).or_else(place).opened() as model_dir:
+    with ModelLocation(**options).or_else(place).opened() as model_dir:
         change(model_dir, update)
     click.echo(f"version {version} is not pinned any more")
 

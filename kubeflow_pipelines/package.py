@@ -29,7 +29,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 @dataclass(frozen=True)
-class Input:
+class PipelineInput:
     """One input parameter of a pipeline."""
 
     kind: str
@@ -69,7 +69,7 @@ class Compiled:
     path: Path
     name: str
     digest: str
-    inputs: dict[str, Input]
+    inputs: dict[str, PipelineInput]
     documents: list[dict[str, Any]]
 
     @property
@@ -163,14 +163,16 @@ def load_compiled(path: str | Path) -> Compiled:
     return Compiled(path, str(name), file_sha256(path), inputs, documents)
 
 
-def declared_inputs(spec: Mapping[str, Any]) -> dict[str, Input]:
+def declared_inputs(spec: Mapping[str, Any]) -> dict[str, PipelineInput]:
     """Returns the input parameters of a pipeline specification."""
     definitions = (spec.get("root") or {}).get("inputDefinitions") or {}
     found = {}
     for name, entry in (definitions.get("parameters") or {}).items():
         default = entry.get("defaultValue")
         required = default is None and not entry.get("isOptional")
-        found[str(name)] = Input(str(entry.get("parameterType", "STRING")), default, required)
+        found[str(name)] = PipelineInput(
+            str(entry.get("parameterType", "STRING")), default, required
+        )
     return found
 
 

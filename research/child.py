@@ -1,6 +1,6 @@
 """Starts a process that trains or measures and follows what it says.
 
-The other end is `research.worker`: JSON lines on stdout, everything else in a log, and an end
+The other end is `research.work`: JSON lines on stdout, everything else in a log, and an end
 of stdin when this process is gone.
 """
 

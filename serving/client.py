@@ -23,7 +23,7 @@ import numpy as np
 
 from serving.filters import FILTERED, NO_FILTERS, Filters
 from serving.server.errors import Code, RequestError, invalid
-from serving.transport import Status, Target, Transport, connect
+from serving.transport import ModelTarget, Status, Transport, connect
 
 _T = TypeVar("_T")
 _KINDS = {0: "implicit", 1: "explicit", 2: "explored"}
@@ -212,7 +212,7 @@ class Client:
         self, version: int | None = None, label: str | None = None, timeout_s: float | None = None
     ) -> list[Status]:
         """Returns the state of each version, or of one."""
-        target = Target(self._model, version, label)
+        target = ModelTarget(self._model, version, label)
         return self._retried(lambda left_s: self._transport.status(target, left_s), timeout_s)
 
     def predict(
@@ -238,7 +238,7 @@ class Client:
         Raises:
           RequestError: what the server said; retried only while it is unavailable.
         """
-        target = Target(self._model, version, label)
+        target = ModelTarget(self._model, version, label)
         return self._retried(
             lambda left_s: self._transport.predict(target, signature, inputs, left_s), timeout_s
         )

@@ -28,7 +28,7 @@ from components.bundle.model_config import (
     require_readable,
     write_configs,
 )
-from components.bundle.model_status import AVAILABLE, VersionStatus, version_status
+from components.bundle.model_status import AVAILABLE, ServerVersion, version_status
 from components.bundle.served import Served, served
 from components.bundle.verify import verify
 from components.bundle.versions import list_versions, numbered_folders
@@ -54,7 +54,7 @@ class Sync:
         name: str | None = None,
         server: str = "",
         keep: int = 1,
-        status: Callable[[str, str, int], VersionStatus] = version_status,
+        status: Callable[[str, str, int], ServerVersion] = version_status,
     ) -> None:
         """Removes what a killed predecessor left half-way; see `opened`.
 

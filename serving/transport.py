@@ -29,7 +29,7 @@ _CODES |= {
 _CODES |= {502: Code.UNAVAILABLE, 501: Code.UNIMPLEMENTED, 500: Code.INTERNAL}
 
 
-class Target(NamedTuple):
+class ModelTarget(NamedTuple):
     """Which version of which model is asked."""
 
     model: str
@@ -49,7 +49,11 @@ class Transport(Protocol):
     """Sends one request."""
 
     def predict(
-        self, target: Target, signature: str, inputs: Mapping[str, np.ndarray], timeout_s: float
+        self,
+        target: ModelTarget,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        timeout_s: float,
     ) -> tuple[int | None, dict[str, np.ndarray]]:
         """Returns the version that answered (None where the server does not say) and the outputs.
 
@@ -59,7 +63,7 @@ class Transport(Protocol):
           RequestError: with the code of the failure.
         """
 
-    def status(self, target: Target, timeout_s: float) -> list[Status]:
+    def status(self, target: ModelTarget, timeout_s: float) -> list[Status]:
         """Returns the state of each version."""
 
     def close(self) -> None:
@@ -82,7 +86,11 @@ class RestTransport:
         self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
 
     def predict(
-        self, target: Target, signature: str, inputs: Mapping[str, np.ndarray], timeout_s: float
+        self,
+        target: ModelTarget,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        timeout_s: float,
     ) -> tuple[int | None, dict[str, np.ndarray]]:
         """See `Transport.predict`; the REST API does not say which version answered."""
         body = {
@@ -95,7 +103,7 @@ class RestTransport:
             outputs = {"": outputs}  # a signature with one output does not name it
         return target.version, {name: _from_json(value) for name, value in outputs.items()}
 
-    def status(self, target: Target, timeout_s: float) -> list[Status]:
+    def status(self, target: ModelTarget, timeout_s: float) -> list[Status]:
         """See `Transport.status`."""
         answer = self._call("GET", _path(target), None, timeout_s)
         return [
@@ -151,7 +159,11 @@ class GrpcTransport:
         self._status = self._method("ModelService/GetModelStatus", wire.StatusResponse)
 
     def predict(
-        self, target: Target, signature: str, inputs: Mapping[str, np.ndarray], timeout_s: float
+        self,
+        target: ModelTarget,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        timeout_s: float,
     ) -> tuple[int | None, dict[str, np.ndarray]]:
         """See `Transport.predict`."""
         request = self._wire.PredictRequest()
@@ -161,7 +173,7 @@ class GrpcTransport:
         answer = _rpc(self._predict, request, timeout_s)
         return answer.model_spec.version.value, self._wire.taken(answer.outputs)
 
-    def status(self, target: Target, timeout_s: float) -> list[Status]:
+    def status(self, target: ModelTarget, timeout_s: float) -> list[Status]:
         """See `Transport.status`."""
         request = self._wire.StatusRequest()
         _fill(request.model_spec, target)
@@ -200,7 +212,7 @@ def _rpc(method: Any, request: Any, timeout_s: float) -> Any:
         raise RequestError(Code.of(error.code().value[0]), error.details() or "") from error
 
 
-def _fill(spec: Any, target: Target) -> None:
+def _fill(spec: Any, target: ModelTarget) -> None:
     spec.name = target.model
     if target.version is not None:
         spec.version.value = target.version
@@ -208,7 +220,7 @@ def _fill(spec: Any, target: Target) -> None:
         spec.version_label = target.label
 
 
-def _path(target: Target) -> str:
+def _path(target: ModelTarget) -> str:
     path = f"/v1/models/{quote(target.model, safe='')}"
     if target.version is not None:
         return f"{path}/versions/{target.version}"

@@ -23,7 +23,7 @@ from input_tables.survey import moment_problem
 from serving.client import UserRequest
 from serving.filters import NO_FILTERS, Filters
 from serving.recommend import lookup
-from serving.recommend.catalogue import Catalogue
+from serving.recommend.catalogue import ItemCatalogue
 from serving.recommend.explain import explain, shown_items
 from serving.recommend.question import Question, typed_history
 from serving.recommend.served import actions, answer_of, quiet, served_folder
@@ -75,9 +75,9 @@ class Bundle(Model):
         return self._bundle.manifest
 
     @cached_property
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> ItemCatalogue:
         """The items."""
-        return Catalogue.read(self.path)
+        return ItemCatalogue.read(self.path)
 
     def close(self) -> None:
         """Frees the model, and what was downloaded."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.peers.split import SPLITS, Part, Split
+from benchmarks.peers.split import SPLITS, Part, PeerSplit
 from components.examples_io import padded, read_split
 from research.experiment.config import ExperimentConfig
 from research.experiment.prepare import Prepared, prepare
@@ -19,7 +19,7 @@ _COLUMNS = [features.USER_ID, features.HISTORY_ITEM_ID, features.ITEM_ID]
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class PeerItems:
     """The items in the order of their indices, from 1.
 
     Attributes:
@@ -43,16 +43,16 @@ def prepare_data(config: ExperimentConfig) -> Prepared:
     return prepare(config, "peers")
 
 
-def read_catalogue(examples: str) -> Catalogue:
+def read_catalogue(examples: str) -> PeerItems:
     """Reads the corpus split of raw examples."""
     columns = [features.ITEM_ID, features.ITEM_TOPICS]
     table = pa.Table.from_batches(read_split(examples, features.CORPUS_SPLIT, columns))
     rows = {row[features.ITEM_ID][0]: list(row[features.ITEM_TOPICS]) for row in table.to_pylist()}
     ids = sorted(rows)
-    return Catalogue(ids, [rows[item] for item in ids])
+    return PeerItems(ids, [rows[item] for item in ids])
 
 
-def export_split(examples: str, catalogue: Catalogue, length: int) -> Split:
+def export_split(examples: str, catalogue: PeerItems, length: int) -> PeerSplit:
     """Numbers the items and users of all splits.
 
     Args:
@@ -76,7 +76,7 @@ def export_split(examples: str, catalogue: Catalogue, length: int) -> Split:
                 )
             )
         parts[split] = Part(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
-    return Split(parts, len(user_of), len(catalogue.ids))
+    return PeerSplit(parts, len(user_of), len(catalogue.ids))
 
 
 def _indices(ids: np.ndarray, index: dict[bytes, int]) -> np.ndarray:

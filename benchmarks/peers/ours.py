@@ -78,7 +78,7 @@ def user_embeddings(module: Any, examples: str) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate(embeddings), np.concatenate(valid)
 
 
-def item_embeddings(module: Any, catalogue: export.Catalogue) -> np.ndarray:
+def item_embeddings(module: Any, catalogue: export.PeerItems) -> np.ndarray:
     """Returns item embeddings `[1 + items, dim]`; row 0 is zero."""
     import tensorflow as tf
 

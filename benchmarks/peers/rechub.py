@@ -30,7 +30,7 @@ from torch_rechub.trainers import MatchTrainer
 from torch_rechub.utils.match import negative_sample
 
 from benchmarks.peers.ranking import accuracy, target_ranks
-from benchmarks.peers.split import Part, Split, load_split
+from benchmarks.peers.split import Part, PeerSplit, load_split
 from benchmarks.peers.stopwatch import Stopwatch
 
 MODELS = ("comirec_sa", "mind")
@@ -161,7 +161,7 @@ def evaluate(model: Any, part: Part, items: int, settings: Settings) -> dict[str
     return accuracy(target_ranks(users, valid, table, part.history, part.target))
 
 
-def train(name: str, split: Split, settings: Settings) -> dict[str, Any]:
+def train(name: str, split: PeerSplit, settings: Settings) -> dict[str, Any]:
     """Trains a peer; the epoch with the best validation HR@50 is the one that counts.
 
     Returns:

@@ -30,7 +30,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Split:
+class PeerSplit:
     """All examples; items are numbered from 1 in the order of the sorted ids.
 
     Attributes:
@@ -44,7 +44,7 @@ class Split:
     items: int
 
 
-def save_split(split: Split, stream: BinaryIO) -> None:
+def save_split(split: PeerSplit, stream: BinaryIO) -> None:
     """Writes a split as the content of one `.npz` file."""
     arrays = {
         f"{name}_{field}": getattr(part, field)
@@ -54,11 +54,11 @@ def save_split(split: Split, stream: BinaryIO) -> None:
     np.savez(stream, users=split.users, items=split.items, **arrays)
 
 
-def load_split(path: Path) -> Split:
+def load_split(path: Path) -> PeerSplit:
     """Reads what `save_split` wrote."""
     with np.load(path) as data:
         parts = {
             name: Part(*(data[f"{name}_{field}"] for field in ("user", "history", "target")))
             for name in SPLITS
         }
-        return Split(parts, int(data["users"]), int(data["items"]))
+        return PeerSplit(parts, int(data["users"]), int(data["items"]))

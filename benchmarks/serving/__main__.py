@@ -31,11 +31,11 @@ def main() -> None:
     parser.add_argument("--cache", default=".cache/bench-serving", help="keeps built indexes")
     parser.add_argument("--json", help="also write the figures there")
     arguments = parser.parse_args()
-    from benchmarks.serving.world import World
+    from benchmarks.serving.world import ServingWorld
 
     found = []
     for items in arguments.items:
-        world = World(items, arguments)
+        world = ServingWorld(items, arguments)
         world.measure()
         found.append(world.figures())
         print(report.tables(found[-1]), flush=True)

@@ -15,7 +15,7 @@ _CHUNK = 100_000
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class SampleItems:
     """Items.
 
     Attributes:
@@ -40,7 +40,7 @@ class Catalogue:
 
 
 @dataclass(frozen=True)
-class Users:
+class SampleUsers:
     """Users with related interests.
 
     Attributes:
@@ -60,7 +60,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def make_catalogue(items: int, dim: int, seed: int = 0) -> Catalogue:
+def make_catalogue(items: int, dim: int, seed: int = 0) -> SampleItems:
     """Draws items around clusters of Zipf sizes, the clusters around groups."""
     random = np.random.default_rng(seed)
     clusters = 500 if items <= 200_000 else 2000
@@ -77,10 +77,10 @@ def make_catalogue(items: int, dim: int, seed: int = 0) -> Catalogue:
         vectors[start : start + _CHUNK] = _unit(centres[own] + noise)
     stray = random.random(items) < 0.2
     topic = np.where(stray, random.integers(TOPICS, size=items), cluster % TOPICS)
-    return Catalogue(vectors, cluster, topic.astype(np.int32))
+    return SampleItems(vectors, cluster, topic.astype(np.int32))
 
 
-def make_users(catalogue: Catalogue, users: int, seed: int = 1) -> Users:
+def make_users(catalogue: SampleItems, users: int, seed: int = 1) -> SampleUsers:
     """Draws users who like items of a few neighbouring clusters."""
     random = np.random.default_rng(seed)
     items, dim = catalogue.vectors.shape
@@ -96,4 +96,4 @@ def make_users(catalogue: Catalogue, users: int, seed: int = 1) -> Users:
     vectors = _unit(catalogue.vectors[source] + noise).astype(np.float32)
     share = random.dirichlet(np.full(SLOTS, 5.0), size=users)
     mass = np.stack([random.multinomial(HISTORY, row) for row in share]) + 1
-    return Users(vectors, mass.astype(np.float32), near, catalogue.topic[source])
+    return SampleUsers(vectors, mass.astype(np.float32), near, catalogue.topic[source])

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.serving.data import SLOTS, Catalogue, make_catalogue, make_users
-from benchmarks.serving.graphs import Served
+from benchmarks.serving.data import SLOTS, SampleItems, make_catalogue, make_users
+from benchmarks.serving.graphs import ServedGraph
 from benchmarks.serving.peers import kept
 from components.index_builder.tuning import neighbours, tune_partitions, tune_scann
 from trainer.retrieval.allowed import search_allowed
@@ -68,7 +68,7 @@ class Graph(tf.Module):
 
 
 def ours(
-    catalogue: Catalogue, part: np.ndarray, queries: np.ndarray, folder: Folder
+    catalogue: SampleItems, part: np.ndarray, queries: np.ndarray, folder: Folder
 ) -> dict[str, tuple[Search, Callable[[str], Search]]]:
     """Returns the unfiltered search and the search under a condition of each of our indexes."""
     load_scann_ops()
@@ -84,7 +84,7 @@ def ours(
     for name, searcher in searchers.items():
         place = folder / name.split()[0]
         Graph(searcher, filters).save(place)
-        served = Served(place)
+        served = ServedGraph(place)
         plain, filtered = served.call("plain", ["queries"]), served.call("filtered", _FEEDS)
         found[name] = (lambda asked, call=plain: call(asked)[0], _under(filtered))
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.serving.data import IMPLICIT_SLOTS, SLOTS, TOPICS, Catalogue, Users
+from benchmarks.serving.data import IMPLICIT_SLOTS, SLOTS, TOPICS, SampleItems, SampleUsers
 from trainer import features
 from trainer.config import RetrievalConfig
 from trainer.retrieval import signature
@@ -28,7 +28,7 @@ class Tower(tf.Module):
     Users come twice: with implicit slots only, then with explicit ones as well.
     """
 
-    def __init__(self, users: Users) -> None:
+    def __init__(self, users: SampleUsers) -> None:
         super().__init__(name="tower")
         kind = np.zeros((2 * len(users.vectors), SLOTS), np.int32)
         kind[len(users.vectors) :, IMPLICIT_SLOTS:] = 1
@@ -103,7 +103,7 @@ class _Given:
 class Merging(tf.Module):
     """The graph around a library's search: user in, candidates in, list out."""
 
-    def __init__(self, tower: Tower, catalogue: Catalogue, config: RetrievalConfig) -> None:
+    def __init__(self, tower: Tower, catalogue: SampleItems, config: RetrievalConfig) -> None:
         super().__init__(name="merging")
         self._given = _Given()
         retriever = Retriever(
@@ -135,7 +135,7 @@ class Merging(tf.Module):
         tf.saved_model.save(self, str(folder), signatures={signature.RETRIEVE: retrieve})
 
 
-class Served:
+class ServedGraph:
     """A SavedModel in a TF1 session with one thread, as TensorFlow Serving runs it."""
 
     def __init__(self, folder: Path) -> None:
@@ -153,7 +153,7 @@ class Served:
 
 
 def save_staged(
-    folder: Path, tower: Tower, catalogue: Catalogue, config: RetrievalConfig, searcher: Any
+    folder: Path, tower: Tower, catalogue: SampleItems, config: RetrievalConfig, searcher: Any
 ) -> None:
     """Writes a retriever over a searcher that is made from the item variable."""
     save_retriever(

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.serving.data import HISTORY, SLOTS, make_catalogue, make_users
-from benchmarks.serving.graphs import SEARCH, Merging, Served, Tower, save_staged
+from benchmarks.serving.graphs import SEARCH, Merging, ServedGraph, Tower, save_staged
 from benchmarks.serving.peers import PEERS, Peer, recall
 from benchmarks.serving.timing import Path, measure
 from components.index_builder.tuning import neighbours, tune_partitions, tune_scann
@@ -30,7 +30,7 @@ _EXACT = "exact (stock ops)"
 _MERGED = ["score", "slot", "found_by", "count"]
 
 
-class World:
+class ServingWorld:
     """Builds, tunes and times."""
 
     def __init__(self, items: int, arguments: argparse.Namespace) -> None:
@@ -92,7 +92,7 @@ class World:
             save_staged(folder, tower, self.catalogue, config, searcher)
             saved = time.perf_counter()
             before = _resident_mb()
-            served = Served(folder)
+            served = ServedGraph(folder)
             call = served.call(signature.RETRIEVE, _FEEDS)
             call(*self._request(np.zeros(1, np.int64)))
             self.facts[name] = {
@@ -107,7 +107,7 @@ class World:
             if name == "ScaNN":
                 self._add_stages(served, run)
 
-    def _add_stages(self, served: Served, run: Any) -> None:
+    def _add_stages(self, served: ServedGraph, run: Any) -> None:
         embed = served.call(signature.EMBED_USER, _FEEDS)
         search = served.call(SEARCH, [*_FEEDS, signature.USE_EXPLICIT], ["row", "score"])
         asked = served.call(SEARCH, [*_FEEDS, signature.USE_EXPLICIT], ["k"])
@@ -147,7 +147,9 @@ class World:
 
     def _add_peers(self, tower: Tower, config: RetrievalConfig) -> None:
         Merging(tower, self.catalogue, config).save(self.folder / "merge")
-        merge = Served(self.folder / "merge").call(signature.RETRIEVE, [*_FEEDS, "rows", "scores"])
+        merge = ServedGraph(self.folder / "merge").call(
+            signature.RETRIEVE, [*_FEEDS, "rows", "scores"]
+        )
         cache = Folder(self._arguments.cache)
         cache.mkdir(parents=True, exist_ok=True)
         depth = max(self._asked(np.array([user])) for user in range(32))
@@ -215,4 +217,4 @@ def _resident_mb() -> float:
         return int(stream.read().split()[1]) * resource.getpagesize() / 1e6
 
 
-__all__ = ["World", "recall"]
+__all__ = ["ServingWorld", "recall"]

@@ -27,7 +27,7 @@ MARKER = "NO_BASELINE"
 
 
 @dataclass(frozen=True)
-class Baseline:
+class ResolvedBaseline:
     """The outcome of a resolution.
 
     Attributes:
@@ -87,7 +87,7 @@ def _eligible(manifest: Manifest, training_digest: str, span: int | None, finger
 
 def resolve(
     model_dir: Path, training_digest: str, span: int | None, fingerprint: str = ""
-) -> Baseline:
+) -> ResolvedBaseline:
     """Returns the first candidate whose files all match its manifest.
 
     Training starts from it only where there are spans: only there is it certain
@@ -104,18 +104,20 @@ def resolve(
             continue
         day = f", span {bundle.manifest.run_date}" if bundle.manifest.run_date else ""
         reason = f"baseline is version {bundle.version}{day}"
-        return Baseline(bundle, span is not None, reason)
+        return ResolvedBaseline(bundle, span is not None, reason)
     if eligible:
-        return Baseline(None, False, f"no baseline: all {len(eligible)} candidates are damaged")
+        return ResolvedBaseline(
+            None, False, f"no baseline: all {len(eligible)} candidates are damaged"
+        )
     kind = (
         "of another training or other data"
         if span is None
         else f"of a span before {span_date(span)}"
     )
-    return Baseline(None, False, f"no baseline: {shown(model_dir)} holds no version {kind}")
+    return ResolvedBaseline(None, False, f"no baseline: {shown(model_dir)} holds no version {kind}")
 
 
-def write_outputs(baseline: Baseline, baseline_dir: Path, model_dir: Path) -> None:
+def write_outputs(baseline: ResolvedBaseline, baseline_dir: Path, model_dir: Path) -> None:
     """Copies the baseline into the artifacts that later components read.
 
     Args:

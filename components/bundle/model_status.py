@@ -20,7 +20,7 @@ _OPTIONS = (
 
 
 @dataclass(frozen=True)
-class VersionStatus:
+class ServerVersion:
     """What a server says of one version.
 
     Attributes:
@@ -37,7 +37,7 @@ class VersionStatus:
         return f"{self.state}: {self.message}" if self.message else self.state
 
 
-def version_status(server: str, name: str, version: int) -> VersionStatus:
+def version_status(server: str, name: str, version: int) -> ServerVersion:
     """Asks once.
 
     Args:
@@ -98,7 +98,7 @@ class _StatusClient:
     def __exit__(self, *_: object) -> None:
         self._channel.close()
 
-    def ask(self, name: str, version: int, timeout_s: float) -> VersionStatus:
+    def ask(self, name: str, version: int, timeout_s: float) -> ServerVersion:
         import grpc
         from tensorflow_serving.apis import get_model_status_pb2
 
@@ -108,10 +108,10 @@ class _StatusClient:
         try:
             answer = self._stub.GetModelStatus(request, timeout=timeout_s)
         except grpc.RpcError as error:
-            return VersionStatus(UNKNOWN, message=f"{error.code().name}: {error.details()}")
+            return ServerVersion(UNKNOWN, message=f"{error.code().name}: {error.details()}")
         for status in answer.model_version_status:
             if status.version == version:
                 state = get_model_status_pb2.ModelVersionStatus.State.Name(status.state)
                 failed = state == _FAILED and status.status.error_code != 0
-                return VersionStatus(state, failed, status.status.error_message)
-        return VersionStatus(UNKNOWN, message="the answer does not name the version")
+                return ServerVersion(state, failed, status.status.error_message)
+        return ServerVersion(UNKNOWN, message="the answer does not name the version")

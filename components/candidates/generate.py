@@ -23,7 +23,7 @@ from components.bundle.verify import Bundle
 from components.candidates.config import CandidatesConfig
 from components.candidates.parts import USERS, Parts, WritePart
 from components.candidates.requests import Moment
-from components.candidates.split import Split, latest_event, split_file
+from components.candidates.split import UserSplit, latest_event, split_file
 from components.example_gen.reading import bucket_numbers
 from components.index_builder.layout import INDEX_FILE, SCANN_RETRIEVER
 from core.digest import file_sha256, json_digest
@@ -125,7 +125,7 @@ def _prepared(
     """Cuts the tables into buckets of users, or takes up what was cut."""
     scratch = str(staging / _SCRATCH)
     _, buckets = bucket_numbers(asked.tables, config.bucket_rows)
-    plan = Split(scratch, buckets, read_settings(asked.tables, asked.time_unit), asked.only)
+    plan = UserSplit(scratch, buckets, read_settings(asked.tables, asked.time_unit), asked.only)
     files = list(enumerate(file for file in asked.tables.files if file.table != ITEMS))
     with clear_failure("users"), track("users"), make_pipeline() as pipeline:
         _ = (

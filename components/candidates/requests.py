@@ -34,7 +34,7 @@ class Moment(NamedTuple):
     follows_max: int
 
 
-class Users(NamedTuple):
+class BucketUsers(NamedTuple):
     """Users of a bucket, sorted by id, with flat lists (newest first).
 
     Attributes:
@@ -56,7 +56,9 @@ class Users(NamedTuple):
     topic: np.ndarray
 
 
-def users_of(events: Iterable[pa.Table], follows: Iterable[pa.Table], moment: Moment) -> Users:
+def users_of(
+    events: Iterable[pa.Table], follows: Iterable[pa.Table], moment: Moment
+) -> BucketUsers:
     """Gathers the users of a bucket.
 
     Args:
@@ -79,7 +81,7 @@ def users_of(events: Iterable[pa.Table], follows: Iterable[pa.Table], moment: Mo
         now[last] = found.timestamp[history[:-1][last]] + 1
     prepared = prepare(followed, ids)
     live = in_force(prepared, np.arange(len(ids)), now, moment.follows_max)
-    return Users(
+    return BucketUsers(
         ids=ids.to_pylist(),
         now=now,
         history=history,
@@ -91,7 +93,7 @@ def users_of(events: Iterable[pa.Table], follows: Iterable[pa.Table], moment: Mo
     )
 
 
-def batches(users: Users, size: int) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+def batches(users: BucketUsers, size: int) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
     """Yields users as inputs of `retrieve`, in order, `size` at a time."""
     for first in range(0, len(users.ids), size):
         rows = slice(first, min(first + size, len(users.ids)))

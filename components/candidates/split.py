@@ -21,7 +21,7 @@ _SCHEMAS = {ENGAGEMENTS: EVENT_SCHEMA, FOLLOWS: FOLLOW_SCHEMA}
 _LATEST = "latest"
 
 
-class Split(NamedTuple):
+class UserSplit(NamedTuple):
     """How tables are cut.
 
     Attributes:
@@ -37,7 +37,7 @@ class Split(NamedTuple):
     only: frozenset[bytes] | None
 
 
-def split_file(numbered: tuple[int, TableFile], plan: Split) -> None:
+def split_file(numbered: tuple[int, TableFile], plan: UserSplit) -> None:
     """Writes `<scratch>/<number>/<table>-<bucket>.arrow`; a folder that is there is complete."""
     number, file = numbered
     done = Path(plan.scratch) / str(number)

@@ -21,7 +21,7 @@ _ERROR_MAX_CHARS = 500
 
 
 @dataclass(frozen=True)
-class Baseline:
+class MeasuredBaseline:
     """Figures of the published bundle; all empty when there is none.
 
     Attributes:
@@ -43,7 +43,7 @@ def evaluate_baseline(
     items: Items,
     slices: SliceMasks,
     config: EvaluatorConfig,
-) -> Baseline:
+) -> MeasuredBaseline:
     """Replays the examples through a published bundle.
 
     A damaged bundle is a finding, told in `error`: a comparison that silently
@@ -57,7 +57,7 @@ def evaluate_baseline(
       config: cut-offs and batch size.
     """
     if not bundle:
-        return Baseline()
+        return MeasuredBaseline()
     root = Path(bundle)
     try:
         if not (root / INDEX_FILE).is_file():
@@ -68,9 +68,9 @@ def evaluate_baseline(
         results = replay(folder, scann, examples, items, config.batch_size)
     except (BundleError, OSError, ValueError, KeyError) as error:
         text = " ".join(str(error).split())[:_ERROR_MAX_CHARS]
-        return Baseline(error=text or type(error).__name__)
+        return MeasuredBaseline(error=text or type(error).__name__)
     values = metrics.per_example(metrics.target_ranks(results.lists, examples.target), config.ks)
-    return Baseline(
+    return MeasuredBaseline(
         metrics=metrics.summarise(results.lists, examples.target, items.topics, config.ks),
         slices=slice_metrics(slices, values),
         values=values,

@@ -11,7 +11,7 @@ from components.evaluator.slices import SliceMetrics
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evidence:
     """What the verdicts are made from.
 
     Attributes:
@@ -50,7 +50,7 @@ def verdict(check: str, value: Any, bound: Any, passed: bool, reason: str) -> di
     }
 
 
-def decide(measured: Measured, config: EvaluatorConfig) -> dict[str, Any]:
+def decide(measured: Evidence, config: EvaluatorConfig) -> dict[str, Any]:
     """Returns `{blessed, verdicts}`; blessed when every verdict passed."""
     verdicts = [
         _examples(measured),
@@ -62,19 +62,19 @@ def decide(measured: Measured, config: EvaluatorConfig) -> dict[str, Any]:
     return {"blessed": all(v["passed"] for v in verdicts), "verdicts": verdicts}
 
 
-def _examples(measured: Measured) -> dict[str, Any]:
+def _examples(measured: Evidence) -> dict[str, Any]:
     n = measured.n_examples
     reason = f"{n:,} eval examples" if n else "the eval split is empty: nothing was measured"
     return verdict("examples", n, 1, n >= 1, reason)
 
 
-def _finite(measured: Measured) -> dict[str, Any]:
+def _finite(measured: Evidence) -> dict[str, Any]:
     bad = sorted(name for name, value in measured.metrics.items() if not _is_finite(value))
     reason = f"not finite: {', '.join(bad)}" if bad else "every metric is a finite number"
     return verdict("finite", len(bad), 0, not bad, reason)
 
 
-def _thresholds(measured: Measured, config: EvaluatorConfig) -> list[dict[str, Any]]:
+def _thresholds(measured: Evidence, config: EvaluatorConfig) -> list[dict[str, Any]]:
     verdicts = []
     for name, threshold in config.thresholds.items():
         value = measured.metrics.get(name)
@@ -94,7 +94,7 @@ def _thresholds(measured: Measured, config: EvaluatorConfig) -> list[dict[str, A
     return verdicts
 
 
-def _floors(measured: Measured, config: EvaluatorConfig) -> list[dict[str, Any]]:
+def _floors(measured: Evidence, config: EvaluatorConfig) -> list[dict[str, Any]]:
     name = config.primary_metric
     value = measured.metrics.get(name, math.nan)
     verdicts = []
@@ -113,7 +113,7 @@ def _floors(measured: Measured, config: EvaluatorConfig) -> list[dict[str, Any]]
     return verdicts
 
 
-def _best_personalised(measured: Measured, name: str, value: float) -> dict[str, Any]:
+def _best_personalised(measured: Evidence, name: str, value: float) -> dict[str, Any]:
     """The verdict beside the strongest floor that knows the user."""
     personal = {f: m.get(name, math.nan) for f, m in measured.floors.items() if f != "popularity"}
     known = {floor: bound for floor, bound in personal.items() if _is_finite(bound)}
@@ -131,7 +131,7 @@ def _best_personalised(measured: Measured, name: str, value: float) -> dict[str,
     return verdict(f"floor {BEST_PERSONALISED}", value, known[floor], passed, reason)
 
 
-def _baseline(measured: Measured, config: EvaluatorConfig) -> list[dict[str, Any]]:
+def _baseline(measured: Evidence, config: EvaluatorConfig) -> list[dict[str, Any]]:
     if measured.baseline_error:
         reason = (
             f"the published bundle could not be evaluated: {measured.baseline_error}; "
@@ -152,7 +152,7 @@ def _baseline(measured: Measured, config: EvaluatorConfig) -> list[dict[str, Any
     return [verdict("baseline", value, bound, passed, reason), *_slice_drops(measured, config)]
 
 
-def _slice_drops(measured: Measured, config: EvaluatorConfig) -> list[dict[str, Any]]:
+def _slice_drops(measured: Evidence, config: EvaluatorConfig) -> list[dict[str, Any]]:
     name = config.primary_metric
     verdicts = []
     for slice_name, values in measured.slices.items():

@@ -13,8 +13,8 @@ import numpy as np
 
 from components.config import EvaluatorConfig
 from components.evaluator import metrics
-from components.evaluator.baseline import Baseline, evaluate_baseline
-from components.evaluator.blessing import Measured, decide
+from components.evaluator.baseline import MeasuredBaseline, evaluate_baseline
+from components.evaluator.blessing import Evidence, decide
 from components.evaluator.comparison import paired_bootstrap
 from components.evaluator.contribution import cluster_sizes, slot_report
 from components.evaluator.examples import EvalExamples, read_eval_examples
@@ -129,7 +129,7 @@ def _summaries(
 
 
 def _compare(
-    measured: dict[str, np.ndarray], baseline: Baseline, config: EvaluatorConfig
+    measured: dict[str, np.ndarray], baseline: MeasuredBaseline, config: EvaluatorConfig
 ) -> dict[str, Any] | None:
     name = config.primary_metric
     if not baseline.values or name not in measured:
@@ -138,9 +138,9 @@ def _compare(
 
 
 def _decide(
-    evaluation: dict[str, Any], examples: int, baseline: Baseline, config: EvaluatorConfig
+    evaluation: dict[str, Any], examples: int, baseline: MeasuredBaseline, config: EvaluatorConfig
 ) -> dict[str, Any]:
-    measured = Measured(
+    measured = Evidence(
         metrics=evaluation["model"],
         floors=evaluation["floors"],
         slices=evaluation["slices"],

@@ -33,7 +33,7 @@ from components.pusher.carded import with_card
 from components.pusher.content import EVALUATION, Content, collect_content
 from components.pusher.remote import StoreTarget
 from components.pusher.retention import expired_versions
-from components.pusher.target import FolderTarget, Target
+from components.pusher.target import FolderTarget, PushTarget
 from components.serving_validator.layout import VALIDATION_FILE
 from core.config import BaseConfig
 from core.errors import BundleError, PushError
@@ -129,8 +129,8 @@ def push(
     if not validated:
         return PushResult(False, None, None, _not_validated(request.validation_dir))
     clock = now or _utc_now
-    place = f"{request.serving_dir}/{request.name}"
-    place = place if is_remote(place) else os.path.abspath(place)
+    model_url = f"{request.serving_dir}/{request.name}"
+    model_url = model_url if is_remote(model_url) else os.path.abspath(model_url)
     try:
         content = collect_content(
             request.index_dir, request.model_dir, request.evaluation_dir, request.validation_dir
@@ -138,7 +138,7 @@ def push(
         with mirrored(request.serving_dir) as serving_dir:
             model_dir = Path(os.path.abspath(serving_dir / request.name))
             model_dir.mkdir(parents=True, exist_ok=True)
-            target = _target(request, place, clock)
+            target = _target(request, model_url, clock)
             with push_lock(model_dir, request.lock_wait_s):
                 target.clean(model_dir)
                 result = _push_locked(request, content, model_dir, target, clock)
@@ -146,14 +146,14 @@ def push(
                 return result
     except (OSError, BundleError) as error:
         raise PushError(
-            f"publishing to {place} failed: {error}; no new version is visible, "
+            f"publishing to {model_url} failed: {error}; no new version is visible, "
             "the versions published before are untouched"
         ) from error
 
 
-def _target(request: PushRequest, place: str, clock: Callable[[], dt.datetime]) -> Target:
-    if is_remote(place):
-        return StoreTarget(place, clock)
+def _target(request: PushRequest, model_url: str, clock: Callable[[], dt.datetime]) -> PushTarget:
+    if is_remote(model_url):
+        return StoreTarget(model_url, clock)
     return FolderTarget(request.config.publish == "ordered")
 
 
@@ -161,7 +161,7 @@ def _push_locked(
     request: PushRequest,
     content: Content,
     model_dir: Path,
-    target: Target,
+    target: PushTarget,
     clock: Callable[[], dt.datetime],
 ) -> PushResult:
     parent = latest_version(model_dir)
@@ -213,7 +213,7 @@ def _too_late(request: PushRequest, version: int, model_dir: Path) -> str:
     return ""
 
 
-def _await_server(request: PushRequest, model_dir: Path, version: int, target: Target) -> str:
+def _await_server(request: PushRequest, model_dir: Path, version: int, target: PushTarget) -> str:
     """Waits until the configured server has loaded what was published.
 
     Returns:
@@ -241,7 +241,7 @@ def _await_server(request: PushRequest, model_dir: Path, version: int, target: T
     return f", loaded by {server}"
 
 
-def _take_away(path: Path, target: Target) -> str:
+def _take_away(path: Path, target: PushTarget) -> str:
     """Removes a version that its server does not load; returns what became of it."""
     try:
         target.remove(path)
@@ -327,7 +327,7 @@ def _overtaken(request: PushRequest, newest: BundleVersion | None) -> str:
     )
 
 
-def _retain(model_dir: Path, keep_versions: int, target: Target) -> tuple[int, ...]:
+def _retain(model_dir: Path, keep_versions: int, target: PushTarget) -> tuple[int, ...]:
     """Removes expired versions; the push has succeeded, so trouble here only warns."""
     removed = []
     try:

@@ -46,7 +46,7 @@ _log = logging.getLogger("tessera")
 
 
 class StoreTarget:
-    """See `components.pusher.target.Target`; `model_dir` is a mirror there."""
+    """See `components.pusher.target.PushTarget`; `model_dir` is a mirror there."""
 
     def __init__(self, url: str, now: Callable[[], dt.datetime]) -> None:
         """Names the place.
@@ -126,21 +126,21 @@ class StoreTarget:
     def _upload(self, content: Content, number: int) -> None:
         """Uploads every file and reads it back; the graph beside the claim."""
         names = [name for name in content.files if name != SAVED_MODEL]
-        places = {name: f"{number}/{name}" for name in names} | {SAVED_MODEL: _staged(number)}
-        with track("publishing", total=2 * len(places)) as bar:
-            for name, place in places.items():
-                self._store.upload(content.sources[name], place)
+        keys = {name: f"{number}/{name}" for name in names} | {SAVED_MODEL: _staged(number)}
+        with track("publishing", total=2 * len(keys)) as bar:
+            for name, key in keys.items():
+                self._store.upload(content.sources[name], key)
                 bar.advance()
-            for name, place in places.items():
-                self._check(place, content.files[name])
+            for name, key in keys.items():
+                self._check(key, content.files[name])
                 bar.advance()
 
-    def _check(self, place: str, entry: FileEntry) -> None:
-        size = self._store.size(place)
-        if size == entry.bytes and self._store.digest(place, size) == entry.sha256:
+    def _check(self, key: str, entry: FileEntry) -> None:
+        size = self._store.size(key)
+        if size == entry.bytes and self._store.digest(key, size) == entry.sha256:
             return
         raise BundleError(
-            f"{self._store.url_of(place)}: what was read back is not what was written "
+            f"{self._store.url_of(key)}: what was read back is not what was written "
             f"({size} bytes, {entry.bytes} were sent)"
         )
 

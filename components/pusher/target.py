@@ -18,7 +18,7 @@ from components.pusher.staging import copy_content, publish, remove_staged, stag
 _log = logging.getLogger("tessera")
 
 
-class Target(Protocol):
+class PushTarget(Protocol):
     """Where a push writes; `model_dir` is the folder that readers of versions see."""
 
     def clean(self, model_dir: Path) -> None:

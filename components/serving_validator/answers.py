@@ -29,7 +29,7 @@ _PADS: dict[str, bytes | float] = {
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class KnownItems:
     """What answers are judged by.
 
     Attributes:
@@ -46,7 +46,7 @@ class Catalogue:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RawAnswer:
     """One answer of `retrieve` with what was asked; made by `read_answer`.
 
     Attributes:
@@ -64,7 +64,7 @@ class Answer:
     limit: np.ndarray
 
 
-def read_answer(case: Case, outputs: Arrays, catalogue: Catalogue) -> Answer:
+def read_answer(case: Case, outputs: Arrays, catalogue: KnownItems) -> RawAnswer:
     """Looks at an answer; the shapes of its outputs must be right (`misshapen`)."""
     wanted = np.broadcast_to(
         case.inputs.get(signature.NUM_RESULTS, np.zeros(1, np.int32)), outputs["count"].shape
@@ -72,7 +72,7 @@ def read_answer(case: Case, outputs: Arrays, catalogue: Catalogue) -> Answer:
     retrieval = catalogue.retrieval
     limit = np.minimum(np.where(wanted > 0, wanted, retrieval.num_results), retrieval.max_results)
     width = outputs["item_id"].shape[1]
-    return Answer(
+    return RawAnswer(
         case=case,
         outputs=outputs,
         rows=catalogue.items.rows(outputs["item_id"]),
@@ -103,7 +103,7 @@ def misshapen(case: Case, outputs: Arrays) -> str:
     return ""
 
 
-def broken_rules(answer: Answer, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+def broken_rules(answer: RawAnswer, catalogue: KnownItems) -> Iterator[tuple[str, str]]:
     """Yields the name of each rule that an answer breaks, and how.
 
     The names are the keys of `RULES`.
@@ -114,7 +114,7 @@ def broken_rules(answer: Answer, catalogue: Catalogue) -> Iterator[tuple[str, st
             yield name, problem
 
 
-def _finite(answer: Answer, catalogue: Catalogue) -> str:
+def _finite(answer: RawAnswer, catalogue: KnownItems) -> str:
     for name in ("score", "slot_mass"):
         bad = int(np.count_nonzero(~np.isfinite(answer.outputs[name])))
         if bad:
@@ -122,7 +122,7 @@ def _finite(answer: Answer, catalogue: Catalogue) -> str:
     return ""
 
 
-def _distinct(answer: Answer, catalogue: Catalogue) -> str:
+def _distinct(answer: RawAnswer, catalogue: KnownItems) -> str:
     for row, given in zip(answer.outputs["item_id"], answer.given, strict=True):
         ids = row[given].tolist()
         if len(set(ids)) < len(ids):
@@ -130,14 +130,14 @@ def _distinct(answer: Answer, catalogue: Catalogue) -> str:
     return ""
 
 
-def _known(answer: Answer, catalogue: Catalogue) -> str:
+def _known(answer: RawAnswer, catalogue: KnownItems) -> str:
     strange = answer.outputs["item_id"][answer.rows == UNKNOWN]
     if len(strange):
         return f"{len(strange)} items are not in the catalogue, {strange[0]!r} for one"
     return ""
 
 
-def _unseen(answer: Answer, catalogue: Catalogue) -> str:
+def _unseen(answer: RawAnswer, catalogue: KnownItems) -> str:
     if not catalogue.retrieval.exclude_seen:
         return ""
     histories = answer.case.inputs[features.HISTORY_ITEM_ID]
@@ -148,7 +148,7 @@ def _unseen(answer: Answer, catalogue: Catalogue) -> str:
     return ""
 
 
-def _topics(answer: Answer, catalogue: Catalogue) -> str:
+def _topics(answer: RawAnswer, catalogue: KnownItems) -> str:
     """Explicit results carry the topic of their label, which the user follows."""
     explicit = answer.given & (answer.outputs["slot_kind"] == EXPLICIT)
     follows = answer.case.inputs[features.FOLLOWED_TOPIC]
@@ -165,7 +165,7 @@ def _topics(answer: Answer, catalogue: Catalogue) -> str:
     return ""
 
 
-def _counts(answer: Answer, catalogue: Catalogue) -> str:
+def _counts(answer: RawAnswer, catalogue: KnownItems) -> str:
     """Lists are as long as wanted, or as the catalogue allows, and padded as promised."""
     count, width = answer.outputs["count"], answer.outputs["item_id"].shape[1]
     if len(count) and width != answer.limit.max():
@@ -180,7 +180,7 @@ def _counts(answer: Answer, catalogue: Catalogue) -> str:
     return _short_list(answer, catalogue) if catalogue.exact else ""
 
 
-def _short_list(answer: Answer, catalogue: Catalogue) -> str:
+def _short_list(answer: RawAnswer, catalogue: KnownItems) -> str:
     """An implicit interest searches every item: nothing but the history may be left out."""
     implicit = (answer.outputs["slot_kind"] == IMPLICIT).any(axis=1)
     seen, left = _left(answer, catalogue)
@@ -191,14 +191,14 @@ def _short_list(answer: Answer, catalogue: Catalogue) -> str:
     return ""
 
 
-def _left(answer: Answer, catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray]:
+def _left(answer: RawAnswer, catalogue: KnownItems) -> tuple[np.ndarray, np.ndarray]:
     """Returns how many known items each history holds, and how many others there are."""
     histories = catalogue.items.rows(answer.case.inputs[features.HISTORY_ITEM_ID])
     seen = np.asarray([len(set(row[row >= 0].tolist())) for row in histories], np.int64)
     return seen, len(catalogue.items) - (seen if catalogue.retrieval.exclude_seen else 0 * seen)
 
 
-def _sources(answer: Answer, catalogue: Catalogue) -> str:
+def _sources(answer: RawAnswer, catalogue: KnownItems) -> str:
     """A source that is switched off brings nothing."""
     kinds = np.where(answer.given, answer.outputs["slot_kind"], -1)
     for option, kind, words in (
@@ -210,7 +210,7 @@ def _sources(answer: Answer, catalogue: Catalogue) -> str:
     return ""
 
 
-def _reasons(answer: Answer, catalogue: Catalogue) -> str:
+def _reasons(answer: RawAnswer, catalogue: KnownItems) -> str:
     """Every item names a slot that was searched, one of those that found it."""
     slots, found_by = answer.outputs["slot"], answer.outputs["found_by"]
     valid = answer.outputs["slot_valid"]
@@ -225,14 +225,14 @@ def _reasons(answer: Answer, catalogue: Catalogue) -> str:
     return ""
 
 
-def _echoed(answer: Answer, catalogue: Catalogue) -> str:
+def _echoed(answer: RawAnswer, catalogue: KnownItems) -> str:
     asked = answer.case.inputs.get(signature.USER_ID)
     if asked is not None and not np.array_equal(asked, answer.outputs["user_id"]):
         return "`user_id` is not given back"
     return ""
 
 
-def _everyone(answer: Answer, catalogue: Catalogue) -> str:
+def _everyone(answer: RawAnswer, catalogue: KnownItems) -> str:
     """Whoever follows nothing is answered from interests or as a new user, never with nothing."""
     follows = answer.case.inputs[features.FOLLOWED_TOPIC]
     alone = (follows == b"").all(axis=1) & _option(answer, signature.USE_IMPLICIT)
@@ -241,13 +241,13 @@ def _everyone(answer: Answer, catalogue: Catalogue) -> str:
     return f"{empty} user(s) get nothing" if empty else ""
 
 
-def _option(answer: Answer, name: str) -> np.ndarray:
+def _option(answer: RawAnswer, name: str) -> np.ndarray:
     given = answer.case.inputs.get(name, np.asarray([signature.OPTION_DEFAULTS[name]]))
     return np.broadcast_to(given, answer.outputs["count"].shape)
 
 
 #: Name of a rule -> (the rule, what it says when nothing breaks it).
-RULES: dict[str, tuple[Callable[[Answer, Catalogue], str], str]] = {
+RULES: dict[str, tuple[Callable[[RawAnswer, KnownItems], str], str]] = {
     "finite": (_finite, "no NaN and no infinity"),
     "distinct": (_distinct, "no item is there twice"),
     "known items": (_known, "every item is in the catalogue"),

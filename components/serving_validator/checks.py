@@ -14,7 +14,7 @@ from components.index_builder.layout import SCANN_RETRIEVER
 from components.serving_validator import contract
 from components.serving_validator.answers import (
     RULES,
-    Catalogue,
+    KnownItems,
     broken_rules,
     misshapen,
     read_answer,
@@ -95,7 +95,7 @@ def latency_ms(findings: Mapping[str, Any]) -> dict[str, float]:
 
 
 def answer_checks(
-    model: str, cases: Sequence[Case], findings: Mapping[str, Any], catalogue: Catalogue
+    model: str, cases: Sequence[Case], findings: Mapping[str, Any], catalogue: KnownItems
 ) -> list[dict[str, Any]]:
     """Judges every answer by itself and against the others."""
     answers = findings["answers"]
@@ -235,7 +235,7 @@ def _filters(
 
 
 def _rules(
-    model: str, cases: Sequence[Case], outputs: Mapping[str, Arrays], catalogue: Catalogue
+    model: str, cases: Sequence[Case], outputs: Mapping[str, Arrays], catalogue: KnownItems
 ) -> list[dict[str, Any]]:
     """One verdict per rule over all answers, the first break as its reason."""
     broken: dict[str, list[str]] = {"shapes": [], **{name: [] for name in RULES}}
@@ -255,7 +255,7 @@ def _rules(
 
 
 def _item_embeddings(
-    model: str, cases: Sequence[Case], outputs: Mapping[str, Arrays], catalogue: Catalogue
+    model: str, cases: Sequence[Case], outputs: Mapping[str, Arrays], catalogue: KnownItems
 ) -> dict[str, Any]:
     """`embed_items` gives the vectors that the index was built from."""
     name = "item embeddings"
@@ -278,7 +278,7 @@ def _item_embeddings(
 
 
 def _scores(
-    model: str, cases: Sequence[Case], outputs: Mapping[str, Arrays], catalogue: Catalogue
+    model: str, cases: Sequence[Case], outputs: Mapping[str, Arrays], catalogue: KnownItems
 ) -> dict[str, Any]:
     """A score is the dot product of the item's vector with the embedding of its slot."""
     gap, compared = 0.0, 0

@@ -39,7 +39,7 @@ class Blocker(MetaPathFinder):
             raise ImportError(f"{fullname} is not there where a bundle is served")
 
 
-class Session:
+class ProbeSession:
     """A SavedModel behind a TF1 session: what TensorFlow Serving runs."""
 
     def __init__(self, folder: str) -> None:
@@ -140,7 +140,7 @@ def unknown_ops(folder: str) -> list[str]:
     return sorted(op for op in used - functions if op_def_registry.get(op) is None)
 
 
-def replay_warmup(session: Session, path: str) -> dict[str, Any]:
+def replay_warmup(session: ProbeSession, path: str) -> dict[str, Any]:
     """Sends every record of a warm-up file through the session, as a server does on load."""
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
@@ -172,7 +172,9 @@ def in_one_line(error: Exception) -> str:
     return " ".join(" ".join(kept).split())[:300]
 
 
-def answer_cases(session: Session, function: Function, cases: list[dict[str, Any]]) -> list[Any]:
+def answer_cases(
+    session: ProbeSession, function: Function, cases: list[dict[str, Any]]
+) -> list[Any]:
     """Returns, for each case, the session's answer and how the function's differs from it."""
     answers = []
     for case in cases:
@@ -186,7 +188,7 @@ def answer_cases(session: Session, function: Function, cases: list[dict[str, Any
     return answers
 
 
-def time_requests(session: Session, signature: str, requests: list[Arrays]) -> list[float]:
+def time_requests(session: ProbeSession, signature: str, requests: list[Arrays]) -> list[float]:
     """Returns the milliseconds of each request."""
     milliseconds = []
     for inputs in requests:
@@ -233,7 +235,7 @@ def run(plan: Mapping[str, Any]) -> dict[str, Any]:
     base = rss_mb()
     stage("loading with the TF1 loader")
     started = time.perf_counter()
-    session = Session(plan["model"])
+    session = ProbeSession(plan["model"])
     load_s = time.perf_counter() - started
     stage("replaying the warm-up requests")
     warmup = replay_warmup(session, plan["warmup"])

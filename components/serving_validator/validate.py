@@ -23,7 +23,7 @@ from components.index_builder.layout import (
     RETRIEVER,
     SCANN_RETRIEVER,
 )
-from components.serving_validator.answers import Catalogue
+from components.serving_validator.answers import KnownItems
 from components.serving_validator.cases import Arrays, Case, make_cases
 from components.serving_validator.checks import (
     answer_checks,
@@ -222,7 +222,7 @@ def _validate_model(
         findings = run_probe(saved_model, warmup, plan, scann, world.config.timeout_s)
     except (BundleError, OSError) as error:
         return [*checks, check("loads", model, False, f"does not serve: {error}")], None
-    catalogue = Catalogue(
+    catalogue = KnownItems(
         items=world.items,
         embeddings=world.embeddings,
         retrieval=world.retrieval,

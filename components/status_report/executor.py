@@ -13,8 +13,8 @@ from typing import Any
 from tfx.dsl.components.base import base_executor
 
 from components.base import Artifacts, Properties
+from components.bundle.days import version_of_day
 from components.bundle.reports import report_path
-from components.bundle.spans import version_of_day
 from core.errors import ConfigError, TesseraError
 from core.files import staged_file
 from core.storage import ObjectStore, is_remote

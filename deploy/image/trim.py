@@ -19,7 +19,7 @@ _INCLUDE_FOLDERS = ("tensorflow/include/", "pyarrow/include/", "numpy/core/inclu
 _PAGES = ("share/jupyter/", "etc/jupyter/")
 
 
-class Rule(NamedTuple):
+class TrimRule(NamedTuple):
     """One kind of file that is left out.
 
     Attributes:
@@ -48,14 +48,16 @@ def _suffix(path: str) -> str:
 
 #: Compiled modules (__pycache__) are kept: a task starts in less than half the time with them.
 RULES = (
-    Rule("headers", "for building extensions", _is_header),
-    Rule(
+    TrimRule("headers", "for building extensions", _is_header),
+    TrimRule(
         "libclang", "a compiler's library; nothing imports it", lambda p: p.endswith("/libclang.so")
     ),
-    Rule("tests", "the packages' own tests", _is_test),
-    Rule("jupyter", "pages of JupyterLab, which is not started", lambda p: p.startswith(_PAGES)),
-    Rule("sources", "of extensions that are compiled", lambda p: _suffix(p) in _SOURCES),
-    Rule("archives", "static libraries", lambda p: _suffix(p) in {".a", ".la"}),
+    TrimRule("tests", "the packages' own tests", _is_test),
+    TrimRule(
+        "jupyter", "pages of JupyterLab, which is not started", lambda p: p.startswith(_PAGES)
+    ),
+    TrimRule("sources", "of extensions that are compiled", lambda p: _suffix(p) in _SOURCES),
+    TrimRule("archives", "static libraries", lambda p: _suffix(p) in {".a", ".la"}),
 )
 
 

@@ -12,8 +12,8 @@ import kfp_server_api as api
 
 from kubeflow_pipelines.client.connection import ONCE, Connection
 from kubeflow_pipelines.client.dates import day_of_run
-from kubeflow_pipelines.client.errors import RequestError, TransientError
-from kubeflow_pipelines.client.records import Launch, Recurring, Run, Schedule, State, Version
+from kubeflow_pipelines.client.errors import ApiError, TransientError
+from kubeflow_pipelines.client.records import Launch, Recurring, Run, RunState, Schedule, Version
 from kubeflow_pipelines.package import Compiled
 from kubeflow_pipelines.parameters import RUN_DATE
 
@@ -57,9 +57,9 @@ class KubeflowClient:
                 ),
                 ONCE,
             )
-        except (TransientError, RequestError) as error:
+        except (TransientError, ApiError) as error:
             # The answer was lost, or somebody else was faster: either way it may be there.
-            if isinstance(error, RequestError) and error.status != 409:
+            if isinstance(error, ApiError) and error.status != 409:
                 raise
             version = self._find_version(pipeline_id, name)
             if version is None:
@@ -135,7 +135,7 @@ class KubeflowClient:
             run = self.get_run(run_id)
             if seen is not None:
                 seen(run)
-            if run.state is not State.RUNNING:
+            if run.state is not RunState.RUNNING:
                 return run
             time.sleep(poll_s)
 
@@ -240,7 +240,7 @@ class KubeflowClient:
                 f"deleting the schedule {recurring.name}",
                 lambda: self._kfp.delete_recurring_run(recurring.recurring_id),
             )
-        except RequestError as error:
+        except ApiError as error:
             if error.status != 404:  # it is gone, which was asked for
                 raise
 
@@ -272,12 +272,14 @@ class KubeflowClient:
         return Run(
             run_id=entry.run_id,
             name=entry.display_name or "",
-            state=State.of(entry.state),
+            state=RunState.of(entry.state),
             shown_state=entry.state or "PENDING",
             day=day_of_run(parameters.get("run_date"), entry.created_at),
             parameters=parameters,
             created_at=entry.created_at,
-            finished_at=entry.finished_at if State.of(entry.state) is not State.RUNNING else None,
+            finished_at=entry.finished_at
+            if RunState.of(entry.state) is not RunState.RUNNING
+            else None,
             pipeline_id=(reference.pipeline_id if reference else "") or "",
             link=self.link(entry.run_id),
             reason=_reason(entry),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from kubeflow_pipelines.client.errors import DayError
-from kubeflow_pipelines.client.records import State
+from kubeflow_pipelines.client.records import RunState
 
 #: Day -> newest published version; None where nobody can know.
 Published = Callable[[], Mapping[dt.date, int] | None]
@@ -36,12 +36,12 @@ class Attempt:
     """
 
     run_id: str
-    state: State
+    state: RunState
     link: str = ""
     reason: str = ""
 
 
-class Backend(Protocol):
+class DayBackend(Protocol):
     """What runs the pipeline for a day.
 
     Its methods may raise `DayError` when the run of this day is lost; every other error
@@ -84,7 +84,7 @@ class DayResult:
 
 
 def backfill(
-    backend: Backend,
+    backend: DayBackend,
     days: Iterable[dt.date],
     published: Published,
     *,
@@ -116,25 +116,25 @@ def backfill(
     return results
 
 
-def _one_day(backend: Backend, day: dt.date, published: Published, again: bool) -> DayResult:
+def _one_day(backend: DayBackend, day: dt.date, published: Published, again: bool) -> DayResult:
     started = time.monotonic()
     version = None if again else (published() or {}).get(day)
     if version is not None:
         return DayResult(day, "skipped", f"version {version} is published", version=version)
     try:
         attempt = backend.newest(day)
-        if attempt is not None and attempt.state is State.SUCCEEDED and not again:
+        if attempt is not None and attempt.state is RunState.SUCCEEDED and not again:
             known = published()
             note = "its newest run succeeded"
             note += f"; {NOTHING_PUBLISHED}" if known is not None else ""
             return DayResult(day, "skipped", note, attempt.run_id, attempt.link)
-        if attempt is None or attempt.state is not State.RUNNING:
+        if attempt is None or attempt.state is not RunState.RUNNING:
             attempt = backend.start(day)
         attempt = backend.wait(attempt)
     except DayError as error:
         return DayResult(day, "failed", str(error), seconds=time.monotonic() - started)
     seconds = time.monotonic() - started
-    if attempt.state is not State.SUCCEEDED:
+    if attempt.state is not RunState.SUCCEEDED:
         note = attempt.reason or "the run failed"
         return DayResult(day, "failed", note, attempt.run_id, attempt.link, None, seconds)
     known = published()

@@ -21,7 +21,7 @@ import urllib3
 from kfp_server_api import ApiException
 
 from core.errors import ConfigError
-from kubeflow_pipelines.client.errors import KubeflowError, RequestError, TransientError
+from kubeflow_pipelines.client.errors import ApiError, KubeflowError, TransientError
 from kubeflow_pipelines.client.sign_in import TOKEN_VARIABLE, SignIn, find_sign_in
 from pipeline.config.kubeflow import KubeflowConfig
 
@@ -117,7 +117,7 @@ class Connection:
         except ValueError:
             tree = None
         if not isinstance(tree, dict):
-            raise RequestError(
+            raise ApiError(
                 f"{self.host}: the answer is a page, not Kubeflow Pipelines' API: is this the "
                 f"address of the API (kubeflow.host), and does it want somebody to sign in? "
                 f"{self._sign_in.how}",
@@ -144,9 +144,7 @@ class Connection:
                 with contextlib.redirect_stdout(io.StringIO()):
                     return request()
             except OSError as error:  # of the token's file
-                raise RequestError(
-                    f"{self.host}: {what}: {error}; {self._sign_in.how}", 401
-                ) from None
+                raise ApiError(f"{self.host}: {what}: {error}; {self._sign_in.how}", 401) from None
             except (ApiException, urllib3.exceptions.HTTPError) as error:
                 failure = self._explain(what, error)
                 if not isinstance(failure, TransientError):
@@ -160,7 +158,7 @@ class Connection:
         if not isinstance(error, ApiException):
             reason = getattr(error, "reason", None) or error
             if isinstance(reason, urllib3.exceptions.SSLError):
-                return RequestError(
+                return ApiError(
                     self._plain(
                         f"{where}: the server's certificate is not trusted: name the file of the "
                         f"authority that signed it in kubeflow.ca_cert: {reason}"
@@ -180,27 +178,27 @@ class Connection:
         if status in _MAY_PASS or status == 0:
             return TransientError(f"{where}: the server is not able to answer ({status}): {said}")
         if status == 401:
-            return RequestError(f"{where}: not signed in (401): {said}; {self._sign_in.how}", 401)
+            return ApiError(f"{where}: not signed in (401): {said}; {self._sign_in.how}", 401)
         if status == 403:
-            return RequestError(
+            return ApiError(
                 f"{where}: not allowed (403): {said}; {self._sign_in.who} may not do this in "
                 f"namespace {self._shown_namespace()}: set kubeflow.namespace to one of its own, "
                 "or let an administrator add it to that one's profile",
                 403,
             )
         if "pipeline root" in said.lower() or "pipeline_root" in said.lower():
-            return RequestError(
+            return ApiError(
                 f"{where}: refused ({status}): {said}; leave kubeflow.pipeline_root empty and "
                 "compile again: this installation says itself where artifacts go",
                 status,
             )
         if status == 404:
-            return RequestError(
+            return ApiError(
                 f"{where}: not found (404): {said}; it was deleted, or the address of the API is "
                 "another one (kubeflow.host)",
                 status,
             )
-        return RequestError(f"{where}: refused ({status}): {said}", status)
+        return ApiError(f"{where}: refused ({status}): {said}", status)
 
     def _shown_namespace(self) -> str:
         return getattr(self, "namespace", "") or "(none)"

@@ -9,7 +9,7 @@ class KubeflowError(TesseraError):
     """The server refused a request or cannot be reached."""
 
 
-class RequestError(KubeflowError):
+class ApiError(KubeflowError):
     """The server refused: what it was asked, or who asks, has to change.
 
     Attributes:

@@ -9,8 +9,8 @@ from typing import Any
 
 from kubeflow_pipelines.client.api import KubeflowClient
 from kubeflow_pipelines.client.backfill import Attempt
-from kubeflow_pipelines.client.errors import DayError, RequestError, TransientError
-from kubeflow_pipelines.client.records import Launch, Run, State
+from kubeflow_pipelines.client.errors import ApiError, DayError, TransientError
+from kubeflow_pipelines.client.records import Launch, Run, RunState
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ class KubeflowBackend:
 
     def wait(self, attempt: Attempt) -> Attempt:
         """Returns a run when it has ended."""
-        if attempt.state is State.RUNNING:
+        if attempt.state is RunState.RUNNING:
             self.say(f"waiting for {attempt.link}")
         try:
             ended = _attempt(self.client.wait_for(attempt.run_id, self.poll_s))
-        except RequestError as error:
+        except ApiError as error:
             if error.status == 404:
                 raise DayError(f"the run {attempt.run_id} is lost: {error}") from None
             raise
-        if ended.state is State.FAILED and not ended.reason:
+        if ended.state is RunState.FAILED and not ended.reason:
             return replace(ended, reason=f"the run failed: see {ended.link}")
         return ended
 
@@ -68,12 +68,12 @@ class KubeflowBackend:
         return self.client.run_of(self.launch, day, self.defaults)
 
     def _wait_for_others(self) -> None:
-        running = [run for run in self._runs() if run.state is State.RUNNING]
+        running = [run for run in self._runs() if run.state is RunState.RUNNING]
         for run in running:
             self.say(f"waiting for another run of the pipeline: {run.link}")
             try:
                 self.client.wait_for(run.run_id, self.poll_s)
-            except RequestError as error:
+            except ApiError as error:
                 if error.status != 404:  # somebody has deleted it: it is over
                     raise
 
@@ -84,6 +84,6 @@ class KubeflowBackend:
 
 def _attempt(run: Run) -> Attempt:
     reason = run.reason
-    if run.state is State.FAILED and run.shown_state == "CANCELED":
+    if run.state is RunState.FAILED and run.shown_state == "CANCELED":
         reason = reason or "the run was cancelled"
     return Attempt(run.run_id, run.state, run.link, reason)

@@ -14,7 +14,7 @@ _SUCCEEDED = frozenset({"SUCCEEDED", "SKIPPED"})
 _FAILED = frozenset({"FAILED", "CANCELED", "ERROR"})
 
 
-class State(enum.Enum):
+class RunState(enum.Enum):
     """How far a run is; one that is still being cancelled or is paused counts as running."""
 
     RUNNING = "running"
@@ -22,12 +22,12 @@ class State(enum.Enum):
     FAILED = "failed"
 
     @staticmethod
-    def of(word: str | None) -> State:
+    def of(word: str | None) -> RunState:
         """Returns the state for Kubeflow's word."""
         word = (word or "").upper()
         if word in _SUCCEEDED:
-            return State.SUCCEEDED
-        return State.FAILED if word in _FAILED else State.RUNNING
+            return RunState.SUCCEEDED
+        return RunState.FAILED if word in _FAILED else RunState.RUNNING
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Run:
 
     run_id: str
     name: str
-    state: State
+    state: RunState
     shown_state: str
     day: dt.date | None
     parameters: Mapping[str, Any]

@@ -25,7 +25,7 @@ def done_dates(serving_root: str, name: str) -> dict[dt.date, int] | None:
         if not folder.is_dir():
             return None
         serving_root = str(folder)
-    from components.bundle.spans import pushed_spans
+    from components.bundle.days import pushed_spans
 
     try:
         return pushed_spans(serving_root, name)

@@ -47,7 +47,7 @@ _URL = re.compile(r"[a-z][a-z0-9]*://.+")
 _SERVICE = re.compile(r"--(job_endpoint|flink_master)=.*\b(localhost|127\.0\.0\.1)\b.*")
 
 
-class Rule(NamedTuple):
+class LintRule(NamedTuple):
     """One rule.
 
     Attributes:
@@ -244,23 +244,25 @@ def _size(documents: Documents) -> Iterator[str]:
 
 
 RULES = (
-    Rule("schema-version", "the API server refuses every other version", _schema_version),
-    Rule("parses", "the API server parses strictly", _parses),
-    Rule("names", "Argo and the API server refuse other names", _names),
-    Rule("executors", "the open-source backend implements containers and importers", _executors),
-    Rule("constants", "the driver fails on other values", _constants),
-    Rule("graph", "a dangling reference fails when its task starts", _graph),
-    Rule("images", "a moving tag runs other code on a retry", _images),
-    Rule("commands", "TFX's entry point cannot read what this backend passes", _commands),
-    Rule("local-paths", "a path of the compiling machine exists in no pod", _local_paths),
-    Rule("places", "tables and bundles must be where pods can reach them", _places),
-    Rule("services", "a pod finds nothing at its own address", _services),
-    Rule("secrets", "everybody who sees a run sees its specification", _secrets),
-    Rule("retries", "TFX compiles none; Argo reads the window as a deadline", _retries),
-    Rule("caching", "the cache would answer for data that has changed", _caching),
-    Rule("exit-handler", "a failed run would be silent", _exit_handler),
-    Rule("run-date", "the day must come from the schedule", _run_date),
-    Rule("size", "etcd and the kernel have limits", _size),
+    LintRule("schema-version", "the API server refuses every other version", _schema_version),
+    LintRule("parses", "the API server parses strictly", _parses),
+    LintRule("names", "Argo and the API server refuse other names", _names),
+    LintRule(
+        "executors", "the open-source backend implements containers and importers", _executors
+    ),
+    LintRule("constants", "the driver fails on other values", _constants),
+    LintRule("graph", "a dangling reference fails when its task starts", _graph),
+    LintRule("images", "a moving tag runs other code on a retry", _images),
+    LintRule("commands", "TFX's entry point cannot read what this backend passes", _commands),
+    LintRule("local-paths", "a path of the compiling machine exists in no pod", _local_paths),
+    LintRule("places", "tables and bundles must be where pods can reach them", _places),
+    LintRule("services", "a pod finds nothing at its own address", _services),
+    LintRule("secrets", "everybody who sees a run sees its specification", _secrets),
+    LintRule("retries", "TFX compiles none; Argo reads the window as a deadline", _retries),
+    LintRule("caching", "the cache would answer for data that has changed", _caching),
+    LintRule("exit-handler", "a failed run would be silent", _exit_handler),
+    LintRule("run-date", "the day must come from the schedule", _run_date),
+    LintRule("size", "etcd and the kernel have limits", _size),
 )
 
 

@@ -8,7 +8,7 @@ from kubeflow_pipelines.replay.state import RunRecord
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a run ended.
 
     Attributes:
@@ -33,12 +33,12 @@ class Outcome:
         return 0 if self.succeeded and self.blessed and self.validated else 1
 
 
-def outcome(run: RunRecord) -> Outcome:
+def outcome(run: RunRecord) -> RunOutcome:
     """Returns how a run ended."""
     refresh = "CatalogueRefresh" in run.tasks
     pushed = _metadata(run, "CatalogueRefresh" if refresh else "Pusher", "pushed")
     version = pushed.get("pushed_version")
-    return Outcome(
+    return RunOutcome(
         succeeded=run.state == "SUCCEEDED",
         # A refresh keeps the blessing that was given; its task fails without the rest.
         blessed=refresh or _metadata(run, "RetrievalEvaluator", "blessing").get("blessed") == 1,

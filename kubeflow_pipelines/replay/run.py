@@ -34,7 +34,7 @@ DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"
 
 
 @dataclass(frozen=True)
-class Places:
+class RunFolders:
     """Where a run keeps what it makes.
 
     Attributes:
@@ -58,7 +58,7 @@ class Places:
 def run_compiled(
     documents: list[dict[str, Any]],
     parameters: Mapping[str, Any],
-    places: Places,
+    folders: RunFolders,
     *,
     resume: bool = True,
     say: Callable[[str], None] = lambda text: None,
@@ -72,7 +72,7 @@ def run_compiled(
     Args:
       documents: of the compiled file.
       parameters: those that the run is given.
-      places: where everything goes.
+      folders: where everything goes.
       resume: False starts anew.
       say: told what happens, line by line.
       sleep: waits between attempts.
@@ -91,14 +91,14 @@ def run_compiled(
     for text in secrets.missing():
         say(text)
     return run_spec(
-        documents[0], parameters, places, secrets=secrets, resume=resume, say=say, sleep=sleep
+        documents[0], parameters, folders, secrets=secrets, resume=resume, say=say, sleep=sleep
     )
 
 
 def run_spec(
     spec: Spec,
     parameters: Mapping[str, Any],
-    places: Places,
+    folders: RunFolders,
     *,
     secrets: Secrets = NO_SECRETS,
     resume: bool = True,
@@ -107,22 +107,22 @@ def run_spec(
 ) -> RunRecord:
     """Runs a pipeline specification as it is; see `run_compiled`, which checks it first."""
     values = complete(spec, parameters)
-    make_folder(places.runs_dir, places.work_dir)
-    with run_lock(places.work_dir):
+    make_folder(folders.runs_dir, folders.work_dir)
+    with run_lock(folders.work_dir):
         digest = spec_digest(spec)
-        place = f"{places.object_store or 'environment'} {places.pipeline_root or ''}".rstrip()
-        found = unfinished_run(places.runs_dir, digest, values, place) if resume else None
-        run = found or new_run(digest, values, place)
+        storage = f"{folders.object_store or 'environment'} {folders.pipeline_root or ''}".rstrip()
+        found = unfinished_run(folders.runs_dir, digest, values, storage) if resume else None
+        run = found or new_run(digest, values, storage)
         run = run.model_copy(update={"state": "RUNNING", "error": ""})
         say(_heading(spec, run, found is not None))
-        return _Runner(spec, run, places, secrets, say, sleep).run()
+        return _Runner(spec, run, folders, secrets, say, sleep).run()
 
 
-def succeeded_runs(places: Places, run_date: str) -> list[RunRecord]:
+def succeeded_runs(folders: RunFolders, run_date: str) -> list[RunRecord]:
     """Returns the finished runs of one day, newest first."""
     return [
         run
-        for run in read_runs(places.runs_dir)
+        for run in read_runs(folders.runs_dir)
         if run.state == "SUCCEEDED" and run.parameters.get("run_date") == run_date
     ]
 
@@ -139,25 +139,25 @@ class _Runner:
         self,
         spec: Spec,
         run: RunRecord,
-        places: Places,
+        folders: RunFolders,
         secrets: Secrets,
         say: Callable[[str], None],
         sleep: Callable[[float], None],
     ) -> None:
         self._spec = spec
         self._record = run
-        self._places = places
+        self._folders = folders
         self._secrets = secrets
         self._say = say
-        root = places.pipeline_root or spec.get("defaultPipelineRoot") or DEFAULT_ROOT
+        root = folders.pipeline_root or spec.get("defaultPipelineRoot") or DEFAULT_ROOT
         self._root = f"{root.rstrip('/')}/{spec['pipelineInfo']['name']}/{run.uuid}"
-        store = ArtifactStore(places.object_store)
-        folder = places.runs_dir / run.run_id
-        self._launcher = Launcher(folder, store, places.backend, say, sleep)
+        store = ArtifactStore(folders.object_store)
+        folder = folders.runs_dir / run.run_id
+        self._launcher = Launcher(folder, store, folders.backend, say, sleep)
 
     def run(self) -> RunRecord:
         """Runs the graph at the top: what is an exit handler runs whatever happened."""
-        write_run(self._places.runs_dir, self._record)
+        write_run(self._folders.runs_dir, self._record)
         tasks = self._spec["root"]["dag"]["tasks"]
         handlers = {name for name, task in tasks.items() if _is_exit_handler(task)}
         error, unknown = "", None
@@ -220,7 +220,7 @@ class _Runner:
         values = task_parameters(task, component, parameters, self._record, status)
 
         def plan(spot: Spot) -> dict[str, Any]:
-            backend = self._places.backend
+            backend = self._folders.backend
             return executor_input(task, component, values, self._record, spot, backend)
 
         call = TaskCall(
@@ -240,7 +240,7 @@ class _Runner:
 
     def _update(self, **changes: Any) -> None:
         self._record = self._record.model_copy(update=changes)
-        write_run(self._places.runs_dir, self._record)
+        write_run(self._folders.runs_dir, self._record)
 
 
 def _is_exit_handler(task: Spec) -> bool:

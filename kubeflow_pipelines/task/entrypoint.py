@@ -85,11 +85,11 @@ def _run(parsed: argparse.Namespace, beam_args: list[str]) -> None:
     _clear(invocation.output_file, invocation.outputs.values())
     with on_shared_volume(invocation, os.environ.get(SHARED_VARIABLE)) as placed:
         _execute(parsed, beam_args, placed.executor_input)
-        for place in placed.outputs.values():
-            if place in placed.uris:
-                _keep(Path(place))
+        for path in placed.outputs.values():
+            if path in placed.uris:
+                _keep(Path(path))
             elif remote:
-                remove_directory_markers(place)
+                remove_directory_markers(path)
         written = Path(placed.output_file)
         shown = show(placed, root)
         written.write_text(restored(written.read_text(), placed.uris, shown))
@@ -107,7 +107,7 @@ def _execute(parsed: argparse.Namespace, beam_args: list[str], executor_input: o
     kubeflow_v2_run_executor._run_executor(arguments, beam_args)
 
 
-def _clear(output_file: str, places: Iterable[str]) -> None:
+def _clear(output_file: str, paths: Iterable[str]) -> None:
     """Removes what an earlier attempt left.
 
     TFX takes an existing output file for the answer of a driver, and older backends name the
@@ -115,10 +115,10 @@ def _clear(output_file: str, places: Iterable[str]) -> None:
     """
     Path(output_file).unlink(missing_ok=True)
     Path(output_file).parent.mkdir(parents=True, exist_ok=True)
-    for place in places:
-        if "://" not in place:
-            shutil.rmtree(place, ignore_errors=True)
-            Path(place).mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        if "://" not in path:
+            shutil.rmtree(path, ignore_errors=True)
+            Path(path).mkdir(parents=True, exist_ok=True)
 
 
 def _keep(folder: Path) -> None:

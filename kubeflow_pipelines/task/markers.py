@@ -25,13 +25,13 @@ def remove_directory_markers(uri: str) -> int:
     Raises:
       ConfigError: another kind of storage.
     """
-    filesystem, place = fsspec.core.url_to_fs(uri, skip_instance_cache=True)
+    filesystem, prefix = fsspec.core.url_to_fs(uri, skip_instance_cache=True)
     protocol = uri.partition("://")[0]
     if protocol not in ("s3", "gs"):
         raise ConfigError(f"{uri}: artifacts can stay in s3:// or gs:// alone")
-    bucket = place.partition("/")[0]
+    bucket = prefix.partition("/")[0]
     markers = sorted(
-        key for key, size in _objects(filesystem, place).items() if key.endswith("/") and not size
+        key for key, size in _objects(filesystem, prefix).items() if key.endswith("/") and not size
     )
     for key in markers:
         # fsspec's own way to remove a file takes the last `/` off its name.
@@ -42,9 +42,9 @@ def remove_directory_markers(uri: str) -> int:
     return len(markers)
 
 
-def _objects(filesystem: Any, place: str) -> dict[str, int]:
+def _objects(filesystem: Any, prefix: str) -> dict[str, int]:
     """Returns key in the bucket -> bytes of what lies below a place."""
-    found = filesystem.find(place, withdirs=True, detail=True)
+    found = filesystem.find(prefix, withdirs=True, detail=True)
     return {
         str(entry.get("Key", entry["name"])).partition("/")[2]: int(entry.get("size") or 0)
         for entry in found.values()

@@ -67,23 +67,23 @@ def memory(available_bytes: float | None = None) -> Check:
 
 def disk(work_dir: Path, free_bytes: float | None = None) -> Check:
     """Artifacts of a few runs need a few GB."""
-    place = nearest(work_dir)
-    free = shutil.disk_usage(place).free if free_bytes is None else free_bytes
-    found = f"{free / 1e9:.1f} GB free at {place}"
+    folder = nearest(work_dir)
+    free = shutil.disk_usage(folder).free if free_bytes is None else free_bytes
+    found = f"{free / 1e9:.1f} GB free at {folder}"
     mend = "free at least 5 GB, or choose another disk with --set work_dir=DIR"
     return judge("disk", free >= _DISK_BYTES, found, mend)
 
 
 def writable(work_dir: Path) -> Check:
     """Runs write below the work directory."""
-    place = nearest(work_dir)
+    folder = nearest(work_dir)
     mend = "choose another with --set work_dir=DIR, or mend its permissions"
     try:
-        with tempfile.TemporaryFile(dir=place):
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        return Check("work_dir", "WRONG", f"{place}: {error.strerror or error}", mend)
-    return Check("work_dir", "ok", f"{place} is writable")
+        return Check("work_dir", "WRONG", f"{folder}: {error.strerror or error}", mend)
+    return Check("work_dir", "ok", f"{folder} is writable")
 
 
 def keras(environment: Mapping[str, str] | None = None) -> Check:

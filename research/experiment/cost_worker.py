@@ -22,7 +22,7 @@ import tf_keras
 from core.files import read_json, write_json
 from research.experiment.cost_config import CostConfig, CostPoint
 from research.experiment.timing import percentiles_ms
-from research.worker import work
+from research.work import work
 from trainer import features
 from trainer.config import ModelConfig, RetrievalConfig, TrainerConfig, TransformConfig
 from trainer.export import EmbeddingModule

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from core.files import read_json, write_json
-from research.worker import work
+from research.work import work
 
 _TRAINING_FILE = "training.json"
 

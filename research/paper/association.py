@@ -11,8 +11,8 @@ from research.paper.verdicts import (
     OPEN,
     WORTH,
     Claim,
+    ClaimVerdict,
     MarkdownTable,
-    Verdict,
 )
 
 _EXPERIMENT = "paper-association"
@@ -33,7 +33,7 @@ def collapsed(part: ResultSet, row: str) -> bool:
     return used_share(part, row) < _USED or part.mean(row, "user_cosine") >= _COSINE
 
 
-def _collapse(published: Published) -> Verdict:
+def _collapse(published: Published) -> ClaimVerdict:
     needed = [f"{model}_argmax" for model in _MODELS]
     needed += [f"{model}_gumbel" for model in _MODELS[1:]]
     part = published.sets(_EXPERIMENT, *needed)[0]
@@ -62,10 +62,10 @@ def _collapse(published: Published) -> Verdict:
     broken = [words for words in broken if words]
     share = f"self_attention_argmax uses {used_share(part, needed[1]):.0%} of its slots"
     reason = f"{share}; {'; '.join(broken) or 'Gumbel-softmax mends it and dcm needs no mending'}."
-    return Verdict(FAILS if broken else HOLDS, reason, table, share.split(" uses ")[1])
+    return ClaimVerdict(FAILS if broken else HOLDS, reason, table, share.split(" uses ")[1])
 
 
-def _chosen_slot_negatives(published: Published) -> Verdict:
+def _chosen_slot_negatives(published: Published) -> ClaimVerdict:
     part = published.sets(_EXPERIMENT, "dcm_argmax", "dcm_best_slot")[0]
     lines = []
     for model in _MODELS:
@@ -88,10 +88,10 @@ def _chosen_slot_negatives(published: Published) -> Verdict:
         OPEN: "may lose or gain: the interval is too wide",
     }
     reason = f"For dcm, scoring negatives with the target's slot {words[status]}."
-    return Verdict(status, reason, MarkdownTable(columns, lines), verdicts.gaps_text([gap]))
+    return ClaimVerdict(status, reason, MarkdownTable(columns, lines), verdicts.gaps_text([gap]))
 
 
-def _logq(published: Published) -> Verdict:
+def _logq(published: Published) -> ClaimVerdict:
     sets = published.sets("paper-negatives", _PLAIN, _CORRECTED)
     found = [part.difference(_CORRECTED, _PLAIN, METRIC) for part in sets]
     lines = []

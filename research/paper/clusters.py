@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from research.paper import verdicts
 from research.paper.results import METRIC, Interval, Published, ResultSet
-from research.paper.verdicts import FAILS, HOLDS, OPEN, Claim, MarkdownTable, Status, Verdict
+from research.paper.verdicts import FAILS, HOLDS, OPEN, Claim, ClaimVerdict, MarkdownTable, Status
 
 ABLATION = "paper-ablation"
 NEITHER, SAR, VA_FPI, BOTH = "k7_neither", "k7_sar", "k7_va_fpi", "k7_both"
@@ -14,7 +14,7 @@ _COSINE_CLEAR = 0.02
 _ADAPTIVE = ("adaptive_history_size", "adaptive_cluster_mass")
 
 
-def _only_together(published: Published) -> Verdict:
+def _only_together(published: Published) -> ClaimVerdict:
     sets = published.sets(ABLATION, NEITHER, SAR, VA_FPI, BOTH)
     states, lines, joint_gains = [], [], []
     for part in sets:
@@ -28,7 +28,7 @@ def _only_together(published: Published) -> Verdict:
         f"The gain of both over neither is {verdicts.gain_words(joint_gains)}; it is joint on "
         f"{states.count(HOLDS)}."
     )
-    return Verdict(
+    return ClaimVerdict(
         verdicts.majority(states), reason, table, f"both: {verdicts.gaps_text(joint_gains)}"
     )
 
@@ -41,7 +41,7 @@ def _together(joint: Interval, best_single: float) -> Status:
     return FAILS if best_single >= _SINGLE_SHARE * joint.difference else HOLDS
 
 
-def _more_clusters(published: Published) -> Verdict:
+def _more_clusters(published: Published) -> ClaimVerdict:
     sets = published.sets(ABLATION, *BY_K)
     states: list[Status] = []
     lines, rises = [], []
@@ -58,12 +58,12 @@ def _more_clusters(published: Published) -> Verdict:
         f"{METRIC} rises from K = 2 to 4 to 7 on {states.count(HOLDS)} of "
         f"{verdicts.counted(len(sets))}, and K = 7 is not the best on {states.count(FAILS)}."
     )
-    return Verdict(
+    return ClaimVerdict(
         verdicts.majority(states), reason, MarkdownTable(columns, lines), verdicts.gaps_text(rises)
     )
 
 
-def _validity_mask(published: Published) -> Verdict:
+def _validity_mask(published: Published) -> ClaimVerdict:
     shares = (0, 10, 20, 40)
     decisive = [f"{kind}_{share}" for share in (10, 20) for kind in ("aware", "unaware")]
     sets = published.sets("limits-invalid", *decisive)
@@ -86,7 +86,7 @@ def _validity_mask(published: Published) -> Verdict:
         f"{verdicts.gaps_text(gaps)}; it helps in {states.count(HOLDS)} of {len(states)} cases."
     )
     status = verdicts.unanimous(states)
-    return Verdict(status, reason, MarkdownTable(columns, lines), verdicts.gaps_text(gaps))
+    return ClaimVerdict(status, reason, MarkdownTable(columns, lines), verdicts.gaps_text(gaps))
 
 
 def _mask_cells(part: ResultSet, aware: str, unaware: str, gap: Interval) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def _mask_helps(part: ResultSet, aware: str, unaware: str, gap: Interval) -> Sta
     return HOLDS if (collapse and not verdicts.is_loss(gap)) or verdicts.is_gain(gap) else FAILS
 
 
-def _fixed_or_adaptive(published: Published) -> Verdict:
+def _fixed_or_adaptive(published: Published) -> ClaimVerdict:
     sets = published.sets("adaptive", "dcm", *_ADAPTIVE)
     lines, found = [], []
     for part in sets:
@@ -125,7 +125,7 @@ def _fixed_or_adaptive(published: Published) -> Verdict:
         f"{len(found) - gains - losses} of {verdicts.counted(len(found))}."
     )
     table = MarkdownTable((*columns, "slots in use"), lines)
-    return Verdict(status, reason, table, verdicts.gaps_text(found))
+    return ClaimVerdict(status, reason, table, verdicts.gaps_text(found))
 
 
 CLAIMS = (

@@ -12,9 +12,9 @@ from research.paper.verdicts import (
     HOLDS,
     OPEN,
     Claim,
+    ClaimVerdict,
     MarkdownTable,
     Status,
-    Verdict,
 )
 
 EXPERIMENT = "paper-explicit"
@@ -31,7 +31,7 @@ def _row(model: str, variant: str) -> str:
     return f"{model}/{variant}"
 
 
-def _source_interest(published: Published) -> Verdict:
+def _source_interest(published: Published) -> ClaimVerdict:
     # The paper's condition is the logged one; derived ones are this project's addition.
     one, two = _row(_LOGGED, FILTERED), _row(ITEM, FILTERED)
     sets = published.sets(EXPERIMENT, one, two)
@@ -53,7 +53,7 @@ def _pair_cells(part: ResultSet, model: str, variant: str) -> tuple[str, ...]:
     return (model, source, item, gap, f"{part.users(one):,}")
 
 
-def _match_without_filter(published: Published) -> Verdict:
+def _match_without_filter(published: Published) -> ClaimVerdict:
     plain = _row(ONE, FILTERED)
     rows = [_row(model, UNFILTERED) for model in (ITEM, SOURCE)]
     sets = published.sets(EXPERIMENT, plain, *rows)
@@ -67,10 +67,10 @@ def _match_without_filter(published: Published) -> Verdict:
     status = HOLDS if low >= _MATCH_RATIO else FAILS if high < _MATCH_RATIO else OPEN
     figure = f"{low:.1f} to {high:.1f} times"
     reason = f"Unfiltered results carry the asked topic {figure} as often as those of two_tower."
-    return Verdict(status, reason, MarkdownTable(columns, lines), figure)
+    return ClaimVerdict(status, reason, MarkdownTable(columns, lines), figure)
 
 
-def _filter_on_top(published: Published) -> Verdict:
+def _filter_on_top(published: Published) -> ClaimVerdict:
     # Not asked by source topic: the target carries it, so the filter could only help.
     one, two = SOURCE, _row(SOURCE, "unfiltered")
     sets = published.sets(EXPERIMENT, one, two)
@@ -94,10 +94,10 @@ def _filter_on_top(published: Published) -> Verdict:
     match = ", ".join(f"{value:.3f}" for value in relevance)
     reason = f"The filter changes {METRIC} by {shown} of its value; relevance with it is {match}."
     status = FAILS if FAILS in states else HOLDS
-    return Verdict(status, reason, MarkdownTable(columns, lines), shown)
+    return ClaimVerdict(status, reason, MarkdownTable(columns, lines), shown)
 
 
-def _beats_inverted_index(published: Published) -> Verdict:
+def _beats_inverted_index(published: Published) -> ClaimVerdict:
     row = _row(SOURCE, FILTERED)
     sets = published.sets(EXPERIMENT, row)
     found, lines = [], []

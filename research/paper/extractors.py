@@ -10,9 +10,9 @@ from research.paper.verdicts import (
     HOLDS,
     OPEN,
     Claim,
+    ClaimVerdict,
     MarkdownTable,
     Status,
-    Verdict,
 )
 
 _ONE, _DCM, _CONTROL = "two_tower", "dcm", "last_k"
@@ -20,7 +20,7 @@ _PEERS = ("self_attention", "interest_token", "mind")
 _AGREEMENT_CLEAR, _AGREEMENT_NONE = 0.05, 0.02
 
 
-def _tail_gains_more(published: Published) -> Verdict:
+def _tail_gains_more(published: Published) -> ClaimVerdict:
     sets = published.sets("paper-segments", _ONE, _DCM)
     contrasts, lines = [], []
     for part in sets:
@@ -37,7 +37,7 @@ def _tail_gains_more(published: Published) -> Verdict:
     return verdicts.gain_verdict(contrasts, reason, columns, lines)
 
 
-def _order(published: Published) -> Verdict:
+def _order(published: Published) -> ClaimVerdict:
     sets = published.sets("paper-order", _DCM, *_PEERS)
     shown = (*_PEERS, _CONTROL)
     states, lines, controls = [], [], []
@@ -56,7 +56,7 @@ def _order(published: Published) -> Verdict:
     )
     if controls:
         reason += f"; the control last_k is not behind it on {', '.join(controls)}"
-    return Verdict(
+    return ClaimVerdict(
         verdicts.majority(states), reason + ".", table, f"first on {first} of {len(sets)}"
     )
 
@@ -68,7 +68,7 @@ def _place(gaps: dict[str, Interval]) -> Status:
     return FAILS if any(gap.difference > 0 for gap in peers) else OPEN
 
 
-def _clusters_and_topics(published: Published) -> Verdict:
+def _clusters_and_topics(published: Published) -> ClaimVerdict:
     sets = published.sets("paper-order", _DCM)
     sets = [part for part in sets if part.find(_DCM, "cluster_nmi_random") is not None]
     if not sets:
@@ -91,7 +91,7 @@ def _clusters_and_topics(published: Published) -> Verdict:
         "topics are unneeded."
     )
     figure = f"NMI {span} over chance"
-    return Verdict(verdicts.majority(states), reason, MarkdownTable(columns, lines), figure)
+    return ClaimVerdict(verdicts.majority(states), reason, MarkdownTable(columns, lines), figure)
 
 
 _NMI_PEERS = ("pfs", "mind")

@@ -10,7 +10,7 @@ from research.paper.verdicts import WORTH, MarkdownTable
 
 
 @dataclass(frozen=True)
-class Question:
+class FutureQuestion:
     """One thing that was left for the future.
 
     Attributes:
@@ -27,11 +27,11 @@ class Question:
 
 
 QUESTIONS = (
-    Question("K by the size of the history", "adaptive", "adaptive_history_size", "dcm"),
-    Question("K by the mass of the clusters", "adaptive", "adaptive_cluster_mass", "dcm"),
-    Question("Action types of history items", "signals", "dcm", "no_action_types"),
-    Question("Negative actions masked instead of fed", "signals", "dcm", "negatives_fed"),
-    Question("Views as extra history", "signals", "dcm", "without_views"),
+    FutureQuestion("K by the size of the history", "adaptive", "adaptive_history_size", "dcm"),
+    FutureQuestion("K by the mass of the clusters", "adaptive", "adaptive_cluster_mass", "dcm"),
+    FutureQuestion("Action types of history items", "signals", "dcm", "no_action_types"),
+    FutureQuestion("Negative actions masked instead of fed", "signals", "dcm", "negatives_fed"),
+    FutureQuestion("Views as extra history", "signals", "dcm", "without_views"),
 )
 
 

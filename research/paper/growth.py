@@ -7,7 +7,7 @@ from typing import Any
 
 from research.paper import verdicts
 from research.paper.results import MissingResultError, Published
-from research.paper.verdicts import FAILS, HOLDS, Claim, MarkdownTable, Status, Verdict
+from research.paper.verdicts import FAILS, HOLDS, Claim, ClaimVerdict, MarkdownTable, Status
 
 EXPERIMENT = "cost"
 _ONE, _DCM, _AXIS = "two_tower", "dcm", "history_length"
@@ -48,7 +48,7 @@ def _cell(point: Mapping[str, Any], key: str, label: str, digits: int) -> str:
     return "" if value is None else f"{value:,.{digits}f}"
 
 
-def _latency(published: Published) -> Verdict:
+def _latency(published: Published) -> ClaimVerdict:
     one, many = (_by_length(published, model) for model in (_ONE, _DCM))
     lengths = sorted(one.keys() & many.keys())
     if not lengths:
@@ -67,7 +67,7 @@ def _latency(published: Published) -> Verdict:
         f"The median request with dcm takes {figure} that of two_tower (embedding, exact search, "
         "merge; batch 1)."
     )
-    return Verdict(status, reason, MarkdownTable(columns, lines), figure)
+    return ClaimVerdict(status, reason, MarkdownTable(columns, lines), figure)
 
 
 def _by_length(published: Published, model: str) -> dict[int, Mapping[str, Any]]:

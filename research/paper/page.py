@@ -17,7 +17,16 @@ from research.paper import (
 )
 from research.paper.results import Published
 from research.paper.tables import TABLES, beside_ours, details
-from research.paper.verdicts import FAILS, HOLDS, OPEN, WORTH, Claim, MarkdownTable, Verdict, decide
+from research.paper.verdicts import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    WORTH,
+    Claim,
+    ClaimVerdict,
+    MarkdownTable,
+    decide,
+)
 
 _MODULES = (extractors, clusters, association, explicit, union, serving, growth)
 CLAIMS: tuple[Claim, ...] = tuple(
@@ -101,7 +110,7 @@ def render(published: Published) -> str:
     return "\n".join(parts)
 
 
-def _counts(verdicts: Mapping[str, Verdict]) -> str:
+def _counts(verdicts: Mapping[str, ClaimVerdict]) -> str:
     statuses = [verdict.status for verdict in verdicts.values()]
     counts = ", ".join(f"{statuses.count(status)} *{status}*" for status in (HOLDS, FAILS, OPEN))
     return f"Of {len(statuses)} claims: {counts}. [All in one table](#summary).\n"
@@ -191,7 +200,7 @@ def _tables(published: Published) -> Iterator[str]:
             yield details(published)
 
 
-def _section(claim: Claim, verdict: Verdict) -> str:
+def _section(claim: Claim, verdict: ClaimVerdict) -> str:
     parts = [
         f"### {claim.id}. {claim.text.rstrip('.')}\n",
         f"- Measured: {claim.measure}",
@@ -222,7 +231,7 @@ def _cost(published: Published) -> str:
     )
 
 
-def _summary(verdicts: Mapping[str, Verdict]) -> str:
+def _summary(verdicts: Mapping[str, ClaimVerdict]) -> str:
     lines = []
     for claim in CLAIMS:
         verdict = verdicts[claim.id]

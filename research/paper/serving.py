@@ -10,9 +10,9 @@ from research.paper.verdicts import (
     HOLDS,
     OPEN,
     Claim,
+    ClaimVerdict,
     MarkdownTable,
     Status,
-    Verdict,
 )
 
 _EXPERIMENT = "paper-serving-merge"
@@ -22,7 +22,7 @@ _ENTROPY = "topic_entropy@50"
 _LOSS = 0.5
 
 
-def _merge(published: Published) -> Verdict:
+def _merge(published: Published) -> ClaimVerdict:
     sets = published.sets(_EXPERIMENT, _SCORE, _ROBIN)
     states = [_merge_state(part) for part in sets]
     lines = [
@@ -42,7 +42,7 @@ def _merge(published: Published) -> Verdict:
         f"{verdicts.gain_words(spread)}; one held-out engagement per question favours score."
     )
     table = MarkdownTable(columns, lines)
-    return Verdict(verdicts.majority(states), reason, table, verdicts.gaps_text(gaps))
+    return ClaimVerdict(verdicts.majority(states), reason, table, verdicts.gaps_text(gaps))
 
 
 def _merge_state(part: ResultSet) -> Status:
@@ -60,7 +60,7 @@ def _pair(part: ResultSet, figure: str) -> str:
     return " → ".join(verdicts.stat_text(part.find(row, figure), 3) for row in (_SCORE, _ROBIN))
 
 
-def _stale(published: Published) -> Verdict:
+def _stale(published: Published) -> ClaimVerdict:
     sets = published.sets(_EXPERIMENT, _FRESH, _STALE)
     losses, lines = [], []
     for part in sets:
@@ -72,7 +72,8 @@ def _stale(published: Published) -> Verdict:
     states: list[Status] = [HOLDS if loss >= _LOSS else FAILS for loss in losses]
     shown = ", ".join(f"{loss:.1%}" for loss in losses)
     reason = f"With item embeddings of another training, {shown} of {METRIC} is lost."
-    return Verdict(verdicts.majority(states), reason, MarkdownTable(columns, lines), f"−{shown}")  # noqa: RUF001
+    table, figure = MarkdownTable(columns, lines), f"−{shown}"  # noqa: RUF001
+    return ClaimVerdict(verdicts.majority(states), reason, table, figure)
 
 
 CLAIMS = (

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from research.paper import verdicts
 from research.paper.results import METRIC, Interval, Published, ResultSet
-from research.paper.verdicts import FAILS, GAIN_RULE, HOLDS, OPEN, Claim, MarkdownTable, Verdict
+from research.paper.verdicts import (
+    FAILS,
+    GAIN_RULE,
+    HOLDS,
+    OPEN,
+    Claim,
+    ClaimVerdict,
+    MarkdownTable,
+)
 
 EXPERIMENT, SEGMENTS = "paper-union", "paper-segments"
 UNION, IMPLICIT, EXPLICIT, ONE = "dcm+cr_80_20", "dcm", "cr", "two_tower"
@@ -15,7 +23,7 @@ _FOLLOWERS = ("follows", "followers")
 _SLICES = (("followed_target", "source"), ("followed_target", "no_source"))
 
 
-def _overlap(published: Published) -> Verdict:
+def _overlap(published: Published) -> ClaimVerdict:
     sets = published.sets(EXPERIMENT, UNION)
     shares = [part.stat(UNION, "overlap_implicit", _FOLLOWERS).mean for part in sets]
     lines = []
@@ -35,10 +43,10 @@ def _overlap(published: Published) -> Verdict:
         f"{figure} of the 100 implicit candidates are explicit candidates too; 100 of a small "
         "catalogue overlap more by chance than 100 of a billion."
     )
-    return Verdict(status, reason, MarkdownTable(columns, lines), figure)
+    return ClaimVerdict(status, reason, MarkdownTable(columns, lines), figure)
 
 
-def _together(published: Published) -> Verdict:
+def _together(published: Published) -> ClaimVerdict:
     sets = published.sets(EXPERIMENT, UNION, IMPLICIT, EXPLICIT)
     found, lines, weak = [], [], []
     for part in sets:
@@ -53,7 +61,9 @@ def _together(published: Published) -> Verdict:
     if weak:
         reason += f"; the control without topics gains as much on {', '.join(weak)}"
         status = OPEN if status == HOLDS else status
-    return Verdict(status, reason + ".", MarkdownTable(columns, lines), verdicts.gaps_text(found))
+    return ClaimVerdict(
+        status, reason + ".", MarkdownTable(columns, lines), verdicts.gaps_text(found)
+    )
 
 
 def _line(part: ResultSet, row: str) -> tuple[str, ...]:
@@ -65,7 +75,7 @@ def _line(part: ResultSet, row: str) -> tuple[str, ...]:
     return (part.name, row, verdicts.stat_text(part.stat(row, METRIC)), gap, *slices, *topics)
 
 
-def _who_gains(published: Published) -> Verdict:
+def _who_gains(published: Published) -> ClaimVerdict:
     implicit, explicit, lines = [], [], []
     for part in published.sets(SEGMENTS, IMPLICIT, ONE):
         short, longer = (_gain(part, IMPLICIT, ONE, third) for third in ("short", "long"))
@@ -83,7 +93,7 @@ def _who_gains(published: Published) -> Verdict:
         f"explicit ones on short minus long are {verdicts.gain_words(explicit)}."
     )
     figure = f"{verdicts.gaps_text(implicit)}; {verdicts.gaps_text(explicit)}"
-    return Verdict(status, reason, MarkdownTable(columns, lines), figure)
+    return ClaimVerdict(status, reason, MarkdownTable(columns, lines), figure)
 
 
 def _gain(part: ResultSet, row: str, other: str, third: str) -> Interval:

@@ -36,7 +36,7 @@ class MarkdownTable:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClaimVerdict:
     """What the experiments say of a claim.
 
     Attributes:
@@ -70,15 +70,15 @@ class Claim:
     measure: str
     rule: str
     paper: str
-    judge: Callable[[Published], Verdict]
+    judge: Callable[[Published], ClaimVerdict]
 
 
-def decide(claim: Claim, published: Published) -> Verdict:
+def decide(claim: Claim, published: Published) -> ClaimVerdict:
     """Returns the verdict of a claim; what was not measured is not decidable."""
     try:
         return claim.judge(published)
     except MissingResultError as error:
-        return Verdict(OPEN, f"{error}.")
+        return ClaimVerdict(OPEN, f"{error}.")
 
 
 def row_minus_row(
@@ -88,7 +88,7 @@ def row_minus_row(
     columns: Sequence[str],
     words: str,
     more: Callable[[ResultSet], Sequence[str]] = lambda part: (),
-) -> Callable[[Published], Verdict]:
+) -> Callable[[Published], ClaimVerdict]:
     """Returns the judge of a claim that one row has the higher `METRIC`, by `GAIN_RULE`.
 
     Args:
@@ -100,7 +100,7 @@ def row_minus_row(
       more: further cells of a data set.
     """
 
-    def judge(published: Published) -> Verdict:
+    def judge(published: Published) -> ClaimVerdict:
         sets = published.sets(experiment, row, other)
         gaps = [part.difference(row, other, METRIC) for part in sets]
         lines = []
@@ -114,10 +114,10 @@ def row_minus_row(
 
 def gain_verdict(
     gaps: Sequence[Interval], words: str, columns: Sequence[str], lines: Sequence[Sequence[str]]
-) -> Verdict:
+) -> ClaimVerdict:
     """Returns the verdict of `GAIN_RULE` on differences; `words` as in `row_minus_row`."""
     reason = words.format(gain_words(gaps))
-    return Verdict(gain_status(gaps), reason, MarkdownTable(columns, lines), gaps_text(gaps))
+    return ClaimVerdict(gain_status(gaps), reason, MarkdownTable(columns, lines), gaps_text(gaps))
 
 
 def gain_status(intervals: Sequence[Interval]) -> Status:

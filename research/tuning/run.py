@@ -15,7 +15,7 @@ from research.experiment.config import DatasetConfig, ExperimentConfig
 from research.experiment.prepare import Prepared, prepare
 from research.tuning.config import TuningConfig, checked_space, current_settings, with_settings
 from research.tuning.search import SearchResult, run_search
-from research.tuning.study import ModelStudy, Outcome, study_name
+from research.tuning.study import ModelStudy, TrialOutcome, study_name
 from research.tuning.trial_runner import TrialRunner
 from trainer import features
 
@@ -109,7 +109,7 @@ def _job(
     }
 
 
-def _line(model: str, outcome: Outcome, trials: int) -> str:
+def _line(model: str, outcome: TrialOutcome, trials: int) -> str:
     value = "" if outcome.value is None else f" {outcome.value:.4f}"
     drawn = ", ".join(f"{key.split('.')[1]} {value}" for key, value in outcome.settings.items())
     reason = f": {outcome.reason}" if outcome.reason else ""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from research.tuning.study import ModelStudy, Outcome, TrainTrial
+from research.tuning.study import ModelStudy, TrainTrial, TrialOutcome
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,16 @@ class ModelResult:
     """
 
     model: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TrialOutcome, ...]
 
     @property
-    def best(self) -> Outcome:
+    def best(self) -> TrialOutcome:
         """The finished trial with the highest value, the earlier one of equals."""
         done = [outcome for outcome in self.outcomes if outcome.state == "done"]
         return max(done, key=lambda outcome: (outcome.value or 0.0, -outcome.number))
 
     @property
-    def first(self) -> Outcome:
+    def first(self) -> TrialOutcome:
         """The trial with the current settings."""
         return self.outcomes[0]
 
@@ -64,7 +64,7 @@ def run_search(
     train: TrainTrial,
     *,
     timeout_seconds: float | None = None,
-    on_outcome: Callable[[str, Outcome], None] = lambda model, outcome: None,
+    on_outcome: Callable[[str, TrialOutcome], None] = lambda model, outcome: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> SearchResult:
     """Runs the trials that are missing, in turns: first trial of every model, then the second.

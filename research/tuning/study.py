@@ -25,7 +25,7 @@ _STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """How one trial ended.
 
     Attributes:
@@ -91,11 +91,11 @@ class ModelStudy:
             # Its process went away before its end: it is run again and does not count.
             self._study.tell(trial.number, state=TrialState.FAIL)
 
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[TrialOutcome]:
         """Returns the trials that count, in the order in which they ran."""
         return [self._outcome(n, trial) for n, trial in enumerate(self._counted(), start=1)]
 
-    def run_next(self, model: str, train: TrainTrial) -> Outcome:
+    def run_next(self, model: str, train: TrainTrial) -> TrialOutcome:
         """Draws settings, trains with them and keeps the outcome.
 
         Args:
@@ -175,11 +175,11 @@ class ModelStudy:
                 found[key] = value if value == self._current[key] else float(f"{value:.4g}")
         return found
 
-    def _outcome(self, number: int, trial: FrozenTrial) -> Outcome:
+    def _outcome(self, number: int, trial: FrozenTrial) -> TrialOutcome:
         attributes = trial.user_attrs
         values = list(trial.intermediate_values.values())
         failed = trial.state == TrialState.FAIL
-        return Outcome(
+        return TrialOutcome(
             number=number,
             state=_STATES[trial.state],
             settings=self._settings(trial.params),

@@ -13,7 +13,7 @@ from typing import Any
 
 from core.files import read_json, write_json
 from research.tuning.trial_runner import JOB_FILE, RESULT_FILE
-from research.worker import Pipe, work
+from research.work import Pipe, work
 
 
 def run_trial(folder: Path, pipe: Pipe) -> None:

@@ -11,7 +11,7 @@ from serving.page.query import Query
 from serving.page.shelf import Volume
 from serving.recommend.explain import explain, shown_items
 from serving.recommend.question import Question
-from serving.recommend.served import Answer, answer_of
+from serving.recommend.served import Retrieved, answer_of
 
 
 def page_answer(
@@ -74,7 +74,7 @@ def similar_answer(volume: Volume, item: str, outputs: Mapping[str, np.ndarray])
     }
 
 
-def _without_items(told: Mapping[str, Any], answer: Answer) -> list[dict[str, Any]]:
+def _without_items(told: Mapping[str, Any], answer: Retrieved) -> list[dict[str, Any]]:
     """Returns the interests that history items feed but that brought nothing of their own."""
     brought = {interest["slot"] for interest in told["interests"]}
     fed = dict.fromkeys(e["slot"] for e in told["history"] if e.get("slot") is not None)

@@ -14,7 +14,7 @@ from components.bundle.manifest import Manifest
 from components.bundle.verify import Bundle
 from core.errors import ConfigError, DataError
 from serving.page.sample import Sample
-from serving.recommend.catalogue import Catalogue
+from serving.recommend.catalogue import ItemCatalogue
 from serving.recommend.lookup import (
     UnknownUserError,
     data_config,
@@ -47,7 +47,7 @@ class Volume:
 
     folder: Path
     manifest: Manifest
-    catalogue: Catalogue
+    catalogue: ItemCatalogue
     sample: Sample
     actions: list[str]
 
@@ -97,7 +97,7 @@ class Shelf:
 
     def _read(self, bundle: Bundle) -> Volume:
         folder, manifest = bundle.path, bundle.manifest
-        catalogue = Catalogue.read(folder)
+        catalogue = ItemCatalogue.read(folder)
         known = self._titles_of(manifest)
         if known is not None:
             catalogue = catalogue.with_titles(known["item_id"], known["title"])

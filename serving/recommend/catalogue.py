@@ -36,7 +36,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Item:
+class CatalogueItem:
     """One item of the catalogue."""
 
     item_id: str
@@ -44,7 +44,7 @@ class Item:
     topics: list[str]
 
 
-class Catalogue:
+class ItemCatalogue:
     """Items in the order of the index, as Arrow columns: a million take tens of megabytes."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Catalogue:
         self._title = title
 
     @classmethod
-    def read(cls, bundle: Path) -> Catalogue:
+    def read(cls, bundle: Path) -> ItemCatalogue:
         """Reads the catalogue of a bundle, without titles.
 
         Raises:
@@ -89,7 +89,7 @@ class Catalogue:
         """Whether any item has a title."""
         return self._title is not None and self._title.null_count < len(self._title)
 
-    def with_titles(self, item_id: pa.ChunkedArray, title: pa.ChunkedArray) -> Catalogue:
+    def with_titles(self, item_id: pa.ChunkedArray, title: pa.ChunkedArray) -> ItemCatalogue:
         """Returns a copy that knows the titles of some items; of repeated ids the last counts."""
         if not len(item_id):
             return self
@@ -97,7 +97,7 @@ class Catalogue:
         newest_first = pa.array(np.arange(len(ids))[::-1])
         row = pc.index_in(self._id, value_set=ids.take(newest_first))
         titles = title.combine_chunks().cast(pa.large_string()).take(newest_first)
-        return Catalogue(self._id, self._topics, titles.take(row))
+        return ItemCatalogue(self._id, self._topics, titles.take(row))
 
     def facts(self, items: Collection[str], follows: Collection[str] = ()) -> Facts:
         """Returns what is known about some items and topics."""
@@ -109,7 +109,7 @@ class Catalogue:
             carried=[topic for topic in follows if topic in counts],
         )
 
-    def search(self, text: str, limit: int) -> list[Item]:
+    def search(self, text: str, limit: int) -> list[CatalogueItem]:
         """Returns items whose id or title holds `text`, better hits first, upper case or not."""
         wanted = text.strip().lower()
         if not wanted:
@@ -170,17 +170,17 @@ class Catalogue:
                 rows.append(order[place])
         return np.sort(np.array(rows, np.int64))
 
-    def _items(self, rows: np.ndarray) -> list[Item]:
+    def _items(self, rows: np.ndarray) -> list[CatalogueItem]:
         taken = pa.array(rows, pa.int64())
         ids, topics = self._id.take(taken).to_pylist(), self._topics.take(taken).to_pylist()
         titles = [None] * len(rows) if self._title is None else self._title.take(taken).to_pylist()
         return [
-            Item(item_id, title or None, names or [])
+            CatalogueItem(item_id, title or None, names or [])
             for item_id, title, names in zip(ids, titles, topics, strict=True)
         ]
 
 
-def _rank(item: Item, wanted: str) -> int | None:
+def _rank(item: CatalogueItem, wanted: str) -> int | None:
     """Returns how well an item fits a search, 0 best; None: not at all."""
     name, title = item.item_id.lower(), (item.title or "").lower()
     fits = (

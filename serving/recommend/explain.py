@@ -7,7 +7,7 @@ from typing import Any
 
 from serving.recommend.catalogue import Facts
 from serving.recommend.question import Question
-from serving.recommend.served import Answer
+from serving.recommend.served import Retrieved
 
 EXPLICIT, EXPLORED = 1, 2
 _KINDS = {EXPLICIT: "explicit", EXPLORED: "explored"}
@@ -17,7 +17,7 @@ REASON_ITEMS = 3
 _INTEREST_ITEMS = 10
 
 
-def explain(question: Question, answer: Answer, facts: Facts, n: int) -> dict[str, Any]:
+def explain(question: Question, answer: Retrieved, facts: Facts, n: int) -> dict[str, Any]:
     """Returns history, interests, items and notes; see docs/bundle.md for the keys.
 
     Args:
@@ -46,12 +46,12 @@ def explain(question: Question, answer: Answer, facts: Facts, n: int) -> dict[st
     }
 
 
-def shown_items(question: Question, answer: Answer) -> set[str]:
+def shown_items(question: Question, answer: Retrieved) -> set[str]:
     """Returns the items that an explanation names."""
     return {*answer.item_id, *(event.item_id for event in question.history)}
 
 
-def _members(question: Question, answer: Answer) -> dict[int, list[str]]:
+def _members(question: Question, answer: Retrieved) -> dict[int, list[str]]:
     """Returns the distinct history items that feed each slot, newest first."""
     members: dict[int, list[str]] = {}
     for event, slot in zip(question.history, answer.history_slot, strict=False):
@@ -62,7 +62,7 @@ def _members(question: Question, answer: Answer) -> dict[int, list[str]]:
 
 def _item(
     place: int,
-    answer: Answer,
+    answer: Retrieved,
     members: Mapping[int, Sequence[str]],
     facts: Facts,
 ) -> dict[str, Any]:
@@ -81,7 +81,9 @@ def _item(
     }
 
 
-def _reason(answer: Answer, place: int, members: Sequence[str], titles: Mapping[str, str]) -> str:
+def _reason(
+    answer: Retrieved, place: int, members: Sequence[str], titles: Mapping[str, str]
+) -> str:
     if answer.slot_kind[place] == EXPLICIT:
         return f"follows {answer.slot_topic[place]}"
     if answer.slot_kind[place] == EXPLORED:
@@ -94,7 +96,7 @@ def _reason(answer: Answer, place: int, members: Sequence[str], titles: Mapping[
 
 
 def _interests(
-    answer: Answer,
+    answer: Retrieved,
     members: Mapping[int, Sequence[str]],
     facts: Facts,
     items: Sequence[Mapping[str, Any]],
@@ -123,7 +125,7 @@ def _interests(
     return interests
 
 
-def _notes(question: Question, answer: Answer, facts: Facts, n: int) -> list[str]:
+def _notes(question: Question, answer: Retrieved, facts: Facts, n: int) -> list[str]:
     notes = []
     unknown = list(
         dict.fromkeys(e.item_id for e in question.history if e.item_id not in facts.topics)

@@ -14,7 +14,7 @@ from components.bundle.verify import Bundle
 from components.index_builder.layout import INDEX_FILE, SCANN_RETRIEVER
 from core.files import read_json
 
-#: Outputs of `retrieve` that an `Answer` is made from.
+#: Outputs of `retrieve` that an `Retrieved` is made from.
 OUTPUTS = (
     "item_id", "score", "slot", "slot_kind", "slot_topic", "found_by", "count", "history_slot",
     "slot_mass", "slot_valid",
@@ -22,7 +22,7 @@ OUTPUTS = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class Retrieved:
     """What `retrieve` returned for one user, pads removed.
 
     Attributes:
@@ -63,7 +63,7 @@ def actions(bundle: Path) -> list[str]:
     return [name for name in names if name]
 
 
-def answer_of(outputs: Mapping[str, np.ndarray], row: int = 0) -> Answer:
+def answer_of(outputs: Mapping[str, np.ndarray], row: int = 0) -> Retrieved:
     """Returns what `retrieve` said to one user of the batch.
 
     Args:
@@ -72,7 +72,7 @@ def answer_of(outputs: Mapping[str, np.ndarray], row: int = 0) -> Answer:
     """
     arrays = {name: np.asarray(outputs[name])[row] for name in OUTPUTS}
     n = int(arrays["count"])
-    return Answer(
+    return Retrieved(
         item_id=_texts(arrays["item_id"][:n]),
         score=arrays["score"][:n].astype(float).tolist(),
         slot=arrays["slot"][:n].tolist(),

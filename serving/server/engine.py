@@ -19,7 +19,7 @@ import numpy as np
 from core.errors import TesseraError
 from serving.server.errors import Code, RequestError
 from serving.server.metrics import Metrics
-from serving.server.source import Aspired, Source
+from serving.server.source import Aspired, VersionSource
 from serving.server.version import LoadedVersion, Prediction, State, VersionStatus, load
 
 _log = logging.getLogger("tessera")
@@ -42,7 +42,7 @@ class Engine:
 
     def __init__(
         self,
-        source: Source,
+        source: VersionSource,
         poll_s: float = 1.0,
         load_tries: int = 4,
         retry_s: float = 1.0,

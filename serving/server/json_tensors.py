@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from serving.server.errors import RequestError, invalid
-from serving.server.session import DEFAULT_SIGNATURE, Input, Session
+from serving.server.session import DEFAULT_SIGNATURE, Session, SignatureInput
 from serving.server.tensors import MAX_ELEMENTS
 
 _ROWS, _COLUMNS = "instances", "inputs"
@@ -101,7 +101,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     return tree
 
 
-def _of_rows(rows: Any, known: Mapping[str, Input]) -> dict[str, np.ndarray]:
+def _of_rows(rows: Any, known: Mapping[str, SignatureInput]) -> dict[str, np.ndarray]:
     if not isinstance(rows, list):
         raise invalid(f"Excepting '{_ROWS}' to be an list/array")
     if not rows:
@@ -127,7 +127,7 @@ def _of_rows(rows: Any, known: Mapping[str, Input]) -> dict[str, np.ndarray]:
     return {name: _tensor(name, [row[name] for row in rows], known[name]) for name in known}
 
 
-def _of_columns(columns: Any, known: Mapping[str, Input]) -> dict[str, np.ndarray]:
+def _of_columns(columns: Any, known: Mapping[str, SignatureInput]) -> dict[str, np.ndarray]:
     if not _is_object(columns):
         if len(known) > 1:
             raise invalid(
@@ -142,7 +142,7 @@ def _of_columns(columns: Any, known: Mapping[str, Input]) -> dict[str, np.ndarra
     return {name: _tensor(name, columns[name], wanted) for name, wanted in known.items()}
 
 
-def _tensor(name: str, tree: Any, wanted: Input) -> np.ndarray:
+def _tensor(name: str, tree: Any, wanted: SignatureInput) -> np.ndarray:
     """Returns nested lists as an array of the signature's dtype."""
     shape = _shape(tree)
     if math.prod(shape) > MAX_ELEMENTS:

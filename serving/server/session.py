@@ -29,7 +29,7 @@ MAX_WARMUP_RECORDS = 1000
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
-class Input(NamedTuple):
+class SignatureInput(NamedTuple):
     """What a signature takes under one name.
 
     Attributes:
@@ -81,7 +81,7 @@ class Session:
         """What runs."""
         return self._session.graph
 
-    def inputs(self, signature: str) -> dict[str, Input]:
+    def inputs(self, signature: str) -> dict[str, SignatureInput]:
         """Returns the inputs of a signature ('' means the default one).
 
         Raises:
@@ -217,17 +217,19 @@ def first_line(error: BaseException) -> str:
     return " ".join(" ".join(lines).split())[:1000]
 
 
-def _inputs(signature: Any) -> dict[str, Input]:
+def _inputs(signature: Any) -> dict[str, SignatureInput]:
     found = {}
     for name, info in signature.inputs.items():
         shape = tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
         given = signature.defaults.get(name) if name in signature.defaults else None
         default = None if given is None else tf.make_ndarray(given)
-        found[name] = Input(tf.as_dtype(info.dtype), shape, default)
+        found[name] = SignatureInput(tf.as_dtype(info.dtype), shape, default)
     return found
 
 
-def _feeds(known: Mapping[str, Input], given: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+def _feeds(
+    known: Mapping[str, SignatureInput], given: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
     """Returns the values in the order of names, defaults filled in."""
     extra = sorted(given.keys() - known.keys())
     missing = [name for name in sorted(known) if name not in given and known[name].default is None]
@@ -239,7 +241,7 @@ def _feeds(known: Mapping[str, Input], given: Mapping[str, np.ndarray]) -> list[
     return [_fitting(name, known[name], given.get(name)) for name in sorted(known)]
 
 
-def _fitting(name: str, wanted: Input, value: np.ndarray | None) -> np.ndarray:
+def _fitting(name: str, wanted: SignatureInput, value: np.ndarray | None) -> np.ndarray:
     if value is None:
         if wanted.default is None:
             raise invalid(f"input {name} is missing")

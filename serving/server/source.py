@@ -29,7 +29,7 @@ class Aspired:
     labels: dict[str, int] = field(default_factory=dict)
 
 
-class Source(Protocol):
+class VersionSource(Protocol):
     """Says again and again what ought to be served."""
 
     @property

@@ -12,7 +12,7 @@ from benchmarks.peers import __main__ as peers
 from benchmarks.peers import export
 from benchmarks.peers.ours import mean_cosine, run_config
 from benchmarks.peers.ranking import accuracy, target_ranks
-from benchmarks.peers.split import Part, Split, load_split, save_split
+from benchmarks.peers.split import Part, PeerSplit, load_split, save_split
 from benchmarks.peers.stopwatch import Stopwatch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def test_ids_become_indices_and_items_outside_the_catalogue_padding(monkeypatch)
     ]
     batch = pa.RecordBatch.from_pylist(rows)
     monkeypatch.setattr(export, "read_split", lambda *_: iter([batch]))
-    split = export.export_split("", export.Catalogue([b"a", b"b", b"c"], [[], [], []]), 3)
+    split = export.export_split("", export.PeerItems([b"a", b"b", b"c"], [[], [], []]), 3)
     assert split.users == 2 and split.items == 3
     part = split.parts["eval"]
     assert part.history.tolist() == [[2, 0, 0], [1, 0, 0]]
@@ -154,7 +154,7 @@ def tiny_split():
     ]
     user, history, target = (np.array(column, np.int64) for column in zip(*rows, strict=True))
     part = Part(user, history, target)
-    return Split({name: part for name in ("train", "validation", "eval")}, 200, 200)
+    return PeerSplit({name: part for name in ("train", "validation", "eval")}, 200, 200)
 
 
 @pytest.mark.skipif(not PEER_PYTHON.exists(), reason="`make bench-peers` was never run")

@@ -2,9 +2,9 @@
 
 import pyarrow.parquet as pq
 
-from benchmarks.refresh import KS, Load, table, write_tables
+from benchmarks.refresh import KS, RefreshLoad, table, write_tables
 
-LOAD = Load(users=40, items=60, topics=8, engagements=800, held_out=0.25)
+LOAD = RefreshLoad(users=40, items=60, topics=8, engagements=800, held_out=0.25)
 
 
 def test_held_out_items_are_in_no_table_of_the_training(tmp_path):

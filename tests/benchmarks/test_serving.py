@@ -89,12 +89,12 @@ def test_waiting_costs_clock_time_and_hardly_any_cpu():
 
 @pytest.mark.slow
 def test_a_small_run_fills_the_tables(tmp_path):
-    from benchmarks.serving.world import World
+    from benchmarks.serving.world import ServingWorld
 
     arguments = argparse.Namespace(
         dim=16, users=32, results=40, recall=0.9, rounds=1, peers=[], cache=str(tmp_path)
     )
-    world = World(2000, arguments)
+    world = ServingWorld(2000, arguments)
     world.measure()
     found = world.figures()
     assert [path["name"].split()[0] for path in found["paths"]] == ["ScaNN", "partitioned", "exact"]

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from components.config import EvaluatorConfig, ThresholdConfig
-from components.evaluator.blessing import Measured, decide
+from components.evaluator.blessing import Evidence, decide
 
 CONFIG = EvaluatorConfig(
     thresholds={"recall@100": ThresholdConfig(min=0.05)},
@@ -23,14 +23,14 @@ def slices(value: float, n: int = 500) -> dict:
     return {"follows": {"0": {"n": n, "recall@100": value}}}
 
 
-def measured(value: float = 0.3, floor: float = 0.1, **others) -> Measured:
+def measured(value: float = 0.3, floor: float = 0.1, **others) -> Evidence:
     given = {
         "metrics": {"recall@100": value, "coverage": 0.5},
         "floors": {"popularity": {"recall@100": floor}, "item_cosine": {"recall@100": 0.4}},
         "slices": slices(value),
         "n_examples": 1000,
     }
-    return Measured(**{**given, **others})
+    return Evidence(**{**given, **others})
 
 
 def failed(decision: dict) -> list[str]:

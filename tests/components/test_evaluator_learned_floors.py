@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from components.config import EvaluatorConfig
-from components.evaluator.blessing import Measured, decide
+from components.evaluator.blessing import Evidence, decide
 from components.evaluator.examples import read_eval_examples
 from components.evaluator.floors import Floors
 from components.evaluator.items import Items
@@ -102,7 +102,7 @@ def test_ease_is_left_out_of_large_catalogues_with_the_reason(world):
 
 
 def decided(model: float, **floors: float):
-    measured = Measured(
+    measured = Evidence(
         metrics={"recall@100": model},
         floors={name: {"recall@100": value} for name, value in floors.items()},
         slices={},

@@ -17,7 +17,7 @@ from components.index_builder.build import IndexPaths, build_index
 from components.serving_validator import sample, validate
 from components.serving_validator.answers import (
     RULES,
-    Catalogue,
+    KnownItems,
     broken_rules,
     misshapen,
     read_answer,
@@ -221,7 +221,7 @@ def test_examples_hold_what_the_dense_request_holds(cases):
 # -- rules over one answer --------------------------------------------------------------------
 
 IDS = [f"i{n}".encode() for n in range(8)]
-CATALOGUE = Catalogue(
+CATALOGUE = KnownItems(
     items=Items(IDS, [[b"even"] if n % 2 == 0 else [b"odd"] for n in range(8)]),
     embeddings=np.eye(8, dtype=np.float32),
     retrieval=RetrievalConfig(num_results=3, max_results=5),
@@ -305,7 +305,9 @@ def test_a_short_list_is_refused_where_every_item_is_searched():
     short = {name: ((1, 2), pad) for name, pad in pads.items()}
     outputs = answer(**short, count=(1, 2))
     assert "2 items, but 3 were wanted" in broken(case(), outputs)["counts"]
-    approximate = Catalogue(CATALOGUE.items, CATALOGUE.embeddings, CATALOGUE.retrieval, exact=False)
+    approximate = KnownItems(
+        CATALOGUE.items, CATALOGUE.embeddings, CATALOGUE.retrieval, exact=False
+    )
     assert "counts" not in broken(case(), outputs, approximate)
 
 

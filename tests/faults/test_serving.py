@@ -17,7 +17,7 @@ from components.pusher.push import PushRequest, push
 from components.serving_validator import process, sample, validate, warmup
 from components.serving_validator.cases import serialised, user_inputs
 from components.serving_validator.contract import broken_promises
-from components.serving_validator.probe import Session, differences
+from components.serving_validator.probe import ProbeSession, differences
 from core.errors import BundleError
 from tests.components import retrieval_world as fake
 from tests.components.bundle_fixtures import write_tree
@@ -86,7 +86,7 @@ def test_a_fresh_process_answers_without_importing_scann(made, tmp_path):
 def trained(world):
     """The index of the trained world, and its stock SavedModel behind a TF1 session."""
     folder = world.model.parent / "index" / "retriever"
-    return folder, Session(str(folder))
+    return folder, ProbeSession(str(folder))
 
 
 @pytest.mark.fault(50)
@@ -269,7 +269,7 @@ def test_warm_up_requests_are_answered(made, tmp_path):
 
     _, table = sample.sample_requests(str(made / "examples"), 20, 1)
     warmup.write_warmup(tmp_path / "warmup", table, 6)
-    session = Session(str(made / "exact/retriever"))
+    session = ProbeSession(str(made / "exact/retriever"))
     found = replay_warmup(session, str(tmp_path / "warmup"))
     assert found["records"] == 6
     assert found["signatures"] == ["retrieve", "retrieve_examples", "serving_default"]

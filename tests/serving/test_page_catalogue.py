@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.errors import BundleError
 from serving.page.query import Query, parse_query
 from serving.page.sample import Sample
-from serving.recommend.catalogue import Catalogue
+from serving.recommend.catalogue import ItemCatalogue
 from serving.server.errors import RequestError
 from tests.serving.page_world import NOW, row
 
@@ -21,7 +21,7 @@ TOPICS = [["x", "y"], ["x"], [], ["Y & z"], ["x"], []]
 def build(folder, ids=IDS, topics=TOPICS, titles=TITLES):
     pq.write_table(pa.table({"item_id": ids, "topics": topics}), folder / "items.parquet")
     columns = pa.table({"item_id": list(titles), "title": list(titles.values())})
-    return Catalogue.read(folder).with_titles(columns["item_id"], columns["title"])
+    return ItemCatalogue.read(folder).with_titles(columns["item_id"], columns["title"])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_an_empty_catalogue_answers(tmp_path):
         {"item_id": pa.array([], pa.string()), "topics": pa.array([], pa.list_(pa.string()))}
     )
     pq.write_table(empty, tmp_path / "items.parquet")
-    catalogue = Catalogue.read(tmp_path)
+    catalogue = ItemCatalogue.read(tmp_path)
     assert (len(catalogue), catalogue.search("a", 5), catalogue.search("", 5)) == (0, [], [])
     assert catalogue.facts(["a"]).topics == {}
 
@@ -76,7 +76,7 @@ def test_an_empty_catalogue_answers(tmp_path):
 def test_a_broken_catalogue_is_named(tmp_path):
     (tmp_path / "items.parquet").write_bytes(b"PAR1")
     with pytest.raises(BundleError, match=r"items\.parquet"):
-        Catalogue.read(tmp_path)
+        ItemCatalogue.read(tmp_path)
 
 
 @given(
@@ -87,7 +87,7 @@ def test_a_broken_catalogue_is_named(tmp_path):
 def test_a_search_returns_exactly_the_items_that_hold_the_text(ids, text, limit):
     table = pa.table({"item_id": pa.array(ids, pa.large_string())})
     topics = pa.array([[]] * len(ids), pa.large_list(pa.large_string()))
-    catalogue = Catalogue(table["item_id"], pa.chunked_array([topics]), None)
+    catalogue = ItemCatalogue(table["item_id"], pa.chunked_array([topics]), None)
     wanted = text.strip().lower()
     # Arrow and Python write a few letters in lower case differently; ASCII is what must agree.
     if wanted.isascii() and all(item.isascii() for item in ids):

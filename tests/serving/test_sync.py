@@ -12,7 +12,7 @@ from cli.main import tessera
 from components.bundle import mirrored, verify
 from components.bundle.labels import change, cleared, promoted, rolled_back
 from components.bundle.model_config import read_config
-from components.bundle.model_status import VersionStatus
+from components.bundle.model_status import ServerVersion
 from core.errors import BundleError, ConfigError, PushError
 from core.storage import ObjectStore
 from serving.sync import INCOMING, opened
@@ -59,7 +59,7 @@ class Server:
         self.states = {int(name[1:]): state for name, state in states.items()}
 
     def __call__(self, server, name, version):
-        return VersionStatus(*self.states.get(version, ("AVAILABLE",)))
+        return ServerVersion(*self.states.get(version, ("AVAILABLE",)))
 
 
 LOADING, FAILED = ("LOADING",), ("END", True, "no such op")

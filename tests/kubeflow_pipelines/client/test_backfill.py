@@ -8,7 +8,7 @@ import pytest
 from components.pusher.push import push
 from kubeflow_pipelines.client.backfill import Attempt, backfill
 from kubeflow_pipelines.client.errors import DayError
-from kubeflow_pipelines.client.records import State
+from kubeflow_pipelines.client.records import RunState
 from tests.components.bundle_fixtures import make_request
 
 DAYS = ["2024-06-01", "2024-06-02", "2024-06-03"]
@@ -301,7 +301,7 @@ class Recorder:
         self.calls.append(day)
         if day in self.lost:
             raise DayError("its machine is gone")
-        state = State.FAILED if day in self.fails else State.SUCCEEDED
+        state = RunState.FAILED if day in self.fails else RunState.SUCCEEDED
         return Attempt(f"run-{day}", state)
 
     def wait(self, attempt):

@@ -5,7 +5,7 @@ import pytest
 from core.errors import ConfigError
 from kubeflow_pipelines.replay.artifacts import ArtifactStore
 from kubeflow_pipelines.replay.launcher import retry_pauses, retry_window
-from kubeflow_pipelines.replay.run import Places, run_spec
+from kubeflow_pipelines.replay.run import RunFolders, run_spec
 from tests.kubeflow_pipelines.replay.toy import toy_spec
 from tests.object_store import s3, s3_server  # noqa: F401
 
@@ -68,7 +68,7 @@ def test_a_whole_toy_pipeline_in_a_bucket(s3, tmp_path, monkeypatch):  # noqa: F
     told.mkdir()
     monkeypatch.setenv("TOY_STATE", str(told))
     root = s3.fresh()
-    places = Places(work_dir=tmp_path / "w", pipeline_root=root)
+    places = RunFolders(work_dir=tmp_path / "w", pipeline_root=root)
     record = run_spec(toy_spec(), {"run_date": "2026-01-02"}, places)
     assert record.state == "SUCCEEDED"
     made = s3.keys(root)

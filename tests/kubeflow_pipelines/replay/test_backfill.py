@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from cli.main import main
-from kubeflow_pipelines.replay.run import Places, run_spec
+from kubeflow_pipelines.replay.run import RunFolders, run_spec
 from tests.kubeflow_pipelines.client.kfp_stub import KfpStub
 from tests.kubeflow_pipelines.replay.toy import toy_spec
 
@@ -21,7 +21,7 @@ def server(tmp_path):
         day = parameters["run_date"]
         told = tmp_path / "told" / day
         told.mkdir(parents=True, exist_ok=True)
-        places = Places(work_dir=tmp_path / "w", object_store=tmp_path / "objects")
+        places = RunFolders(work_dir=tmp_path / "w", object_store=tmp_path / "objects")
         spec = yaml.safe_load(package)
         for executor in spec["deploymentSpec"]["executors"].values():
             for variable in executor["container"]["env"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubeflow_pipelines.replay.backend import BACKENDS
-from kubeflow_pipelines.replay.run import Places, run_spec
+from kubeflow_pipelines.replay.run import RunFolders, run_spec
 from tests.kubeflow_pipelines.recordings import TASKS, VERSIONS, recording
 
 SCRIPT = Path(__file__).with_name("recorded_task.py")
@@ -99,7 +99,7 @@ def test_every_task_is_called_as_it_was_recorded(version, tmp_path, monkeypatch)
     answers.mkdir()
     recorded, spec = pipeline_of(version, answers)
     monkeypatch.setenv("NOT_OF_THE_IMAGE", "here")
-    places = Places(
+    places = RunFolders(
         tmp_path / "work", object_store=tmp_path / "objects", backend=BACKENDS[version[:4]]
     )
     record = run_spec(spec, {}, places)
@@ -144,7 +144,9 @@ def test_the_number_of_a_try_is_in_the_name_of_its_log(tmp_path):
             "root": {"dag": {"tasks": {"Only": task}}},
         }
         objects = tmp_path / f"objects-{version}"
-        places = Places(tmp_path / f"w-{version}", object_store=objects, backend=BACKENDS[version])
+        places = RunFolders(
+            tmp_path / f"w-{version}", object_store=objects, backend=BACKENDS[version]
+        )
         record = run_spec(spec, {}, places, sleep=lambda _: None)
         assert record.tasks["Only"].attempts == 2
         assert {p.name for p in objects.rglob("*") if p.is_file()} == names

@@ -14,7 +14,7 @@ from core.errors import ConfigError, TesseraError
 from core.lock import run_lock
 from kubeflow_pipelines.replay.backend import BACKENDS
 from kubeflow_pipelines.replay.platform import secrets_of
-from kubeflow_pipelines.replay.run import Places, run_compiled, run_spec, succeeded_runs
+from kubeflow_pipelines.replay.run import RunFolders, run_compiled, run_spec, succeeded_runs
 from tests.kubeflow_pipelines.replay.toy import toy_spec
 
 
@@ -28,7 +28,7 @@ def told(tmp_path, monkeypatch):
 
 @pytest.fixture
 def places(tmp_path):
-    return Places(work_dir=tmp_path / "w", object_store=tmp_path / "objects")
+    return RunFolders(work_dir=tmp_path / "w", object_store=tmp_path / "objects")
 
 
 def run(places, pauses=None, said=None, **more):
@@ -173,7 +173,7 @@ def test_a_run_goes_on_only_with_the_store_that_holds_its_artifacts(places, told
     for attempt in (1, 2, 3):
         (told / f"Second.{attempt}").write_text("fail")
     first = run(places)
-    elsewhere = Places(work_dir=places.work_dir, object_store=tmp_path / "other")
+    elsewhere = RunFolders(work_dir=places.work_dir, object_store=tmp_path / "other")
     second = run(elsewhere)
     assert second.run_id != first.run_id
     assert second.state == "SUCCEEDED"

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from research.child import Child
-from research.worker import Pipe
+from research.work import Pipe
 
 
 def test_progress_is_lines_of_json_a_few_times_a_second():
@@ -35,7 +35,7 @@ def test_nobody_listening_does_not_stop_the_work():
 
 def test_a_worker_ends_when_its_parent_is_gone():
     script = (
-        "import time\nfrom research.worker import stop_with_the_parent\n"
+        "import time\nfrom research.work import stop_with_the_parent\n"
         "stop_with_the_parent()\nprint('ready', flush=True)\ntime.sleep(600)"
     )
     worker = subprocess.Popen(
@@ -50,7 +50,7 @@ def test_a_worker_ends_when_its_parent_is_gone():
 CHILD = """
 import sys
 from core.errors import TrainingError
-from research.worker import work
+from research.work import work
 
 def task(pipe):
     print("not for the parent")
@@ -93,7 +93,7 @@ os._exit(0)
 """
 SLEEPER = """
 import time
-from research.worker import work
+from research.work import work
 work(lambda pipe: (pipe.say(a=1), time.sleep(90)))
 """
 
