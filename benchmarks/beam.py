@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from typing import Any
 import psutil
 
 from benchmarks.example_gen import cpu_seconds
+from benchmarks.fresh import fresh
 
 #: Days of the log: files of engagements, the most that can be read at once.
 DAYS = 14
@@ -94,17 +94,6 @@ def digest(folder: Path) -> str:
     return found.hexdigest()
 
 
-def fresh(engine: str, workers: int, data: Path, out: Path, bucket_rows: int) -> dict[str, Any]:
-    """Runs the step in a new process."""
-    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "benchmarks.beam", "--step", engine, str(workers)]
-    command += [str(data), str(out), str(bucket_rows)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{engine} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def bench(size: int, workers: int, rounds: int, folder: Path) -> list[dict[str, Any]]:
     """Measures the engines in turn; of each the round with the least wall time counts.
 
@@ -128,7 +117,9 @@ def bench(size: int, workers: int, rounds: int, folder: Path) -> list[dict[str, 
     for number in range(rounds):
         for engine, results in found.items():
             out = folder / f"{engine}-{number}"
-            results.append(fresh(engine, workers, folder / "data", out, max(1, events // 8)))
+            given = [str(workers), str(folder / "data"), str(out), str(max(1, events // 8))]
+            step = [sys.executable, "-m", "benchmarks.beam", "--step", engine, *given]
+            results.append(fresh(step))
     digests = {result["digest"] for results in found.values() for result in results}
     if len(digests) != 1:
         raise SystemExit(f"the engines wrote different examples: {found}")

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +24,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from benchmarks.fresh import fresh  # noqa: E402
+
 BEAM_ARGS = ["--runner=FnApiRunner", "--sdk_container_image=none"]
 SPLITS = ("train", "validation", "eval")
 
@@ -138,22 +139,6 @@ def run_polars(data: Path, out: Path) -> dict[str, float]:
 STEPS = {"example_gen": run_example_gen, "transform": run_transform, "polars": run_polars}
 
 
-def fresh(step: str, data: Path, out: Path) -> dict[str, float]:
-    """Runs one step in a new process."""
-    environment = {
-        **os.environ,
-        "TF_USE_LEGACY_KERAS": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "PYTHONWARNINGS": "ignore",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    command = [sys.executable, __file__, "--step", step, str(data), str(out)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{step} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def content(uri: Path, share: int) -> dict[str, tuple[int, int]]:
     """Returns per split the number of examples and a digest of every `share`-th user's.
 
@@ -208,9 +193,15 @@ def bench(size: int, folder: Path) -> list[dict[str, Any]]:
         users=max(50, size // 18), items=max(200, size // 50), topics=200, engagements=size
     )
     events = write_generated(config, folder / "data", "csv")["engagements"]
-    results = {"example_gen": fresh("example_gen", folder / "data", folder / "ours")}
-    results["transform"] = fresh("transform", folder / "ours", folder / "transform")
-    results["polars"] = fresh("polars", folder / "data", folder / "peer")
+    steps = {
+        "example_gen": (folder / "data", folder / "ours"),
+        "transform": (folder / "ours", folder / "transform"),
+        "polars": (folder / "data", folder / "peer"),
+    }
+    results = {
+        step: fresh([sys.executable, __file__, "--step", step, *map(str, paths)])
+        for step, paths in steps.items()
+    }
     examples = compare(folder / "ours", folder / "peer", 1 if size <= 150_000 else 16)
     peer = results["polars"]
     return [

@@ -16,7 +16,6 @@ import polars as pl
 HISTORY, FOLLOWS = 50, 20
 EVAL_SECONDS, VALIDATION_SECONDS = 3 * 86_400, 2 * 86_400
 NEGATIVE = ["hide"]
-NEWEST_FIRST = {"by": ["user_id", "timestamp", "item_id", "action"]}
 IDS = {"user_id": pl.String, "item_id": pl.String}
 
 

@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import shlex
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -26,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.fresh import fresh
+
 MODELS = ("two_tower", "dcm", "dcm_cr")
 _DISTINCT_BATCHES = 8
 
@@ -176,23 +175,6 @@ def measure(name: str, load: TrainingLoad) -> dict[str, Any]:
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "loss": loss,
     }
-
-
-def fresh(command: list[str], cwd: Path = ROOT) -> dict[str, Any]:
-    """Runs a command in a new process and reads the JSON of its last line."""
-    environment = {
-        **os.environ,
-        "TF_USE_LEGACY_KERAS": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "PYTHONWARNINGS": "ignore",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode or not done.stdout.strip():
-        raise SystemExit(f"{shlex.join(command)} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def middle(rounds: list[dict[str, Any]]) -> dict[str, Any]:

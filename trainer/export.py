@@ -12,7 +12,6 @@ from trainer import conditions, features
 from trainer.model import EXPLICIT, IMPLICIT, RetrievalModel
 
 _STRINGS = tf.TensorSpec([None, None], tf.string)
-_INTS = tf.TensorSpec([None, None], tf.int64)
 
 
 class EmbeddingModule(tf.Module):

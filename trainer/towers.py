@@ -11,7 +11,6 @@ from trainer.config import ModelConfig
 from trainer.interests.base import History, Interests, masked_mean
 from trainer.vocabularies import Vocabularies
 
-_CLUSTER_SCALARS = 3
 _NEW_TOPIC_NORM = 2.0
 
 

@@ -66,12 +66,6 @@ class ArtifactStore:
             store.upload(path, f"{key}/{path.relative_to(source).as_posix()}")
         return len(paths)
 
-    def local_folder(self, uri: str) -> Path | None:
-        """Returns the folder that stands for a URI, None in a real object store."""
-        if self._folder is None:
-            return None
-        return self._folder / uri.partition("://")[2]
-
     def _place(self, uri: str) -> tuple[ObjectStore, str]:
         scheme, _, rest = uri.partition("://")
         bucket, _, key = rest.split("?", 1)[0].partition("/")

@@ -22,7 +22,6 @@ from kubeflow_pipelines.replay.platform import NO_SECRETS, Secrets, secrets_of
 from kubeflow_pipelines.replay.state import (
     RunRecord,
     new_run,
-    read_runs,
     spec_digest,
     unfinished_run,
     write_run,
@@ -116,15 +115,6 @@ def run_spec(
         run = run.model_copy(update={"state": "RUNNING", "error": ""})
         say(_heading(spec, run, found is not None))
         return _Runner(spec, run, folders, secrets, say, sleep).run()
-
-
-def succeeded_runs(folders: RunFolders, run_date: str) -> list[RunRecord]:
-    """Returns the finished runs of one day, newest first."""
-    return [
-        run
-        for run in read_runs(folders.runs_dir)
-        if run.state == "SUCCEEDED" and run.parameters.get("run_date") == run_date
-    ]
 
 
 def _heading(spec: Spec, run: RunRecord, resumed: bool) -> str:
