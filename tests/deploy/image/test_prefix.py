@@ -18,7 +18,6 @@ from deploy.image.trim import trimmed_by
 from pipeline.doctor.packages import read_lock
 from tests.deploy.image.prefix import image
 from tests.deploy.image.recipe import ROOT
-from tests.deploy.image.test_size import NEEDS_MORE
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
@@ -77,7 +76,7 @@ def files(container):
 @pytest.fixture(scope="module")
 def probed(container, compiled, files):
     probe = (Path(__file__).parent / "probe.py").read_text()
-    done = container.run("python", "-", str(compiled), *sorted(NEEDS_MORE), input=probe)
+    done = container.run("python", "-", str(compiled), input=probe)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
