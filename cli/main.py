@@ -26,6 +26,7 @@ _SECTIONS = {
     "Data": {
         "data": ("cli.data", "data", "Generate, import and check input tables."),
         "forget": ("cli.forget", "forget", "Remove a user from artifacts, samples, candidates."),
+        "clean": ("cli.clean", "clean", "Remove artifacts of old runs."),
         "schema": ("cli.schema", "schema", "Propose a schema from examples."),
     },
     "Serve": {

@@ -77,3 +77,25 @@ def test_a_run_without_its_key_is_refused_before_it_begins(sample, monkeypatch):
     serving = ServingValidatorConfig(sample="hashed")
     with pytest.raises(ConfigError, match=KEY_VARIABLE):
         check_before_run(RunConfig(name="x", data={"root": "/no/tables"}, serving=serving))
+
+
+@pytest.mark.nightly  # two whole validations: a process per SavedModel that imports TensorFlow
+@pytest.mark.parametrize("mode", ["hashed", "none"])
+def test_a_validation_passes_with_what_the_bundle_may_hold(tmp_path, monkeypatch, mode):
+    from components.serving_validator.validate import ValidatorPaths, validate
+    from tests.components import retrieval_world as world
+    from tests.components.test_serving_validator import QUICK
+
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    world.write_world(tmp_path, n_eval=40)
+    out = tmp_path / "validation"
+    paths = ValidatorPaths(str(world.build(tmp_path)), str(tmp_path / "examples"), str(out))
+    assert validate(paths, QUICK.model_copy(update={"sample": mode}))["validated"]
+    sample = out / "bundle/requests.parquet"
+    assert sample.exists() == (mode == "hashed")
+    ids = pq.read_table(tmp_path / "examples/Split-eval", columns=["user_id"])["user_id"]
+    warm = (out / "bundle/assets.extra/tf_serving_warmup_requests").read_bytes()
+    assert not any(Person(user[0].decode()).in_protobuf(warm) for user in ids.to_pylist())
+    if sample.exists():
+        shown = pq.read_table(sample)["user_id"].to_pylist()
+        assert all(user.startswith(f"hmac.{IdKey(KEY.encode()).fingerprint}.") for user in shown)
