@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path as Folder
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -197,19 +197,16 @@ def timed(searches: dict[str, Search], users: np.ndarray, rounds: int) -> dict[s
     }
 
 
-def measured(items: int, arguments: argparse.Namespace) -> str:
-    """Returns the table of a catalogue."""
+def measured(items: int, arguments: argparse.Namespace) -> Iterator[str]:
+    """Yields the lines of the table of a catalogue as they are measured."""
     catalogue = make_catalogue(items, arguments.dim)
     part = np.random.default_rng(3).random(items)
     other = make_users(catalogue, 1000 // SLOTS + 1, seed=2).vectors.reshape(-1, arguments.dim)
     users = make_users(catalogue, arguments.users).vectors
     queries = np.ascontiguousarray(users.reshape(-1, arguments.dim)[:_TUNED_ON])
-    lines = [
-        f"### {items:,} items, 100 neighbours of 12 embeddings",
-        "",
-        "| filter | allowed | path | tuned to | recall@100 | p50 ms | CPU ms | x unfiltered |",
-        "|---|---:|---|---|---:|---:|---:|---:|",
-    ]
+    yield f"### {items:,} items, 100 neighbours of 12 embeddings\n"
+    yield "| filter | allowed | path | tuned to | recall@100 | p50 ms | CPU ms | x unfiltered |"
+    yield "|---|---:|---|---|---:|---:|---:|---:|"
     exact = ExactSearch(tf.Variable(catalogue.vectors, trainable=False))
     with TemporaryDirectory() as folder:
         graphs = ours(catalogue, part, other[:1000], Folder(folder))
@@ -231,12 +228,11 @@ def measured(items: int, arguments: argparse.Namespace) -> str:
                 cpu, wall = spent[name]
                 plain.setdefault(name, cpu)
                 allowed = items if mask is None else int(mask.sum())
-                lines.append(
+                yield (
                     f"| {condition or 'none'} | {allowed:,} | {name} | {note} | "
                     f"{recall(search(queries), truth):.3f} | {wall:.2f} | {cpu:.2f} | "
                     f"{cpu / plain[name]:.2f} |"
                 )
-    return "\n".join(lines) + "\n"
 
 
 def _truth(
@@ -260,7 +256,8 @@ def main() -> None:
     parser.add_argument("--cache", default=".cache/bench-serving", help="keeps built indexes")
     arguments = parser.parse_args()
     for items in arguments.items:
-        print(measured(items, arguments), flush=True)
+        for line in measured(items, arguments):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":
