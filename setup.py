@@ -77,7 +77,7 @@ setup(
     packages=find_packages(include=[p for name in PACKAGES for p in (name, f"{name}.*")]),
     package_data={
         "schemas": ["*.pbtxt", "*.md"],
-        "pipeline": ["report/*.j2", "report/*.css"],
+        "pipeline": ["report/*.j2", "report/*.css", "monitor/*.j2"],
         "research": ["experiment/*.j2", "results/*.json", "results/*.md"],
         "serving": ["page/static/*"],
         "tessera": ["py.typed"],

@@ -34,6 +34,7 @@ _SECTIONS = {
         "versions": ("cli.versions", "versions", "List and pin pushed versions."),
         "promote": ("cli.promote", "promote", "Choose what is served, by labels."),
         "rollback": ("cli.rollback", "rollback", "Serve an earlier version."),
+        "monitor": ("cli.monitor", "monitor", "Compare what was served with the training."),
         "sync": ("cli.sync", "sync", "Bring published versions to a model server."),
     },
     "Kubeflow": {

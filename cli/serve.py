@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from cli.location import FolderOrUrl
-from core.errors import BundleError
+from core.errors import BundleError, ConfigError
 from core.storage import expanded, is_remote
 
 if TYPE_CHECKING:
+    from components.user_ids import IdKey
+    from serving.request_log.writer import RequestLog
+    from serving.server.engine import Engine
     from serving.server.source import VersionSource
 
 
@@ -55,6 +58,23 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds that running requests get when the server is stopped.",
 )
+@click.option(
+    "--log-requests",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write requests and answers to this folder, for `tessera monitor`; off without it.",
+)
+@click.option(
+    "--log-share",
+    type=click.FloatRange(0.0, 1.0),
+    default=1.0,
+    show_default=True,
+    help="Share of the requests that is logged.",
+)
+@click.option(
+    "--log-users",
+    is_flag=True,
+    help="Log users' ids too, hashed with the key in TESSERA_ID_KEY; nobody is named without it.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Also log every HTTP request.")
 def serve(
     bundle: Path | str | None,
@@ -68,6 +88,9 @@ def serve(
     poll_s: float,
     workers: int,
     grace_s: float,
+    log_requests: Path | None,
+    log_share: float,
+    log_users: bool,
     verbose: bool,
 ) -> None:
     """Serve a published model on this machine, with a page to look at it.
@@ -77,10 +100,13 @@ def serve(
     New versions, promotions and rollbacks are followed without a failed request.
     SIGTERM and Ctrl-C stop it after the running requests.
     """
+    key = _user_key(log_users)
     with tempfile.TemporaryDirectory(prefix="tessera-serve-") as cache:
         source = model_source(bundle, serving_dir, name, conf, Path(cache))
         _log_to_stderr(verbose)
-        in_time = _serve(source, data_root, host, port, rest_port, poll_s, workers, grace_s)
+        log = None if log_requests is None else _request_log(log_requests, log_share, key)
+        engine = _engine(source, poll_s, log)
+        in_time = _serve(engine, data_root, host, port, rest_port, workers, grace_s)
     if in_time:
         click.echo("stopped")
     else:
@@ -88,25 +114,43 @@ def serve(
     _exit(0 if in_time else 1)
 
 
+def _user_key(wanted: bool) -> IdKey | None:
+    from components.user_ids import KEY_VARIABLE, id_key
+
+    key = id_key() if wanted else None
+    if wanted and key is None:
+        raise ConfigError(f"--log-users needs a key in the environment variable {KEY_VARIABLE}")
+    return key
+
+
+def _request_log(folder: Path, share: float, user_key: IdKey | None) -> RequestLog:
+    from serving.request_log.writer import RequestLog
+
+    return RequestLog(folder, share, user_key)
+
+
+def _engine(source: VersionSource, poll_s: float, log: RequestLog | None) -> Engine:
+    from serving.server.engine import Engine
+
+    return Engine(source, poll_s=poll_s, request_log=log)
+
+
 def _serve(
-    source: VersionSource,
+    engine: Engine,
     data_root: Path | None,
     host: str,
     port: int,
     rest_port: int,
-    poll_s: float,
     workers: int,
     grace_s: float,
 ) -> bool:
     """Serves until a signal; returns whether all requests ended in time."""
     from serving.page.app import Page
-    from serving.server.engine import Engine
     from serving.server.process import ModelServer, run_until_signal
 
     # What was imported stays for ever: collecting the garbage of an unloaded version, which
     # holds up every request, need not look through it.
     gc.freeze()
-    engine = Engine(source, poll_s=poll_s)
     routes = Page(engine, data_root).routes()
     server = ModelServer(engine, host, port, rest_port, workers, routes)
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.errors import TesseraError
+from serving.request_log.writer import RequestLog
 from serving.server.errors import Code, RequestError
 from serving.server.metrics import Metrics
 from serving.server.source import Aspired, VersionSource
@@ -46,6 +47,7 @@ class Engine:
         poll_s: float = 1.0,
         load_tries: int = 4,
         retry_s: float = 1.0,
+        request_log: RequestLog | None = None,
     ) -> None:
         """Loads nothing yet; see `start`.
 
@@ -54,11 +56,13 @@ class Engine:
           poll_s: seconds between two looks at the source.
           load_tries: times that a version is tried before it is given up.
           retry_s: seconds before the second try; doubled after each.
+          request_log: takes the requests of both APIs; closed by `stop`.
         """
         self.name = source.name
         self.metrics = Metrics(source.name)
         self._source = source
         self._poll_s, self._load_tries, self._retry_s = poll_s, load_tries, retry_s
+        self._request_log = request_log
         self._lock = threading.Lock()
         self._loaded: dict[int, LoadedVersion] = {}
         self._labels: dict[str, int] = {}
@@ -100,6 +104,8 @@ class Engine:
         deadline = time.monotonic() + grace_s
         for thread in self._unloading:
             thread.join(max(0.0, deadline - time.monotonic()))
+        if self._request_log is not None:
+            self._request_log.close()
         return not any(thread.is_alive() for thread in self._unloading)
 
     @contextmanager
@@ -130,6 +136,11 @@ class Engine:
         """Runs a signature of one version; see `use` and `Session.run`."""
         with self.use(version, label) as model:
             return model.run(inputs, signature, outputs)
+
+    def log(self, inputs: Mapping[str, np.ndarray], answer: Prediction) -> None:
+        """Hands an answered request to the request log, where there is one."""
+        if self._request_log is not None:
+            self._request_log.record(answer.version, answer.signature, inputs, answer.outputs)
 
     def labels(self) -> dict[str, int]:
         """Returns the labels in force; each names a loaded version."""

@@ -62,6 +62,7 @@ class RestApi:
             record.signature = asked.signature
             prediction = model.run(asked.inputs, asked.signature)
             answer = to_json(prediction.outputs, asked)
+        self._engine.log(asked.inputs, prediction)
         return _json(answer)
 
     def _status(self, target: _Target) -> Response:

@@ -63,6 +63,7 @@ class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 record.signature = spec.signature_name or "serving_default"
                 inputs = {name: from_proto(name, value) for name, value in request.inputs.items()}
                 answer = model.run(inputs, spec.signature_name, tuple(request.output_filter))
+            self._engine.log(inputs, answer)
             response = predict_pb2.PredictResponse()
             response.model_spec.name = self._engine.name
             response.model_spec.version.value = answer.version

@@ -1,0 +1,1 @@
+"""What was served beside what was trained on: figures, bounds, a page."""
