@@ -38,7 +38,11 @@ _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H", "%Y-%m-%dT%H:%M:%S"])
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for monitor.json and monitor.html.",
 )
-@click.option("--engagements", type=_FILE, help="Table of what users did later, for recall; users are hashed with TESSERA_ID_KEY.")
+@click.option(
+    "--engagements",
+    type=_FILE,
+    help="Table of what users did later, for recall; users are hashed with TESSERA_ID_KEY.",
+)
 @click.option(
     "--horizon-s",
     type=click.IntRange(0),
