@@ -74,7 +74,6 @@ def test_a_worker_that_is_killed_half_way(tmp_path: Path, monkeypatch: pytest.Mo
             except JobError as error:
                 assert "ExampleGen: Beam's job job-001 ended in state FAILED" in str(error)
                 assert not (Path(places["report"]) / "data_report.json").exists()
-                assert 3 <= len(list(Path(places["examples"]).glob("Split-*/*"))) < 60
-        assert killed
+        assert len(killed) == 1
         # The same again, over what the first try left.
         assert executed(config, root, places, args) == wanted
