@@ -89,9 +89,8 @@ def _forget_in_version(version_dir: Path, person: Person, dry_run: bool) -> Iter
     # Earlier warm-up requests name nobody, but hold the histories of the sample.
     if not rows and not any(person.in_protobuf((version_dir / n).read_bytes()) for n in warm):
         return
-    yield Finding(
-        "bundle", str(version_dir), f"{rows} of the sample's requests; warm-up requests made anew"
-    )
+    anew = "; warm-up requests made anew" if warm else ""
+    yield Finding("bundle", str(version_dir), f"{rows} of the sample's requests{anew}")
     if not dry_run:
         _rewrite(version_dir, person, warm)
 

@@ -11,6 +11,7 @@ from cli.clean import clean as command
 from core.errors import ConfigError, TesseraError
 from core.lock import run_lock
 from pipeline.clean import Kept, clean
+from pipeline.forget.work_dir import remove_artifact
 
 COMPLETE, CACHED = mlmd.Execution.COMPLETE, mlmd.Execution.CACHED
 
@@ -48,7 +49,9 @@ class Runs:
         made = cached or self.store.put_artifacts([artifact])[0]
         events = [mlmd.Event(artifact_id=a, execution_id=number, type=mlmd.Event.INPUT)
                   for a in reads]  # fmt: skip
-        events += [mlmd.Event(artifact_id=made, execution_id=number, type=mlmd.Event.OUTPUT)]
+        key = mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key="out")])
+        out = mlmd.Event.OUTPUT
+        events += [mlmd.Event(artifact_id=made, execution_id=number, type=out, path=key)]
         self.store.put_events(events)
         where = (("pipeline", pipeline), ("pipeline_run", run), ("node", f"{pipeline}.{name}"))
         self.store.put_attributions_and_associations(
@@ -61,7 +64,8 @@ class Runs:
         folder = self.root / "artifacts" / name / "out" / str(self.number)
         folder.mkdir(parents=True)
         (folder / "file").write_bytes(b"x" * 10)
-        artifact = mlmd.Artifact(type_id=self.types[kind], uri=str(folder))
+        live = mlmd.Artifact.LIVE
+        artifact = mlmd.Artifact(type_id=self.types[kind], uri=str(folder), state=live)
         if blessed is not None:
             artifact.custom_properties["blessed"].int_value = int(blessed)
         return artifact
@@ -139,6 +143,21 @@ def test_the_command_lists_first_and_removes_with_yes(runs):
     done = json.loads(CliRunner().invoke(command, [*where, "--yes", "--json"]).stdout)
     assert done["removed"] and done["bytes"] == 30 and len(runs.there()) == 3
     assert CliRunner().invoke(command, []).exit_code == 2
+
+
+def test_tfx_answers_nothing_from_its_cache_whose_folder_is_gone(runs):
+    """What `tessera forget` and `tessera clean` rest on."""
+    from tfx.orchestration import metadata
+    from tfx.orchestration.portable.cache_utils import get_cached_outputs
+
+    runs.run("r1", False)
+    config = metadata.sqlite_metadata_connection_config(str(runs.root / "metadata.db"))
+    (cache,) = (c for c in runs.store.get_contexts_by_type("node") if c.name == "demo.Gen")
+    with metadata.Metadata(config) as handle:
+        assert get_cached_outputs(handle, cache) is not None
+        (folder,) = (runs.root / "artifacts/Gen/out").iterdir()
+        remove_artifact(folder, runs.root)
+        assert get_cached_outputs(handle, cache) is None
 
 
 def test_no_work_folder_or_a_running_run_is_refused(runs, tmp_path):
