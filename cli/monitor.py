@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H", "%Y-%m-%dT%H:%M:%S"])
 @click.option("--since", type=_MOMENT, help="First moment of the log, UTC.")
 @click.option("--until", type=_MOMENT, help="Moment of the log before which it ends, UTC.")
 @click.option(
+    "--last-hours", type=click.IntRange(1), help="Hours up to now, instead of --since and --until."
+)
+@click.option(
     "--max-requests",
     type=click.IntRange(1),
     default=100_000,
@@ -72,6 +76,7 @@ def monitor(
     policy: Path | None,
     since: dt.datetime | None,
     until: dt.datetime | None,
+    last_hours: int | None,
     max_requests: int,
     all_versions: bool,
     fail_on: str,
@@ -90,9 +95,10 @@ def monitor(
     from pipeline.monitor.policy import VERDICTS, load_policy
     from serving.request_log.reader import Window, read_log
 
+    window = Window(*_window(since, until, last_hours))
     bounds = load_policy(policy, FIGURES)
     key = id_key()
-    log = read_log(log_folder, Window(_seconds(since), _seconds(until)), max_requests, key)
+    log = read_log(log_folder, window, max_requests, key)
     with opened_bundle(bundle_path) as bundle:
         unit, escape = bundle.manifest.time_unit, _csv_escape(bundle.manifest.config)
         later = None
@@ -122,6 +128,17 @@ def _show(found: dict[str, Any], page: Path) -> None:
 
 def _csv_escape(config: dict[str, Any]) -> Any:
     return (config.get("data") or {}).get("csv_escape")
+
+
+def _window(
+    since: dt.datetime | None, until: dt.datetime | None, last_hours: int | None
+) -> tuple[float | None, float | None]:
+    """Returns the window's ends in seconds since 1970."""
+    if last_hours is None:
+        return _seconds(since), _seconds(until)
+    if since is not None or until is not None:
+        raise click.UsageError("give --last-hours, or --since and --until")
+    return time.time() - 3600 * last_hours, None
 
 
 def _seconds(moment: dt.datetime | None) -> float | None:

@@ -156,7 +156,8 @@ def _versions(rows: pa.Table) -> dict[str, int]:
 
 def _window(rows: pa.Table) -> dict[str, str]:
     times = pc.min_max(rows["time"]).as_py()
-    return {"first": times["min"].isoformat(), "last": times["max"].isoformat()}
+    first, last = (times[end].isoformat(timespec="seconds") for end in ("min", "max"))
+    return {"first": first, "last": last}
 
 
 def _per_hour(rows: pa.Table) -> dict[str, int]:

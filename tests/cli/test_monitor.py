@@ -117,7 +117,7 @@ def test_other_users_fail_by_the_bounds_that_a_policy_can_move(world, tmp_path):
 def test_a_short_log_is_stated_and_not_judged(world, tmp_path):
     root, bundle, _ = world
     words = ("--bundle", bundle, "--log", root / "other", "--out", tmp_path)
-    ran = monitor(*words, "--max-requests", 20)
+    ran = monitor(*words, "--max-requests", 20, "--last-hours", 5)
     assert ran.exit_code == 0, ran.output
     found = json.loads((tmp_path / "monitor.json").read_text())
     assert found["figures"]["drift.followed_topic"] == 1 and found["verdict"] == "warn"
@@ -133,6 +133,8 @@ def test_wrong_input_is_refused(world, tmp_path, monkeypatch):
             ["monitor", *map(str, words), "--log", str(root / "same"), "--until", "2001-01-01"],
             standalone_mode=False,
         )
+    both = monitor(*words, "--log", root / "same", "--last-hours", 1, "--since", "2001-01-01")
+    assert both.exit_code == 2 and "give --last-hours, or" in both.output
     monkeypatch.setenv(KEY_VARIABLE, "short")
     with pytest.raises(ConfigError, match="at least 16 bytes"):
         tessera.main(
