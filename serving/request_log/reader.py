@@ -114,7 +114,7 @@ def _of_parts(parts: list[Path], window: Window, limit: int) -> Log:
         mask = chosen[start : start + size]
         start += size
         if mask.any():
-            rows = _part(path, SCHEMA.names).select(SCHEMA.names).cast(SCHEMA)
+            rows = _part(path, SCHEMA.names)
             tables.append(rows.filter(window.mask(rows["time"])).filter(pa.array(mask)))
     return Log(pa.concat_tables(tables), total)
 
@@ -127,11 +127,12 @@ def _part(path: Path, columns: list[str]) -> pa.Table:
     try:
         table = pq.ParquetFile(path).read(columns)
         missing = [name for name in columns if name not in table.column_names]
-    except (OSError, pa.ArrowException) as error:
+        if missing:
+            raise DataError(f"{path}: no part of a request log: no column {', '.join(missing)}")
+        wanted = pa.schema([SCHEMA.field(name) for name in columns])
+        return table.select(columns).cast(wanted)
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read as a part of a request log: {error}") from error
-    if missing:
-        raise DataError(f"{path}: no part of a request log: no column {', '.join(missing)}")
-    return table
 
 
 def _of_records(files: list[Path], window: Window, limit: int, user_key: IdKey | None) -> Log:

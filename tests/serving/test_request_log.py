@@ -199,3 +199,6 @@ def test_another_table_is_refused(tmp_path):
     pq.write_table(pa.table({"time": pa.array([1], pa.timestamp("ms"))}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="no column version"):
         read_log(tmp_path)
+    pq.write_table(pa.table({"time": ["soon"]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="cannot be read as a part"):
+        read_log(tmp_path)
