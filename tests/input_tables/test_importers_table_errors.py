@@ -44,7 +44,7 @@ CONTENTS = [
     (b"<!DOCTYPE html><html>u,i,t</html>", "HTML"),
     (zipped(), "zip archive"),
     (tarred(), "tar archive"),
-    (gzip.compress((HEAD + ROWS).encode())[:200], "e.csv"),
+    (gzip.compress((HEAD + ROWS).encode(), mtime=0)[:200], "e.csv"),
     (b"PAR1 no parquet PAR1", "cannot be read as Parquet"),
     (b"u,i,t\nu1,\x00,1\n", "zero bytes"),
     ('[{"u": 1}]', "one JSON array"),
