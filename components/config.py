@@ -247,7 +247,7 @@ class PusherConfig(BaseConfig):
     publish: Literal["rename", "ordered"] = Field(
         "rename",
         description="rename: staged, then renamed; ordered: for mounted object stores, where a "
-        "folder can not be renamed: the SavedModel's graph is written last",
+        "folder cannot be renamed: the SavedModel's graph is written last",
     )
     server: str = Field(
         "", description="host:port of a model server's gRPC; a push waits until it has the version"

@@ -241,7 +241,7 @@ class ObjectStore:
           advance: called after each one.
 
         Raises:
-          TesseraError: one can not be read or is of another size now, or the disk is full.
+          TesseraError: one cannot be read or is of another size now, or the disk is full.
         """
         self._require_space(sum(files.values()), folder)
 
@@ -310,7 +310,7 @@ class ObjectStore:
         return path.removeprefix(self._root).removeprefix("/")
 
     def _files(self) -> Any:
-        """Returns this process's connection: a forked child can not use its parent's."""
+        """Returns this process's connection: a forked child cannot use its parent's."""
         variables = {k: v for k, v in os.environ.items() if k.startswith(_VARIABLES)}
         key = (os.getpid(), self.protocol, hash(frozenset(variables.items())))
         if key not in _CONNECTIONS:

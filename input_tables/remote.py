@@ -41,7 +41,7 @@ def local_tables(config: DataConfig, items_only: bool = False) -> Iterator[DataC
       items_only: the items table is all that is needed.
 
     Raises:
-      DataError: as `find_tables` or `find_items`; the store can not be read, a file
+      DataError: as `find_tables` or `find_items`; the store cannot be read, a file
         changed meanwhile, or the disk is too small.
     """
     if not is_remote(config.root):

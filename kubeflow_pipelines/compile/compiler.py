@@ -54,7 +54,7 @@ def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
       the documents of the YAML file.
 
     Raises:
-      ConfigError: the configuration can not run on Kubeflow; lists every reason.
+      ConfigError: the configuration cannot run on Kubeflow; lists every reason.
     """
     _refuse(config)
     config = _recorded(config)

@@ -23,7 +23,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def check_before_run(config: RunConfig) -> None:
-    """Refuses what can not succeed: too few items, a refresh without an items table, no key.
+    """Refuses what cannot succeed: too few items, a refresh without an items table, no key.
 
     Raises:
       ConfigError: see `refuse_more_results_than_items`.

@@ -77,7 +77,7 @@ def run_local(config: RunConfig, *, use_cache: bool = True, verbose: bool = Fals
     Raises:
       BundleError: a refresh finds no published version that it could use.
       ConfigError: the work folder cannot be written.
-      TesseraError: another run works in it, or its metadata can not be used.
+      TesseraError: another run works in it, or its metadata cannot be used.
     """
     work_dir = Path(config.work_dir).resolve()
     refresh = resolve_refresh(config) if config.pipeline == "refresh" else None

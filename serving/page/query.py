@@ -176,7 +176,7 @@ def sendable(text: str) -> str:
     """Returns the text.
 
     Raises:
-      ValueError: it can not be written as UTF-8 (half of a surrogate pair).
+      ValueError: it cannot be written as UTF-8 (half of a surrogate pair).
     """
     try:
         text.encode()

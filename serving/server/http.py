@@ -149,7 +149,7 @@ class HttpServer(ThreadedWSGIServer):
         """Binds the port (0: any free one); `port` then holds it.
 
         Raises:
-          ConfigError: the port can not be bound.
+          ConfigError: the port cannot be bound.
         """
         self._running = 0
         self._idle = threading.Condition()
@@ -204,6 +204,6 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ConfigError(
-                f"{host}:{port} can not be served on: {error.strerror}; choose another "
+                f"{host}:{port} cannot be served on: {error.strerror}; choose another "
                 "--host, --port or --rest-port"
             ) from error

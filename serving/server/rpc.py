@@ -142,7 +142,7 @@ class RpcServer:
           workers: requests that run at once; more wait.
 
         Raises:
-          ConfigError: the port can not be bound.
+          ConfigError: the port cannot be bound.
         """
         self._server = grpc.server(
             ThreadPoolExecutor(workers, thread_name_prefix="grpc"),
@@ -161,7 +161,7 @@ class RpcServer:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise ConfigError(
-                f"{address} can not be served on: {error}; choose another --host or --port"
+                f"{address} cannot be served on: {error}; choose another --host or --port"
             ) from error
 
     def start(self) -> None:

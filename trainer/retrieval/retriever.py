@@ -278,7 +278,7 @@ class Retriever(tf.Module):
 
 
 def _checked(user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Refuses a request whose parts can not belong together."""
+    """Refuses a request whose parts cannot belong together."""
     shape = tf.shape(user[features.HISTORY_ITEM_ID])
     alike = [
         tf.debugging.assert_equal(
