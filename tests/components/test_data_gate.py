@@ -83,9 +83,8 @@ def test_the_corpus_is_held_against_the_schema_that_the_run_names(tmp_path: Path
 
 
 @pytest.mark.fault(6)
-def test_header_only_tables_stop_with_the_cause(tmp_path: Path) -> None:
-    root = write_tables(tmp_path / "data", [], {})
-    report = ingest(config_for(root), tmp_path)
+def test_a_log_of_bad_rows_only_stops_with_the_cause(tmp_path: Path) -> None:
+    report = _report(train=0) | {"events": {"total": 0, "positive": 0}}
     with pytest.raises(DataGateError, match="engagements table has no rows"):
         _gate(tmp_path, report=report)
     assert not (tmp_path / "verdict.json").exists()

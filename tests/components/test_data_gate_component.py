@@ -15,7 +15,7 @@ from components.config import GateConfig
 from components.curated_schema.component import CuratedSchema
 from components.data_gate.component import DataGate
 from components.example_gen.component import RetrievalExampleGen
-from core.errors import DataGateError
+from core.errors import DataError
 from core.files import read_json
 from tests.components.example_gen_oracle import Event, Rules
 from tests.components.example_gen_tables import config_for, write_tables
@@ -72,6 +72,6 @@ def test_good_examples_pass_with_a_verdict(tmp_path: Path) -> None:
 
 def test_an_empty_day_stops_although_tfx_finds_it_fine(tmp_path: Path) -> None:
     root = write_tables(tmp_path / "data", [], {})
-    with pytest.raises(DataGateError, match="engagements table has no rows"):
+    with pytest.raises(DataError, match="engagements: no rows under the header"):
         _run(tmp_path, root, GateConfig())
     assert not list((tmp_path / "artifacts").rglob("verdict.json"))

@@ -105,7 +105,9 @@ def test_an_empty_log_stops_the_run_and_keeps_the_pushed_version(published, log,
     conf = write_config(tmp_path / "conf.yaml", tmp_path, tmp_path)
     done = tessera("run", "--conf", conf)
     assert done.code == 2, done.err
-    assert ("engagements table has no rows" if log else "engagements.csv:1: the file") in done.err
+    assert (
+        "engagements: no rows under the header" if log else "engagements.csv:1: the file"
+    ) in done.err
     assert snapshot(serving) == before
     asked = ("recommend", "--bundle", serving / "e2e", "--history", "i1", "-n", 3)
     assert tessera(*asked).code == 0

@@ -22,6 +22,7 @@ from tests.components.example_gen_tables import config_for, ingest, write_tables
 from trainer import features
 
 LOOSE = GateConfig(min_train_examples=1, min_eval_examples=1, min_items=1)
+START = 19_700 * DAY  # December 2023
 ITEMS = {f"i{k}": ["t"] for k in range(10)}
 SCHEMA = Path(schemas.__file__).parent / "examples.pbtxt"
 
@@ -100,7 +101,7 @@ def targets(popular_then: int, popular_now: int, action: str = "like") -> list[E
         day = number // 100
         popular, name = (popular_then, "like") if day < 9 else (popular_now, action)
         item = popular if chance.random() < 0.6 else chance.randrange(10)
-        events.append(Event(f"u{number}", f"i{item}", day * DAY + number, name))
+        events.append(Event(f"u{number}", f"i{item}", START + day * DAY + number, name))
     return events
 
 
@@ -113,7 +114,7 @@ def counted(events: list[Event]) -> Any:
 def inverted(tmp_path_factory):
     """(report, statistics of train and eval) of tables whose last day is eval."""
     out = tmp_path_factory.mktemp("drift")
-    events = [*targets(2, 7), Event("last", "i0", 10 * DAY - 1, "like")]
+    events = [*targets(2, 7), Event("last", "i0", START + 10 * DAY - 1, "like")]
     root = write_tables(out / "data", events, ITEMS)
     report = ingest(
         config_for(root, Rules(strategy="time", repeats="keep"), time_unit="seconds"), out

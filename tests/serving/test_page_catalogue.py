@@ -131,7 +131,7 @@ def test_a_file_that_is_no_sample_is_refused(tmp_path):
     [
         ([], "must be a JSON object, not list"),
         (None, "not NoneType"),
-        ({"users": "a"}, "`users`: no such key; known: action, follows"),
+        ({"users": "a"}, "`users`: no such key; known: action, filters, follows"),
         ({"user": ""}, "`user`: String should have at least 1 character"),
         ({"user": 7}, "`user`: Input should be a valid string"),
         ({"user": "\ud800"}, "`user`"),
