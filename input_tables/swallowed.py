@@ -18,6 +18,8 @@ _LETTER = re.compile(rb"[^\W0-9_]")
 _WHOLE = re.compile(rb"\s*[+-]?[0-9]+(\.0*)?\s*")
 #: Ids looked at to learn what ids look like.
 _SAMPLE = 500
+#: Bytes behind a quote that are looked at: an id is rarely longer.
+_ID_BYTES = 256
 
 
 class _Look(NamedTuple):
@@ -55,10 +57,10 @@ def refuse_swallowed_rows(
         text, after = block.data[first + 1 : last], block.data[last + 1 : last + 2]
         _, *lines = text.split(b"\n")
         hidden = sum(rows.is_row(line) for line in lines[:-1])
-        # The quote that ends the field may be the next stray one: it opens a field there.
-        hidden += rows.is_row(lines[-1]) or (
-            lines[-1].endswith(b",") and after not in b",\r\n" and rows.may_begin(lines[-1])
-        )
+        # The quote that ends the field may be one that opens a field of the next row.
+        opens = after not in b",\r\n" and (not lines[-1] or lines[-1].endswith(b","))
+        begin = lines[-1] + block.data[last + 1 : last + 1 + _ID_BYTES] if opens else b""
+        hidden += rows.is_row(lines[-1]) or (opens and rows.may_begin(_unquoted(begin)))
         if hidden:
             opened = block.line + block.data.count(b"\n", 0, first)
             raise DataError(
@@ -66,6 +68,11 @@ def refuse_swallowed_rows(
                 f"{opened + len(lines)} there are {hidden} line(s) inside it that look like rows "
                 f'of {table}. Close it, write a quote inside a text twice (""), or remove it'
             )
+
+
+def _unquoted(begin: bytes) -> bytes:
+    """Returns the beginning of a row up to the end of its line, without quotes."""
+    return begin.split(b"\n")[0].replace(b'"', b"")
 
 
 def _look(ids: Sequence[bytes]) -> _Look | None:
@@ -97,7 +104,7 @@ class _Rows:
     def may_begin(self, line: bytes) -> bool:
         """Whether a line of a text could be the beginning of a row."""
         values = line.rstrip(b"\r").split(b",")
-        if len(values) - 1 > self._separators or len(values) <= self._id:
+        if len(values) <= self._id:
             return False
         times = [values[n] for n in self._times if n < len(values) - 1]
         return all(map(_WHOLE.fullmatch, times)) and self._like_an_id(values[self._id])

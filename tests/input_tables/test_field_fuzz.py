@@ -1,5 +1,6 @@
 """Any one small damage to good tables ends in a named error, or in counts that add up."""
 
+import csv
 import json
 import tempfile
 from pathlib import Path
@@ -10,9 +11,13 @@ from hypothesis import strategies as st
 
 from cli.main import tessera
 from core.errors import TesseraError
-from tests.input_tables.field import HEADERS, good, lines, write
+from tests.input_tables.field import HEADERS, good, text_of, write
 
-_TEXTS = {table: "\n".join(lines(table)) + "\n" for table in HEADERS}
+_TEXTS = {
+    (table, quoting): text_of(HEADERS[table], rows, quoting)
+    for table, rows in good().items()
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+}
 _SNIPPETS = [
     '"', '""', ",", "\n", "\r\n", "\r", "\\", "\x00", "\ufeff", "\u2028", "|", "'", " ", "\u00a0",
     "nan", "\\N", "1.23457E+12", ".0", "-", "[", "]", "\xff", "<html>", "x" * 9_000, ",,", '",',
@@ -59,13 +64,14 @@ def _quote_two(text, place, snippet, length):
 
 @given(
     table=st.sampled_from(sorted(HEADERS)),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     mutate=st.sampled_from([_insert, _delete, _double_line, _replace_field, _cut, _quote_two]),
     place=_PLACE,
     snippet=st.sampled_from(_SNIPPETS),
     length=st.integers(1, 40),
 )
-def test_one_damage_is_named_or_counted(table, mutate, place, snippet, length):
-    damaged = mutate(_TEXTS[table], place, snippet, length)
+def test_one_damage_is_named_or_counted(table, quoting, mutate, place, snippet, length):
+    damaged = mutate(_TEXTS[table, quoting], place, snippet, length)
     content = damaged.encode("latin-1", "ignore") if "\xff" in damaged else damaged.encode()
     with tempfile.TemporaryDirectory() as folder:
         root = write(Path(folder) / "data", **{table: content})

@@ -1,5 +1,6 @@
 """Tables that are almost right, as people who do this job have reported them."""
 
+import csv
 import json
 import shutil
 import zipfile
@@ -63,6 +64,14 @@ def test_the_same_in_a_further_text_column_of_the_log(tmp_path):
     rows[100] = rows[100].replace("note", '"so')
     rows[700] = rows[700].replace("note", '"and')
     refused(write(tmp_path, engagements="\n".join(rows)), "engagements.csv:101", "swallows rows")
+
+
+def test_a_missing_quote_where_every_text_is_quoted_swallows_no_items(tmp_path):
+    rows = text_of(HEADERS["items"], good()["items"], csv.QUOTE_ALL).splitlines()
+    for n in (11, 41):
+        rows[n] = rows[n].removesuffix('"')
+    root = write(tmp_path, items="\n".join(rows) + "\n")
+    refused(root, "items.csv:12", "swallows rows")
 
 
 def test_a_stray_quote_in_the_last_third_is_never_closed(tmp_path):
