@@ -82,9 +82,10 @@ def blocks(stream: BinaryIO, name: str, block_bytes: int, escape: bool = False) 
             raise _too_long(data, spans, name, line, block_bytes)
         if end:
             lines = _lines(data[:end])
-            inside = spans[spans[:, 0] < end] if len(spans) else spans
             good, replaced = valid_utf8(data[:end])
-            fields = _with_line_breaks(data[:end], inside)
+            # The sentinel is longer than the byte it stands for: positions move.
+            inside = quoted_spans(good, escape) if replaced else spans[spans[:, 0] < end]
+            fields = _with_line_breaks(good, inside)
             yield Block(good, line, lines, fields, replaced)
             line += lines
         rest = data[end:]

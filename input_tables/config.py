@@ -22,7 +22,9 @@ class DataConfig(BaseConfig):
     window_days: int = Field(14, ge=1, description="spans of engagements read up to run_date")
 
     csv_escape: Literal["\\"] | None = Field(
-        None, description="a backslash before a quote in CSV, as Spark writes it; None: `` alone"
+        None,
+        description="a backslash before a quote in CSV, as Spark writes it; None: a quote "
+        "inside a text is doubled",
     )
     topics_separator: str | None = Field(
         None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -15,7 +15,7 @@ from pydantic import Field
 from core.config import BaseConfig
 from core.errors import DataError
 from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, TABLES
-from input_tables.near import NearMiss, near_list, near_miss
+from input_tables.near import near_list, near_miss
 from input_tables.survey import Event, Survey, odd_topics
 
 _SECONDS_PER_DAY = 86_400
@@ -166,8 +166,7 @@ def _judge_keys(survey: Survey, checks: TableChecks, verdict: Verdict) -> None:
             "engagements whose item is in the catalogue",
             met / engagements,
             ("min_engagements_in_catalogue", checks.min_engagements_in_catalogue),
-            lambda: near_miss(survey.engaged.keys(), survey.items),
-            checks.max_near_misses,
+            (survey.engaged.keys(), survey.items, checks.max_near_misses),
             verdict,
         )
     if survey.followers and survey.users:
@@ -175,8 +174,7 @@ def _judge_keys(survey: Survey, checks: TableChecks, verdict: Verdict) -> None:
             "following users with engagements",
             len(survey.followers & survey.users) / len(survey.followers),
             ("min_followers_engaged", checks.min_followers_engaged),
-            lambda: near_miss(survey.followers, survey.users),
-            checks.max_near_misses,
+            (survey.followers, survey.users, checks.max_near_misses),
             verdict,
         )
     if survey.followed and survey.items:
@@ -184,8 +182,7 @@ def _judge_keys(survey: Survey, checks: TableChecks, verdict: Verdict) -> None:
             "followed topics with items",
             len(survey.followed & survey.item_topics.keys()) / len(survey.followed),
             ("min_followed_topics_with_items", checks.min_followed_topics_with_items),
-            lambda: near_miss(survey.followed, survey.item_topics.keys()),
-            checks.max_near_misses,
+            (survey.followed, survey.item_topics.keys(), checks.max_near_misses),
             verdict,
         )
 
@@ -194,12 +191,12 @@ def _judge_share(
     what: str,
     share: float,
     least: tuple[str, float],
-    cause: Any,
-    max_near_misses: float,
+    keys: tuple[Collection[bytes], Collection[bytes], float],
     verdict: Verdict,
 ) -> None:
+    ours, others, max_near_misses = keys
     verdict.facts[what] = round(share, 4)
-    near: NearMiss | None = cause() if share < 1 - _WORTH_A_LOOK else None
+    near = near_miss(ours, others) if share < 1 - _WORTH_A_LOOK else None
     reason = f"; {near.text()}; write them alike in both tables" if near else ""
     key, bound = least
     if share < bound:

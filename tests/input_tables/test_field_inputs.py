@@ -74,6 +74,15 @@ def test_a_missing_quote_where_every_text_is_quoted_swallows_no_items(tmp_path):
     refused(root, "items.csv:12", "swallows rows")
 
 
+def test_a_byte_that_is_no_utf_8_moves_no_quote(tmp_path):
+    rows = [line.encode() for line in lines("items")]
+    rows[5] = rows[5].replace(b"Title", b"\xff\xfe\xfd" * 9)
+    rows[11] = rows[11].replace(b"Title 10", b'"two\nlines"')
+    passes(write(tmp_path / "a", items=b"\n".join(rows) + b"\n"), "1 x items: title is not valid")
+    rows[41], rows[45] = (rows[n].replace(b"Title", b'"Title') for n in (41, 45))
+    refused(write(tmp_path / "b", items=b"\n".join(rows) + b"\n"), "items.csv:43", "swallows rows")
+
+
 def test_a_stray_quote_in_the_last_third_is_never_closed(tmp_path):
     rows = lines("items")
     rows[48] = rows[48].replace("Title", '"Title')
