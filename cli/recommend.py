@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cli.filter_options import filter_options, split_names
 from cli.location import FolderOrUrl
 
 
@@ -26,16 +27,7 @@ from cli.location import FolderOrUrl
 @click.option("--data", "data_root", type=FolderOrUrl(), help="Folder or URL of the tables.")
 @click.option("--now", type=int, help="Time of the request, in the unit of the data.")
 @click.option("--action", help="What was done with every --history item.")
-@click.option("--allow", metavar="A,B,C", help="Ids of the only items that may be brought.")
-@click.option("--deny", metavar="A,B,C", help="Ids of items that are not brought.")
-@click.option(
-    "--filter",
-    "conditions",
-    multiple=True,
-    metavar="COLUMN=VALUE",
-    help="Items that fit: region=de, created_at>=1700000000; may be given several times (values "
-    "of one column are alternatives).",
-)
+@filter_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def recommend(
     bundle_path: Path | str,
@@ -78,12 +70,6 @@ def recommend(
         else:
             question = bundle.typed(split_names(history), follows, action, now)
         _print(bundle.explain(question, count, filters), as_json)
-
-
-def split_names(text: str | None) -> list[str]:
-    """Returns the distinct names of a list that commas separate."""
-    parts = [part.strip() for part in (text or "").split(",")]
-    return list(dict.fromkeys(part for part in parts if part))
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

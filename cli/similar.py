@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from cli.filter_options import filter_options, split_names
 from cli.location import FolderOrUrl
-from cli.recommend import split_names
 
 
 @click.command()
@@ -25,16 +25,7 @@ from cli.recommend import split_names
     "--topics", metavar="A,B", default="", help="Describe an item that the catalogue does not hold."
 )
 @click.option("-n", "count", type=click.IntRange(1), default=20, show_default=True, help="Items.")
-@click.option("--allow", metavar="A,B,C", help="Ids of the only items that may be brought.")
-@click.option("--deny", metavar="A,B,C", help="Ids of items that are not brought.")
-@click.option(
-    "--filter",
-    "conditions",
-    multiple=True,
-    metavar="COLUMN=VALUE",
-    help="Items that fit: region=de, created_at>=1700000000; may be given several times (values "
-    "of one column are alternatives).",
-)
+@filter_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def similar(
     bundle_path: Path | str,
