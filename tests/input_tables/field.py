@@ -92,3 +92,19 @@ def told(*arguments):
 
 def gzipped(text):
     return gzip.compress(text.encode())
+
+
+def refused(root, *words, options=()):
+    code, said = check(root, *options)
+    assert code == 2, said
+    for word in words:
+        assert word in said, f"{word!r} is not in: {said}"
+    return said
+
+
+def passes(root, *words, options=()):
+    code, said = check(root, *options)
+    assert code == 0, said
+    for word in words:
+        assert word in said, f"{word!r} is not in: {said}"
+    return said
