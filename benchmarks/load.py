@@ -109,11 +109,11 @@ class Log:
 
 def client(seed: int, address: str, items: int, until: float, results: Any) -> None:
     """Asks until a moment of `time.time()`, then sends its log."""
-    from serving.client import Client, UserRequest
+    from serving.client import ServingClient, UserRequest
 
     chance = np.random.default_rng(seed)
     log = Log()
-    with Client(address, MODEL, timeout_s=60.0, tries=1) as asked:
+    with ServingClient(address, MODEL, timeout_s=60.0, tries=1) as asked:
         while time.time() < until:
             version = chance.integers(1, 3)
             picked = chance.integers(0, items, _HISTORY)

@@ -13,7 +13,7 @@ from core.errors import DataError
 
 if TYPE_CHECKING:
     from components.bundle import Manifest
-    from components.candidates.generate import Asked
+    from components.candidates.generate import CandidateRequest
     from input_tables.config import DataConfig
 
 _IN_MEMORY = ("--runner=FnApiRunner", "--sdk_container_image=none")
@@ -87,12 +87,12 @@ def candidates(
 
 def _asked(
     manifest: Manifest, tables: DataConfig, users: str, now: int | None, day: str | None
-) -> Asked:
-    from components.candidates.generate import Asked
+) -> CandidateRequest:
+    from components.candidates.generate import CandidateRequest
     from input_tables.layout import find_tables
     from serving.recommend.lookup import follows_limit, time_unit
 
-    return Asked(
+    return CandidateRequest(
         tables=find_tables(tables),
         time_unit=time_unit(manifest),
         follows_max=follows_limit(manifest),

@@ -93,9 +93,9 @@ def monitor(
     from pipeline.monitor.later import read_engagements
     from pipeline.monitor.page import write_page
     from pipeline.monitor.policy import VERDICTS, load_policy
-    from serving.request_log.reader import Window, read_log
+    from serving.request_log.reader import LogWindow, read_log
 
-    window = Window(*_window(since, until, last_hours))
+    window = LogWindow(*_window(since, until, last_hours))
     bounds = load_policy(policy, FIGURES)
     key = id_key()
     log = read_log(log_folder, window, max_requests, key)

@@ -30,7 +30,7 @@ _LIST = re.compile(r"^\s*(\[.*\]|\{.*\}|\(.*\))\s*$", re.DOTALL)
 _JOINED = re.compile(r"\s*[,;]\s*")
 
 
-class Event(NamedTuple):
+class SurveyedEvent(NamedTuple):
     """An engagement as messages name it."""
 
     timestamp: int
@@ -74,7 +74,7 @@ class Survey:
     days: Counter[int] = field(default_factory=Counter)
     early: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     without_topics: int = 0
-    latest: list[Event] = field(default_factory=list)
+    latest: list[SurveyedEvent] = field(default_factory=list)
     bounds: tuple[int, int] | None = None
 
     def add(self, table: Table, batch: pa.RecordBatch, file: str) -> None:
@@ -132,7 +132,7 @@ class Survey:
         if len(self.latest) < _LATEST_KEPT or int(times.max()) > self.latest[-1].timestamp:
             last = np.argsort(times, kind="stable")[-_LATEST_KEPT:]
             rows = batch.take(pa.array(last)).to_pylist()
-            found = [Event(r["timestamp"], file, r["user_id"], r["item_id"]) for r in rows]
+            found = [SurveyedEvent(r["timestamp"], file, r["user_id"], r["item_id"]) for r in rows]
             self.latest = heapq.nlargest(_LATEST_KEPT, [*self.latest, *found])
         self._add_early(f"{ENGAGEMENTS}.timestamp", batch.column("timestamp"))
 

@@ -16,7 +16,7 @@ from core.config import BaseConfig
 from core.errors import DataError
 from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, TABLES
 from input_tables.near import near_list, near_miss
-from input_tables.survey import Event, Survey, odd_topics
+from input_tables.survey import Survey, SurveyedEvent, odd_topics
 
 _SECONDS_PER_DAY = 86_400
 #: A gap of days before the latest engagements from which on these are taken for wrong.
@@ -85,7 +85,7 @@ class Rules(NamedTuple):
 DEFAULT_RULES = Rules()
 
 
-class Verdict(NamedTuple):
+class TablesVerdict(NamedTuple):
     """What is wrong with tables.
 
     Attributes:
@@ -104,14 +104,14 @@ class Verdict(NamedTuple):
             raise DataError(f"{root}: the tables cannot be used:\n  " + "\n  ".join(self.errors))
 
 
-def judge(survey: Survey, rules: Rules) -> Verdict:
+def judge(survey: Survey, rules: Rules) -> TablesVerdict:
     """Judges what was counted.
 
     Args:
       survey: counts over all tables. Repeated items count as bad rows as well.
       rules: what the run asks for.
     """
-    verdict = Verdict([], [], {})
+    verdict = TablesVerdict([], [], {})
     _judge_rows(survey, rules, verdict)
     _judge_keys(survey, rules.checks, verdict)
     _judge_topics(survey, rules, verdict)
@@ -121,14 +121,14 @@ def judge(survey: Survey, rules: Rules) -> Verdict:
     return verdict
 
 
-def judge_items(survey: Survey, topics_separator: str | None) -> Verdict:
+def judge_items(survey: Survey, topics_separator: str | None) -> TablesVerdict:
     """Judges the items table alone, for a refresh."""
-    verdict = Verdict([], [], {})
+    verdict = TablesVerdict([], [], {})
     _judge_topics(survey, Rules(topics_separator=topics_separator), verdict)
     return verdict
 
 
-def _judge_rows(survey: Survey, rules: Rules, verdict: Verdict) -> None:
+def _judge_rows(survey: Survey, rules: Rules, verdict: TablesVerdict) -> None:
     repeated = survey.rows[ITEMS] - len(survey.items)
     rows = {table: survey.rows[table] + survey.bad[table] for table in TABLES}
     bad = {**survey.bad, ITEMS: survey.bad[ITEMS] + repeated}
@@ -158,7 +158,7 @@ def _judge_rows(survey: Survey, rules: Rules, verdict: Verdict) -> None:
             )
 
 
-def _judge_keys(survey: Survey, checks: TableChecks, verdict: Verdict) -> None:
+def _judge_keys(survey: Survey, checks: TableChecks, verdict: TablesVerdict) -> None:
     engagements = survey.rows[ENGAGEMENTS]
     if engagements and survey.items:
         met = sum(n for item, n in survey.engaged.items() if item in survey.items)
@@ -192,7 +192,7 @@ def _judge_share(
     share: float,
     least: tuple[str, float],
     keys: tuple[Collection[bytes], Collection[bytes], float],
-    verdict: Verdict,
+    verdict: TablesVerdict,
 ) -> None:
     ours, others, max_near_misses = keys
     verdict.facts[what] = round(share, 4)
@@ -212,7 +212,7 @@ def _judge_share(
         verdict.warnings.append(f"{what}: {share:.1%}{reason}")
 
 
-def _judge_topics(survey: Survey, rules: Rules, verdict: Verdict) -> None:
+def _judge_topics(survey: Survey, rules: Rules, verdict: TablesVerdict) -> None:
     mends = {
         "list": "look like a list of another program",
         "joined": "hold several topics in one",
@@ -235,7 +235,7 @@ def _judge_topics(survey: Survey, rules: Rules, verdict: Verdict) -> None:
         )
 
 
-def _judge_times(survey: Survey, checks: TableChecks, verdict: Verdict) -> None:
+def _judge_times(survey: Survey, checks: TableChecks, verdict: TablesVerdict) -> None:
     for (column, meaning), (count, example) in survey.early.items():
         rows = survey.rows[column.split(".")[0]]
         text = (
@@ -258,7 +258,7 @@ def _judge_times(survey: Survey, checks: TableChecks, verdict: Verdict) -> None:
         (verdict.errors if checks.late_rows == "fail" else verdict.warnings).append(text)
 
 
-def late_events(survey: Survey) -> list[Event]:
+def late_events(survey: Survey) -> list[SurveyedEvent]:
     """Returns the few engagements that a long time without any parts from all others."""
     days = sorted(survey.days, reverse=True)
     total, behind = sum(survey.days.values()), 0
@@ -272,7 +272,7 @@ def late_events(survey: Survey) -> list[Event]:
     return []
 
 
-def _judge_actions(survey: Survey, rules: Rules, verdict: Verdict) -> None:
+def _judge_actions(survey: Survey, rules: Rules, verdict: TablesVerdict) -> None:
     if not survey.actions:
         return
     known = [action.decode("utf-8", "replace") for action, _ in survey.actions.most_common()]

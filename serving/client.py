@@ -91,7 +91,7 @@ class Answer:
     version: int | None
 
 
-class Client:
+class ServingClient:
     """Asks one model of one server; may be used by several threads."""
 
     def __init__(self, address: str, model: str, timeout_s: float = 10.0, tries: int = 4) -> None:
@@ -106,7 +106,7 @@ class Client:
         self._transport: Transport = connect(address)
         self._model, self._timeout_s, self._tries = model, timeout_s, tries
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> ServingClient:
         return self
 
     def __exit__(

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from core.errors import ConfigError
-from serving.client import Client as Server
-from serving.client import UserRequest
+from serving.client import ServingClient, UserRequest
 from serving.transport import Status
 from tessera.model import Model
 from tessera.user import Users, as_users
@@ -38,7 +37,7 @@ class Client(Model):
           time_unit: of the model's data, `seconds` or `order`.
           action: done with every item of a history that does not say.
         """
-        self._server = Server(address, model, timeout_s)
+        self._server = ServingClient(address, model, timeout_s)
         self._version, self._label = version, label
         self._time_unit, self._action = time_unit, action
 

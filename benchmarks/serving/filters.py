@@ -28,7 +28,7 @@ from benchmarks.serving.graphs import ServedGraph
 from benchmarks.serving.peers import kept
 from components.index_builder.tuning import neighbours, tune_partitions, tune_scann
 from trainer.retrieval.allowed import search_allowed
-from trainer.retrieval.filters import Asked, Attributes, ItemFilters
+from trainer.retrieval.filters import Attributes, ItemFilters, RequestedFilters
 from trainer.retrieval.search import ExactSearch, load_scann_ops
 
 K = 100
@@ -58,7 +58,7 @@ class Graph(tf.Module):
         @tf.function(input_signature=[queries, tf.TensorSpec([None], tf.string)])
         def filtered(queries: tf.Tensor, filter: tf.Tensor) -> dict[str, tf.Tensor]:
             nobody = tf.zeros([1, 0], tf.int32)
-            groups = self.filters.groups(Asked(nobody, nobody, filter[None]))
+            groups = self.filters.groups(RequestedFilters(nobody, nobody, filter[None]))
             mask = self.filters.mask(groups, tf.constant(0))
             return {"rows": search_allowed(self.searcher, queries, tf.constant(K), mask)[0]}
 

@@ -9,12 +9,12 @@ from components.bundle.mirror import mirrored
 from components.bundle.opened import opened_bundle
 from components.bundle.pins import Pins, read_pins, write_pins
 from components.bundle.served import Served
-from components.bundle.verify import Bundle, open_bundle, resolve_version_dir, verify
+from components.bundle.verify import VerifiedBundle, open_bundle, resolve_version_dir, verify
 from components.bundle.versions import BundleVersion, latest_version, list_versions
 
 __all__ = [
     "MANIFEST_NAME",
-    "Bundle",
+    "VerifiedBundle",
     "BundleVersion",
     "FileEntry",
     "Manifest",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from components.bundle.manifest import MANIFEST_NAME
 from components.bundle.mirror import mirrored
 from components.bundle.pins import PINS_NAME
-from components.bundle.verify import Bundle, open_bundle
+from components.bundle.verify import VerifiedBundle, open_bundle
 from components.bundle.versions import LAST_VERSION_NAME, SAVED_MODEL, version_number
 from core.errors import BundleError
 from core.storage import ObjectStore, is_remote
@@ -51,7 +51,7 @@ def locate(url: str) -> Location:
 
 
 @contextmanager
-def opened_bundle(path: str | Path) -> Iterator[Bundle]:
+def opened_bundle(path: str | Path) -> Iterator[VerifiedBundle]:
     """Yields a verified bundle; one under a URL is downloaded and goes with the block.
 
     Args:

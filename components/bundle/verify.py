@@ -17,7 +17,7 @@ _MEND = "the bundle is damaged: use another version or publish it again"
 
 
 @dataclass(frozen=True)
-class Bundle:
+class VerifiedBundle:
     """A verified bundle."""
 
     path: Path
@@ -106,7 +106,7 @@ def resolve_version_dir(path: str | Path) -> Path:
     return models[0].path
 
 
-def open_bundle(path: str | Path) -> Bundle:
+def open_bundle(path: str | Path) -> VerifiedBundle:
     """Resolves `path` (see `resolve_version_dir`) and verifies what it finds."""
     version_dir = resolve_version_dir(path)
-    return Bundle(version_dir, verify(version_dir))
+    return VerifiedBundle(version_dir, verify(version_dir))

@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_beam_executor
 from components.base import Artifacts, Properties, only, uri
 from components.bundle.opened import opened_bundle
 from components.candidates.config import CandidateGenConfig
-from components.candidates.generate import Asked, write_candidates
+from components.candidates.generate import CandidateRequest, write_candidates
 from core.files import write_json
 from input_tables.config import DataConfig
 from input_tables.layout import find_tables
@@ -41,6 +41,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         root = {"root": exec_properties["data_root"], "run_date": day or None}
         place = DataConfig.model_validate({**config.data.model_dump(), **root})
         with opened_bundle(destination) as bundle, local_tables(place) as tables:
-            asked = Asked(find_tables(tables), config.time_unit, config.follows_max_topics, day=day)
+            asked = CandidateRequest(
+                find_tables(tables), config.time_unit, config.follows_max_topics, day=day
+            )
             made = write_candidates(bundle, asked, config.candidates, self._make_beam_pipeline)
         write_json(report, {"made": True, **made})

@@ -19,7 +19,7 @@ import apache_beam as beam
 import pyarrow.parquet as pq
 
 from components.beam_job import clear_failure
-from components.bundle.verify import Bundle
+from components.bundle.verify import VerifiedBundle
 from components.candidates.config import CandidatesConfig
 from components.candidates.parts import USERS, Parts, WritePart
 from components.candidates.requests import Moment
@@ -41,7 +41,7 @@ _LOG = logging.getLogger("tessera")
 
 
 @dataclass(frozen=True)
-class Asked:
+class CandidateRequest:
     """What is wanted.
 
     Attributes:
@@ -62,8 +62,8 @@ class Asked:
 
 
 def write_candidates(
-    bundle: Bundle,
-    asked: Asked,
+    bundle: VerifiedBundle,
+    asked: CandidateRequest,
     config: CandidatesConfig,
     make_pipeline: Callable[[], beam.Pipeline],
 ) -> dict[str, Any]:
@@ -116,8 +116,8 @@ def write_candidates(
 
 
 def _prepared(
-    bundle: Bundle,
-    asked: Asked,
+    bundle: VerifiedBundle,
+    asked: CandidateRequest,
     config: CandidatesConfig,
     staging: Path,
     make_pipeline: Callable[[], beam.Pipeline],
@@ -151,7 +151,9 @@ def _prepared(
     )
 
 
-def _question(bundle: Bundle, asked: Asked, config: CandidatesConfig) -> dict[str, Any]:
+def _question(
+    bundle: VerifiedBundle, asked: CandidateRequest, config: CandidatesConfig
+) -> dict[str, Any]:
     """Returns what decides about every byte of the candidates."""
     only = None
     if asked.only is not None:
@@ -167,7 +169,9 @@ def _question(bundle: Bundle, asked: Asked, config: CandidatesConfig) -> dict[st
     }
 
 
-def _manifest(bundle: Bundle, parts: Parts, day: str, question: dict[str, Any]) -> dict[str, Any]:
+def _manifest(
+    bundle: VerifiedBundle, parts: Parts, day: str, question: dict[str, Any]
+) -> dict[str, Any]:
     files, users, rows = {}, 0, 0
     for bucket in range(parts.buckets):
         path = parts.path(bucket)

@@ -25,7 +25,7 @@ from core.progress import track
 from trainer import features
 from trainer.config import RetrievalConfig
 from trainer.retrieval.search import ExactSearch
-from trainer.retrieval.selection import Selector, Wanted
+from trainer.retrieval.selection import SearchedSlots, Selector
 from trainer.retrieval.topic_filter import TopicFilter
 
 #: Values of `balance` that are drawn, beside the served one.
@@ -113,11 +113,11 @@ def _wanted(
     request: dict[str, np.ndarray],
     items: Items,
     served: RetrievalConfig,
-) -> Wanted:
+) -> SearchedSlots:
     slots = embed(**{name: tf.constant(value) for name, value in request.items()})
     finite = tf.reduce_all(tf.math.is_finite(slots["embeddings"]), axis=2)
     seen = np.maximum(items.rows(request[features.HISTORY_ITEM_ID]), -1)
-    return Wanted(
+    return SearchedSlots(
         vectors=slots["embeddings"],
         topic=slots["slot_topic"],
         kind=slots["slot_kind"],

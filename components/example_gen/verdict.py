@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import apache_beam as beam
 
 from input_tables.survey import Survey
-from input_tables.verdict import Rules, Verdict, judge
+from input_tables.verdict import Rules, TablesVerdict, judge
 
 
 class AddSurveys(beam.CombineFn):  # type: ignore[misc]
@@ -39,6 +39,6 @@ def verdict_json(survey: Survey, rules: Rules) -> str:
     return json.dumps(judge(survey, rules)._asdict())
 
 
-def read_verdict(lines: Iterable[str]) -> Verdict:
+def read_verdict(lines: Iterable[str]) -> TablesVerdict:
     """Returns the verdict that `verdict_json` made, from the lines that Beam wrote."""
-    return Verdict(**json.loads("".join(lines)))
+    return TablesVerdict(**json.loads("".join(lines)))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from input_tables.generate.config import GeneratorConfig
-from input_tables.generate.events import ACTIONS, DRIVERS, SOURCES, Events
+from input_tables.generate.events import ACTIONS, DRIVERS, SOURCES, GeneratedEvents
 from input_tables.generate.users import FOREVER, Users
 from input_tables.generate.world import World
 
@@ -35,7 +35,7 @@ class Names(NamedTuple):
         return cls(items, pa.array(world.topic_names))
 
 
-def chunk_tables(world: World, names: Names, users: Users, events: Events) -> Chunk:
+def chunk_tables(world: World, names: Names, users: Users, events: GeneratedEvents) -> Chunk:
     """Turns one chunk into Arrow tables."""
     ids = pa.array([f"u{users.first + n}" for n in range(len(users.joined))])
     user = ids.take(pa.array(events.user))

@@ -28,7 +28,7 @@ _REDRAWS = 3
 _REDRAWS_BOUNDED = 20
 
 
-class Events(NamedTuple):
+class GeneratedEvents(NamedTuple):
     """Engagements of one chunk, sorted by time; every array is int64 `[events]`.
 
     Attributes:
@@ -52,7 +52,7 @@ class Events(NamedTuple):
 
 def make_events(
     config: GeneratorConfig, world: World, users: Users, rng: np.random.Generator
-) -> Events:
+) -> GeneratedEvents:
     """Draws the engagements of one chunk of users."""
     user = np.repeat(np.arange(len(users.joined)), users.rows)
     session = _sessions(rng, users.rows, len(user))
@@ -72,7 +72,7 @@ def make_events(
     kept = np.flatnonzero(item >= 0)
     order = kept[np.lexsort((item[kept], user[kept], time[kept]))]
     columns = (user, item, time, action, source, topic, driver)
-    return Events(*(column[order] for column in columns))
+    return GeneratedEvents(*(column[order] for column in columns))
 
 
 def _sessions(rng: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:

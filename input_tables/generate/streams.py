@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from input_tables.generate.config import GeneratorConfig
-from input_tables.generate.events import HIDE, HOME, NOISE, SEARCH, SEARCHED, VIEW, Events
+from input_tables.generate.events import HIDE, HOME, NOISE, SEARCH, SEARCHED, VIEW, GeneratedEvents
 from input_tables.generate.pools import Pools
 from input_tables.generate.users import Users
 from input_tables.generate.world import World
@@ -27,8 +27,12 @@ class _Stream(NamedTuple):
 
 
 def add_streams(
-    config: GeneratorConfig, world: World, users: Users, events: Events, rng: np.random.Generator
-) -> Events:
+    config: GeneratorConfig,
+    world: World,
+    users: Users,
+    events: GeneratedEvents,
+    rng: np.random.Generator,
+) -> GeneratedEvents:
     """Adds views and searches to the engagements of one chunk of users.
 
     A row lies some minutes before or after an engagement of the same user and is about the
@@ -58,10 +62,10 @@ def _drawn(
     config: GeneratorConfig,
     world: World,
     users: Users,
-    events: Events,
+    events: GeneratedEvents,
     stream: _Stream,
     rng: np.random.Generator,
-) -> Events:
+) -> GeneratedEvents:
     anchors = np.flatnonzero((events.action != HIDE) & (events.action < VIEW))
     count = rng.poisson(stream.share * len(anchors)) if len(anchors) else 0
     anchor = rng.choice(anchors, count) if count else anchors[:0]
@@ -75,12 +79,12 @@ def _drawn(
     item = _new_items(config, events, stream, rng, user, time, interest)
     action, source = np.full(count, stream.action), np.full(count, stream.source)
     columns = (user, item, time, action, source, np.full(count, -1), driver)
-    return Events(*(column[item >= 0] for column in columns))
+    return GeneratedEvents(*(column[item >= 0] for column in columns))
 
 
 def _new_items(
     config: GeneratorConfig,
-    events: Events,
+    events: GeneratedEvents,
     stream: _Stream,
     rng: np.random.Generator,
     user: np.ndarray,
@@ -104,8 +108,8 @@ def _new_items(
     return item
 
 
-def _merged(one: Events, two: Events) -> Events:
+def _merged(one: GeneratedEvents, two: GeneratedEvents) -> GeneratedEvents:
     columns = [np.concatenate(pair) for pair in zip(one, two, strict=True)]
-    joined = Events(*columns)
+    joined = GeneratedEvents(*columns)
     order = np.lexsort((joined.item, joined.user, joined.time))
-    return Events(*(column[order] for column in columns))
+    return GeneratedEvents(*(column[order] for column in columns))

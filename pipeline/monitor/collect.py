@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.bundle.verify import Bundle
+from components.bundle.verify import VerifiedBundle
 from core.errors import DataError
 from core.files import read_json
 from pipeline.monitor import drift, figures, later
 from pipeline.monitor.policy import Policy, judge, worst
-from pipeline.monitor.reference import Reference, read_reference
-from serving.request_log.reader import Log
+from pipeline.monitor.reference import TrainingReference, read_reference
+from serving.request_log.reader import RequestLog
 from serving.request_log.record import KINDS
 
 #: Requests below which a distance is mostly chance: stated, but judged on neither side.
@@ -37,8 +37,8 @@ FIGURES = (
 
 
 def collect(
-    bundle: Bundle,
-    log: Log,
+    bundle: VerifiedBundle,
+    log: RequestLog,
     policy: Policy,
     engagements: pa.Table | None = None,
     horizon: int = 86_400,
@@ -95,7 +95,9 @@ def collect(
     }
 
 
-def _measured(reference: Reference, log: Log, rows: pa.Table) -> dict[str, float | None]:
+def _measured(
+    reference: TrainingReference, log: RequestLog, rows: pa.Table
+) -> dict[str, float | None]:
     served = figures.unknown(rows, reference.items, reference.topics)
     trained = figures.unknown(reference.requests, reference.items, reference.topics)
     others = pc.sum(pc.not_equal(log.rows["version"], reference.manifest.version)).as_py()
@@ -120,7 +122,7 @@ def _without_chance(found: Mapping[str, float | None], requests: int) -> dict[st
     return {k: None if few and k.startswith(compared) else v for k, v in found.items()}
 
 
-def _notes(reference: Reference, log: Log, rows: pa.Table) -> list[str]:
+def _notes(reference: TrainingReference, log: RequestLog, rows: pa.Table) -> list[str]:
     notes = []
     size = len(reference.requests)
     if not size:
@@ -137,7 +139,7 @@ def _notes(reference: Reference, log: Log, rows: pa.Table) -> list[str]:
     return notes
 
 
-def _nothing(log: Log, version: int) -> str:
+def _nothing(log: RequestLog, version: int) -> str:
     there = ", ".join(map(str, _versions(log.rows)))
     if not there:
         return "the log holds no request in this window"
@@ -170,7 +172,7 @@ def _per_hour(rows: pa.Table) -> dict[str, int]:
     }
 
 
-def _offline(bundle: Bundle) -> dict[str, float]:
+def _offline(bundle: VerifiedBundle) -> dict[str, float]:
     """Returns the recalls that the evaluation measured."""
     try:
         model = read_json(bundle.path / "evaluation.json").get("model", {})

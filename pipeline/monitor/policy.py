@@ -40,7 +40,7 @@ class Bounds(BaseConfig):
         return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in given.items())
 
 
-class Check(NamedTuple):
+class PolicyCheck(NamedTuple):
     """One figure that has bounds.
 
     Attributes:
@@ -103,17 +103,17 @@ def load_policy(path: Path | None, figures: tuple[str, ...]) -> Policy:
     return {**DEFAULTS, **bounds}
 
 
-def judge(figures: Mapping[str, float | None], policy: Policy) -> list[Check]:
+def judge(figures: Mapping[str, float | None], policy: Policy) -> list[PolicyCheck]:
     """Returns a check for every figure with bounds, in the order of the figures."""
     checks = []
     for name, value in figures.items():
         text = policy[name].text() if name in policy else ""
         if text:
             verdict = "ok" if value is None else policy[name].verdict(value)
-            checks.append(Check(name, value, verdict, text))
+            checks.append(PolicyCheck(name, value, verdict, text))
     return checks
 
 
-def worst(checks: list[Check]) -> Verdict:
+def worst(checks: list[PolicyCheck]) -> Verdict:
     """Returns the worst verdict."""
     return max((check.verdict for check in checks), key=VERDICTS.index, default="ok")

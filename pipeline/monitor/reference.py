@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.bundle.manifest import Manifest
-from components.bundle.verify import Bundle
+from components.bundle.verify import VerifiedBundle
 from components.index_builder.layout import ITEMS_FILE
 from components.serving_validator.layout import REQUESTS_FILE
 from core.errors import BundleError
@@ -21,7 +21,7 @@ FEATURES = pa.schema([SCHEMA.field(name) for name in features.USER_FEATURES])
 
 
 @dataclass(frozen=True)
-class Reference:
+class TrainingReference:
     """A bundle as the monitor reads it.
 
     Attributes:
@@ -40,7 +40,7 @@ class Reference:
         return self.manifest.time_unit != "order"
 
 
-def read_reference(bundle: Bundle) -> Reference:
+def read_reference(bundle: VerifiedBundle) -> TrainingReference:
     """Reads catalogue and sample of a bundle.
 
     Raises:
@@ -50,7 +50,7 @@ def read_reference(bundle: Bundle) -> Reference:
     sample = bundle.path / REQUESTS_FILE
     requests = _read(sample) if sample.exists() else FEATURES.empty_table()
     try:
-        return Reference(
+        return TrainingReference(
             bundle.manifest,
             requests.select(FEATURES.names).cast(FEATURES),
             catalogue["item_id"].cast(pa.string()).unique(),

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from components.serving_validator.layout import REQUESTS_FILE
 from core.errors import BundleError
-from serving.recommend.question import Event, Question
+from serving.recommend.question import HistoryEvent, Question
 
 SCHEMA = pa.schema(
     {
@@ -90,7 +90,9 @@ class Sample:
             strict=True,
         )
         return Question(
-            history=tuple(Event(item, time, action) for item, time, action in events if item),
+            history=tuple(
+                HistoryEvent(item, time, action) for item, time, action in events if item
+            ),
             follows=tuple(topic for topic in found["followed_topic"] or [] if topic),
             now=found["timestamp"],
             user=user,

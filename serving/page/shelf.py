@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from components.bundle.manifest import Manifest
-from components.bundle.verify import Bundle
+from components.bundle.verify import VerifiedBundle
 from core.errors import ConfigError, DataError
 from serving.page.sample import Sample
 from serving.recommend.catalogue import ItemCatalogue
@@ -63,7 +63,7 @@ class Shelf:
         self._users: OrderedDict[tuple[Path, str], Question] = OrderedDict()
         self._titles: tuple[tuple[str, str, int], pa.Table | None] | None = None
 
-    def volume(self, bundle: Bundle) -> Volume:
+    def volume(self, bundle: VerifiedBundle) -> Volume:
         """Returns the data of a version.
 
         Raises:
@@ -95,7 +95,7 @@ class Shelf:
                     self._users.popitem(last=False)
             return self._users[key]
 
-    def _read(self, bundle: Bundle) -> Volume:
+    def _read(self, bundle: VerifiedBundle) -> Volume:
         folder, manifest = bundle.path, bundle.manifest
         catalogue = ItemCatalogue.read(folder)
         known = self._titles_of(manifest)

@@ -19,7 +19,7 @@ from input_tables.config import DataConfig
 from input_tables.contract import Table
 from input_tables.layout import TableSet, find_tables, read_settings
 from input_tables.reading import read_table
-from serving.recommend.question import Event, Question
+from serving.recommend.question import HistoryEvent, Question
 
 #: Events of a user that are sent; the model cuts them further, the rest only counts as seen.
 HISTORY_MAX_ITEMS = 1000
@@ -158,7 +158,7 @@ def _follow_rows(tables: TableSet, time_unit: TimeUnit, user: str) -> pa.Table:
     return pa.concat_tables([FOLLOW_SCHEMA.empty_table(), *rows])
 
 
-def _history(events: pa.Table, now: int) -> tuple[Event, ...]:
+def _history(events: pa.Table, now: int) -> tuple[HistoryEvent, ...]:
     """Returns the distinct events strictly before `now` as training orders them."""
     rows = {
         (-time, item, action)
@@ -166,7 +166,9 @@ def _history(events: pa.Table, now: int) -> tuple[Event, ...]:
         if time < now
     }
     newest = sorted(rows)[:HISTORY_MAX_ITEMS]
-    return tuple(Event(item.decode(), -time, action.decode()) for time, item, action in newest)
+    return tuple(
+        HistoryEvent(item.decode(), -time, action.decode()) for time, item, action in newest
+    )
 
 
 def _in_force(

@@ -12,7 +12,7 @@ _HOUR_S = 3600
 
 
 @dataclass(frozen=True)
-class Event:
+class HistoryEvent:
     """One engagement of the user."""
 
     item_id: str
@@ -32,7 +32,7 @@ class Question:
       notes: what the person who asks should know.
     """
 
-    history: tuple[Event, ...]
+    history: tuple[HistoryEvent, ...]
     follows: tuple[str, ...]
     now: int
     user: str | None = None
@@ -71,6 +71,6 @@ def typed_history(
     step = 1 if time_unit == "order" else _HOUR_S
     moment = len(items) if time_unit == "order" else now
     history = tuple(
-        Event(item, moment - (place + 1) * step, action) for place, item in enumerate(items)
+        HistoryEvent(item, moment - (place + 1) * step, action) for place, item in enumerate(items)
     )
     return Question(history, tuple(follows), moment)

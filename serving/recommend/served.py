@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from components.bundle.verify import Bundle
+from components.bundle.verify import VerifiedBundle
 from components.index_builder.layout import INDEX_FILE, SCANN_RETRIEVER
 from core.files import read_json
 
@@ -48,7 +48,7 @@ class Retrieved:
     slot_valid: list[bool]
 
 
-def served_folder(bundle: Bundle) -> Path:
+def served_folder(bundle: VerifiedBundle) -> Path:
     """Returns the folder of the SavedModel that the index says is served."""
     serve = read_json(bundle.path / INDEX_FILE)["serve"]
     return bundle.path / serve if serve == SCANN_RETRIEVER else bundle.path

@@ -20,7 +20,7 @@ from trainer import features
 
 
 @dataclass(frozen=True)
-class Window:
+class LogWindow:
     """Which requests are read: those answered in [since, until), seconds since 1970."""
 
     since: float | None = None
@@ -35,7 +35,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Log:
+class RequestLog:
     """A log, or an even sample of it.
 
     Attributes:
@@ -70,10 +70,10 @@ class _Reservoir:
 
 def read_log(
     folder: Path,
-    window: Window = Window(),
+    window: LogWindow = LogWindow(),
     limit: int = 100_000,
     user_key: IdKey | None = None,
-) -> Log:
+) -> RequestLog:
     """Reads a folder of Parquet parts, or else of TFRecord files with `PredictionLog` protos.
 
     Args:
@@ -100,7 +100,7 @@ def read_log(
     raise DataError(f"{folder}: no request was logged here")
 
 
-def _of_parts(parts: list[Path], window: Window, limit: int) -> Log:
+def _of_parts(parts: list[Path], window: LogWindow, limit: int) -> RequestLog:
     """Reads the parts one by one and keeps an even share of each."""
     sizes = {path: _size(path, window) for path in parts}
     total = sum(sizes.values())
@@ -116,10 +116,10 @@ def _of_parts(parts: list[Path], window: Window, limit: int) -> Log:
         if mask.any():
             rows = _part(path, SCHEMA.names)
             tables.append(rows.filter(window.mask(rows["time"])).filter(pa.array(mask)))
-    return Log(pa.concat_tables(tables), total)
+    return RequestLog(pa.concat_tables(tables), total)
 
 
-def _size(path: Path, window: Window) -> int:
+def _size(path: Path, window: LogWindow) -> int:
     return int(pc.sum(window.mask(_part(path, ["time"])["time"])).as_py() or 0)
 
 
@@ -135,7 +135,9 @@ def _part(path: Path, columns: list[str]) -> pa.Table:
         raise DataError(f"{path}: cannot be read as a part of a request log: {error}") from error
 
 
-def _of_records(files: list[Path], window: Window, limit: int, user_key: IdKey | None) -> Log:
+def _of_records(
+    files: list[Path], window: LogWindow, limit: int, user_key: IdKey | None
+) -> RequestLog:
     sample, skipped = _Reservoir(limit), 0
     for log in _prediction_logs(files):
         rows = _rows(log, user_key)
@@ -146,7 +148,7 @@ def _of_records(files: list[Path], window: Window, limit: int, user_key: IdKey |
         for number in range(rows.num_rows):
             sample.add(rows.slice(number, 1))
     table = pa.concat_tables([SCHEMA.empty_table(), *sample.kept]).combine_chunks()
-    return Log(table, sample.seen, skipped)
+    return RequestLog(table, sample.seen, skipped)
 
 
 def _prediction_logs(files: list[Path]) -> Iterator[Any]:

@@ -22,7 +22,7 @@ _BYTES_SUFFIX = "_bytes"
 _RAGGED = "; lists of one input must have one length: pad the shorter ones ('' and 0)"
 
 
-class Asked(NamedTuple):
+class TensorRequest(NamedTuple):
     """A parsed predict request.
 
     Attributes:
@@ -36,7 +36,7 @@ class Asked(NamedTuple):
     rows: bool
 
 
-def parse_predict(body: bytes, session: Session) -> Asked:
+def parse_predict(body: bytes, session: Session) -> TensorRequest:
     """Parses the body of a predict request.
 
     As in TensorFlow Serving's REST API every input must be sent, those with defaults too.
@@ -64,13 +64,13 @@ def parse_predict(body: bytes, session: Session) -> Asked:
             f"Not formatted correctly expecting only one of '{_COLUMNS}' or '{_ROWS}' keys to exist"
         )
     if _ROWS in tree:
-        return Asked(name, _of_rows(tree[_ROWS], known), True)
+        return TensorRequest(name, _of_rows(tree[_ROWS], known), True)
     if _COLUMNS in tree:
-        return Asked(name, _of_columns(tree[_COLUMNS], known), False)
+        return TensorRequest(name, _of_columns(tree[_COLUMNS], known), False)
     raise invalid(f"Missing '{_COLUMNS}' or '{_ROWS}' key")
 
 
-def to_json(outputs: Mapping[str, np.ndarray], asked: Asked) -> dict[str, Any]:
+def to_json(outputs: Mapping[str, np.ndarray], asked: TensorRequest) -> dict[str, Any]:
     """Returns the answer in the form of the request.
 
     Raises:

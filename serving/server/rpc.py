@@ -46,7 +46,7 @@ def _unserved(method: str, mend: str) -> Callable[[Any, Any, Any], Any]:
     return refuse
 
 
-class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
+class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict and GetModelMetadata."""
 
     def __init__(self, engine: Engine) -> None:
@@ -153,7 +153,7 @@ class RpcServer:
             ],
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            Prediction(engine), self._server
+            PredictionServicer(engine), self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(Models(engine), self._server)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.bundle.verify import Bundle, verify
+from components.bundle.verify import VerifiedBundle, verify
 from components.index_builder.layout import INDEX_FILE, SCANN_RETRIEVER
 from core.errors import BundleError
 from core.files import read_json
@@ -49,7 +49,7 @@ class Prediction:
       outputs: by name.
     """
 
-    bundle: Bundle
+    bundle: VerifiedBundle
     signature: str
     outputs: dict[str, np.ndarray]
 
@@ -62,7 +62,7 @@ class Prediction:
 class LoadedVersion:
     """A version that answers; it is closed only when nobody uses it."""
 
-    def __init__(self, bundle: Bundle, session: Session) -> None:
+    def __init__(self, bundle: VerifiedBundle, session: Session) -> None:
         """Takes what `load` made."""
         self.bundle = bundle
         self.session = session
@@ -114,7 +114,7 @@ def load(folder: Path) -> LoadedVersion:
     Raises:
       BundleError: it is damaged, does not load or fails a warm-up request.
     """
-    bundle = Bundle(folder, verify(folder))
+    bundle = VerifiedBundle(folder, verify(folder))
     try:
         serve = read_json(folder / INDEX_FILE)["serve"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -10,7 +10,7 @@ from cli.recommend import recommend
 from core.errors import BundleError, ConfigError, DataError
 from input_tables.config import DataConfig
 from serving.recommend.lookup import find_user
-from serving.recommend.question import Event, typed_history
+from serving.recommend.question import HistoryEvent, typed_history
 from tests.research.published import ITEMS, publish, write_tables
 
 
@@ -143,7 +143,7 @@ def test_a_bundle_that_does_not_name_its_tables_asks_for_them(root, tmp_path):
 def test_events_at_or_after_the_moment_are_not_history(tmp_path):
     config = DataConfig(root=str(write_tables(tmp_path / "tables")))
     question = find_user(config, "seconds", "007", 10, now=1700000100)
-    assert question.history == (Event("i0", 1700000000, "click"),)
+    assert question.history == (HistoryEvent("i0", 1700000000, "click"),)
     assert question.follows == ("odd",)
     assert find_user(config, "seconds", "007", 10, now=1640000000).follows == ("even",)
 
@@ -166,4 +166,4 @@ def test_a_request_without_history_and_follows_is_one_pad():
         "history_action": (1, 1),
         "followed_topic": (1, 1),
     }
-    assert typed_history(ITEMS[:2], [], "order", 0, "x").history[0] == Event("i0", 1, "x")
+    assert typed_history(ITEMS[:2], [], "order", 0, "x").history[0] == HistoryEvent("i0", 1, "x")

@@ -41,7 +41,7 @@ def run(root, out, **changes):
         num_results=6, batch_size=2, bucket_rows=1, out=str(out), **changes.pop("config", {})
     )
     tables = find_tables(DataConfig(root=str(root / "tables")))
-    asked = generate.Asked(tables, "seconds", 10, **changes)
+    asked = generate.CandidateRequest(tables, "seconds", 10, **changes)
     return generate.write_candidates(open_bundle(root / "serving"), asked, config, pipeline)
 
 
@@ -127,7 +127,7 @@ def test_events_after_the_moment_are_not_known(root, tmp_path):
 
 def test_positions_have_no_day(root, tmp_path):
     tables = find_tables(DataConfig(root=str(root / "tables")))
-    asked = generate.Asked(tables, "order", 10)
+    asked = generate.CandidateRequest(tables, "order", 10)
     with pytest.raises(ConfigError, match="give the day"):
         generate.write_candidates(
             open_bundle(root / "serving"), asked, CandidatesConfig(out=str(tmp_path)), pipeline

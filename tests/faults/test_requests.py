@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from serving.client import Client, UserRequest
+from serving.client import ServingClient, UserRequest
 from serving.server.engine import Engine
 from serving.server.process import ModelServer
 from serving.server.source import OneBundle
@@ -34,7 +34,7 @@ def served(tmp_path_factory):
     """A server and the answer to a good request."""
     server = ModelServer(Engine(OneBundle(bundles.publish(tmp_path_factory.mktemp("store"), 1))))
     server.start()
-    with Client(f"127.0.0.1:{server.port}", bundles.NAME, timeout_s=LIMIT_S) as client:
+    with ServingClient(f"127.0.0.1:{server.port}", bundles.NAME, timeout_s=LIMIT_S) as client:
         yield server, client, client.retrieve([GOOD])
     assert server.stop(60.0)
 

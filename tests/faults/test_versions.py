@@ -238,7 +238,7 @@ def free_ports(count):
 def loads_answers_reloads_and_rolls_back(root, port, command):
     """Publishes beside a running server, which must follow and never see half a version."""
     from components.bundle.model_status import version_status, wait_until_available
-    from serving.client import Client, UserRequest
+    from serving.client import ServingClient, UserRequest
     from tests.research.published import publish
 
     server = f"127.0.0.1:{port}"
@@ -246,7 +246,7 @@ def loads_answers_reloads_and_rolls_back(root, port, command):
     process = subprocess.Popen(command)
     try:
         wait_until_available(server, "demo", 1, 60.0)
-        with Client(server, model="demo") as client:
+        with ServingClient(server, model="demo") as client:
             request = UserRequest(1, history_item_id=["i1"], followed_topic=["even"])
             assert client.retrieve([request])[0].items
             half = model_dir / "7"

@@ -13,7 +13,7 @@ import tensorflow as tf
 from werkzeug.wrappers import Request, Response
 
 from core.errors import ConfigError
-from serving.client import Client, UserRequest, user_inputs
+from serving.client import ServingClient, UserRequest, user_inputs
 from serving.server.errors import Code, RequestError
 from serving.server.http import HttpServer
 from tests.serving import bundles
@@ -30,7 +30,7 @@ USERS = [
 def client(request, server):
     rest = request.param == "rest"
     address = f"http://127.0.0.1:{server.rest_port}" if rest else f"127.0.0.1:{server.port}"
-    with Client(address, bundles.NAME) as made:
+    with ServingClient(address, bundles.NAME) as made:
         made.rest = rest
         yield made
 
@@ -145,7 +145,7 @@ def test_unavailable_is_retried_and_other_errors_are_not():
     server = HttpServer("127.0.0.1", 0, app)
     server.start()
     try:
-        client = Client(f"http://127.0.0.1:{server.port}", "m")
+        client = ServingClient(f"http://127.0.0.1:{server.port}", "m")
         assert client.status() == [] and len(seen) == 3
         codes[:], seen[:] = [400, 200], []
         with pytest.raises(RequestError, match="busy"):
@@ -161,20 +161,23 @@ def test_unavailable_is_retried_and_other_errors_are_not():
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
 def test_a_server_that_is_not_there_is_unavailable(scheme):
-    with Client(f"{scheme}127.0.0.1:1", "m", tries=2) as client, pytest.raises(RequestError) as no:
+    with (
+        ServingClient(f"{scheme}127.0.0.1:1", "m", tries=2) as client,
+        pytest.raises(RequestError) as no,
+    ):
         client.retrieve([UserRequest(1)])
     assert no.value.code is Code.UNAVAILABLE
 
 
 def test_an_address_that_is_none_is_refused():
     with pytest.raises(ConfigError, match="http://host:port"):
-        Client("ftp://host", "m")
+        ServingClient("ftp://host", "m")
 
 
 def test_the_rest_client_does_not_import_tensorflow(server):
     script = (
-        "import sys; from serving.client import Client, UserRequest\n"
-        f"client = Client('http://127.0.0.1:{server.rest_port}', 'demo')\n"
+        "import sys; from serving.client import ServingClient, UserRequest\n"
+        f"client = ServingClient('http://127.0.0.1:{server.rest_port}', 'demo')\n"
         "print(len(client.retrieve([UserRequest(5)])[0].items))\n"
         "assert not {'tensorflow', 'grpc', 'pandas'} & set(sys.modules)\n"
     )

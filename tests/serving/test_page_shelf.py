@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.bundle.manifest import Manifest
-from components.bundle.verify import Bundle
+from components.bundle.verify import VerifiedBundle
 from serving.page.shelf import Shelf
 from tests.serving.page_world import write_tables
 
@@ -26,7 +26,7 @@ def version(root, number, items, refreshed_from=None):
         refreshed_from=refreshed_from,
         files={},
     )
-    return Bundle(folder, manifest)
+    return VerifiedBundle(folder, manifest)
 
 
 def test_a_refreshed_version_shows_the_titles_of_its_new_items(tmp_path):

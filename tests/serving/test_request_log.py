@@ -14,7 +14,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components.user_ids import IdKey
 from core.errors import DataError
-from serving.request_log.reader import Window, read_log
+from serving.request_log.reader import LogWindow, read_log
 from serving.request_log.record import SCHEMA, records
 from serving.request_log.writer import RequestLog
 from serving.server.engine import Engine
@@ -100,7 +100,7 @@ def test_parts_lie_by_the_hour_and_are_read_again(tmp_path):
     ]
     log = read_log(tmp_path)
     assert log.total == log.rows.num_rows == 6 and log.rows.schema == SCHEMA
-    inside = read_log(tmp_path, Window(3600, 7300)).rows
+    inside = read_log(tmp_path, LogWindow(3600, 7300)).rows
     assert inside["time"].cast(pa.int64()).to_pylist() == [3_600_000] * 2
 
 
@@ -174,7 +174,9 @@ def test_prediction_logs_of_tensorflow_serving_are_read(tmp_path):
     assert [row["time"].timestamp() for row in rows] == [50, 50, 100, 100]
     assert {name: rows[0][name] for name in FIRST} == FIRST
     assert [row["user"] for row in rows[:2]] == ["u1", None] and rows[0]["version"] == 7
-    [hashed] = read_log(tmp_path, Window(until=60), limit=1, user_key=KEY).rows["user"].to_pylist()
+    [hashed] = (
+        read_log(tmp_path, LogWindow(until=60), limit=1, user_key=KEY).rows["user"].to_pylist()
+    )
     assert hashed in (None, KEY.hashed("u1"))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.client import Client, UserRequest
+from serving.client import ServingClient, UserRequest
 from serving.server.errors import Code, RequestError
 from tests.serving import bundles
 from tests.serving.conftest import until
@@ -82,7 +82,7 @@ def test_sigterm_lets_running_requests_end(store, model_dir, begin):
     answered, errors = [], []
 
     def ask(address: str) -> None:
-        with Client(address, bundles.NAME, timeout_s=120.0, tries=1) as client:
+        with ServingClient(address, bundles.NAME, timeout_s=120.0, tries=1) as client:
             while True:
                 try:
                     assert len(client.retrieve(MANY)) == len(MANY)
@@ -106,7 +106,7 @@ def test_sigterm_lets_running_requests_end(store, model_dir, begin):
     assert max(answered) > stopped, "what ran was answered"
     assert {code for _, code, _ in errors} == {Code.UNAVAILABLE}, "what came later was refused"
     for address in (server.grpc, server.rest):
-        with Client(address, bundles.NAME, tries=1) as client:
+        with ServingClient(address, bundles.NAME, tries=1) as client:
             with pytest.raises(RequestError) as caught:
                 client.status()
             assert caught.value.code is Code.UNAVAILABLE
@@ -123,7 +123,7 @@ def test_one_version_is_served_from_wherever_it_lies_until_ctrl_c(store, tmp_pat
     copy = tmp_path / "a copy"
     shutil.copytree(store[2], copy)
     server = begin("--bundle", str(copy))
-    with Client(server.grpc, bundles.NAME) as client:
+    with ServingClient(server.grpc, bundles.NAME) as client:
         [answer] = client.retrieve([UserRequest(5)])
         assert answer.version == 2
     with urllib.request.urlopen(f"{server.rest}/") as page:

@@ -11,7 +11,7 @@ import pytest
 
 from components.bundle.pins import Pins, write_pins
 from core.errors import TesseraError
-from serving.client import Client, UserRequest
+from serving.client import ServingClient, UserRequest
 from serving.server.engine import Engine
 from serving.server.errors import Code, RequestError
 from serving.server.source import ModelFolder
@@ -56,7 +56,7 @@ class Load:
             thread.join()
 
     def _ask(self, address: str) -> None:
-        with Client(address, bundles.NAME, tries=1) as client:
+        with ServingClient(address, bundles.NAME, tries=1) as client:
             while not self._over.is_set():
                 try:
                     found = client.retrieve([USER, USER])
@@ -103,7 +103,7 @@ def test_labels_choose_and_a_smaller_number_can_be_served_again(store, model_dir
     bundles.place(store[2], model_dir)
     server = start(model_dir)
     assert available(server) == [2]
-    with Load(server) as load, Client(f"127.0.0.1:{server.port}", bundles.NAME) as client:
+    with Load(server) as load, ServingClient(f"127.0.0.1:{server.port}", bundles.NAME) as client:
         write_pins(model_dir, Pins(labels={"stable": 1}))
         until(lambda: available(server) == [1])
         load.more(6)
@@ -216,7 +216,7 @@ def test_scann_is_served_where_the_index_says_so(tmp_path, start):
         functions = model.session.graph.as_graph_def().library.function
         operations |= {node.op for function in functions for node in function.node_def}
         assert any(name.startswith("Scann") for name in operations)
-    with Client(f"127.0.0.1:{server.port}", bundles.NAME) as client:
+    with ServingClient(f"127.0.0.1:{server.port}", bundles.NAME) as client:
         [answer] = client.retrieve([USER])
     assert len(answer.items) == bundles.RESULTS
 

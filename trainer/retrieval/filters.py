@@ -33,7 +33,7 @@ class Attributes(NamedTuple):
     numbers: Mapping[str, np.ndarray]
 
 
-class Asked(NamedTuple):
+class RequestedFilters(NamedTuple):
     """The filters of a batch.
 
     Attributes:
@@ -112,7 +112,7 @@ class ItemFilters(tf.Module):
 
     def asked(
         self, rows: tf.lookup.StaticHashTable, allow: tf.Tensor, deny: tf.Tensor, filter_: tf.Tensor
-    ) -> Asked:
+    ) -> RequestedFilters:
         """Reads the filters of a batch.
 
         Args:
@@ -132,7 +132,7 @@ class ItemFilters(tf.Module):
         )
         with tf.control_dependencies([check]):
             filter_ = tf.identity(filter_)
-        return Asked(tf.where(strange, _UNKNOWN, known), rows.lookup(deny), filter_)
+        return RequestedFilters(tf.where(strange, _UNKNOWN, known), rows.lookup(deny), filter_)
 
     def usage(self) -> str:
         """Returns in words what conditions there may be."""
@@ -140,7 +140,7 @@ class ItemFilters(tf.Module):
         numbers = [f"{name}>=NUMBER (<=, =)" for name in sorted(self.numbers)]
         return "known: " + (", ".join([*texts, *numbers]) or "none")
 
-    def groups(self, asked: Asked) -> Groups:
+    def groups(self, asked: RequestedFilters) -> Groups:
         """Puts rows with equal filters together, so that each is worked out once."""
         # A row more, so that an empty batch has a group as well.
         allow = tf.pad(asked.allow, [[0, 1], [0, 0]], constant_values=-1)
@@ -181,7 +181,7 @@ class ItemFilters(tf.Module):
 
     def searched(
         self,
-        asked: Asked,
+        asked: RequestedFilters,
         search: Callable[[tf.Tensor, tf.Tensor | None], tuple[tf.Tensor, tf.Tensor]],
         rank: int,
     ) -> tuple[tf.Tensor, tf.Tensor]:

@@ -14,9 +14,9 @@ from trainer.config import RetrievalConfig
 from trainer.retrieval import filtered, score, signature, similar
 from trainer.retrieval.budgets import EXPLICIT, EXPLORED
 from trainer.retrieval.explore import Explorer
-from trainer.retrieval.filters import Asked, Attributes, ItemFilters
+from trainer.retrieval.filters import Attributes, ItemFilters, RequestedFilters
 from trainer.retrieval.search import ExactSearch, ScannSearch, Searcher
-from trainer.retrieval.selection import Selector, Wanted
+from trainer.retrieval.selection import SearchedSlots, Selector
 from trainer.retrieval.topic_filter import TopicFilter
 
 _NO_USER_ID = signature.default_option(signature.USER_ID)
@@ -162,7 +162,7 @@ class Retriever(tf.Module):
 
     def asked(
         self, rows: tf.Tensor, allow: tf.Tensor, deny: tf.Tensor, filter_: tf.Tensor
-    ) -> Asked:
+    ) -> RequestedFilters:
         """Reads the filter inputs, `[rows, any]` or `[1, any]` string each.
 
         Raises:
@@ -189,7 +189,7 @@ class Retriever(tf.Module):
         limit: tf.Tensor,
         use_implicit: tf.Tensor,
         use_explicit: tf.Tensor,
-        asked: Asked | None,
+        asked: RequestedFilters | None,
     ) -> dict[str, tf.Tensor]:
         slots = self.embedding_model.embed_user(**user)
         wanted = self._wanted(user, slots, limit, use_implicit, use_explicit)
@@ -226,11 +226,11 @@ class Retriever(tf.Module):
         limit: tf.Tensor,
         use_implicit: tf.Tensor,
         use_explicit: tf.Tensor,
-    ) -> Wanted:
+    ) -> SearchedSlots:
         finite = tf.reduce_all(tf.math.is_finite(slots["embeddings"]), axis=2)
         explicit = tf.equal(slots["slot_kind"], EXPLICIT)
         chosen = tf.where(explicit, use_explicit[:, None], use_implicit[:, None])
-        return Wanted(
+        return SearchedSlots(
             vectors=slots["embeddings"],
             topic=slots["slot_topic"],
             kind=slots["slot_kind"],

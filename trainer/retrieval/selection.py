@@ -11,7 +11,7 @@ from trainer.config import RetrievalConfig
 from trainer.retrieval import merge
 from trainer.retrieval.allowed import search_allowed
 from trainer.retrieval.budgets import EXPLICIT, slot_budgets
-from trainer.retrieval.filters import Asked, ItemFilters
+from trainer.retrieval.filters import ItemFilters, RequestedFilters
 from trainer.retrieval.search import Searcher
 from trainer.retrieval.topic_filter import TopicFilter
 
@@ -23,7 +23,7 @@ DEPTH_MIN = 100
 _OFFERS_PER_ITEM = 2
 
 
-class Wanted(NamedTuple):
+class SearchedSlots(NamedTuple):
     """What the users of a batch are searched for.
 
     Attributes:
@@ -44,14 +44,16 @@ class Wanted(NamedTuple):
     valid: tf.Tensor
     seen: tf.Tensor
     limit: tf.Tensor
-    asked: Asked | None = None
+    asked: RequestedFilters | None = None
 
-    def of_users(self, where: tf.Tensor) -> Wanted:
+    def of_users(self, where: tf.Tensor) -> SearchedSlots:
         """Returns what some users, `[some, 1]` int64, are searched for."""
-        own = Wanted(*[tf.gather_nd(values, where) for values in self[:-1]])
+        own = SearchedSlots(*[tf.gather_nd(values, where) for values in self[:-1]])
         if self.asked is None:
             return own
-        return own._replace(asked=Asked(*[tf.gather_nd(values, where) for values in self.asked]))
+        return own._replace(
+            asked=RequestedFilters(*[tf.gather_nd(values, where) for values in self.asked])
+        )
 
     def not_brought(self) -> tf.Tensor:
         """Returns `[batch, any]` int32 rows of items never brought: seen ones and denied ones."""
@@ -91,7 +93,7 @@ class Selector(tf.Module):
         self.topic_filter = topic_filter
         self.item_filters = item_filters
 
-    def select(self, wanted: Wanted) -> merge.Merged:
+    def select(self, wanted: SearchedSlots) -> merge.Merged:
         """Returns each user's list.
 
         `found_by` speaks of the first `depth` candidates of each slot, or of the
@@ -113,7 +115,7 @@ class Selector(tf.Module):
             lambda: found,
         )
 
-    def merged(self, wanted: Wanted, rows: tf.Tensor, scores: tf.Tensor) -> merge.Merged:
+    def merged(self, wanted: SearchedSlots, rows: tf.Tensor, scores: tf.Tensor) -> merge.Merged:
         """Merges candidates that were searched as deep as the longest list.
 
         Args:
@@ -127,7 +129,7 @@ class Selector(tf.Module):
         handicap = self._handicap(wanted) if self.config.merge == "balanced" else None
         return merge.best_score(rows, scores, wanted.limit, wanted.not_brought(), handicap)
 
-    def candidates(self, wanted: Wanted, depth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def candidates(self, wanted: SearchedSlots, depth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Searches every valid slot.
 
         Args:
@@ -149,7 +151,7 @@ class Selector(tf.Module):
         )
 
     def _found(
-        self, wanted: Wanted, k: tf.Tensor, allowed: tf.Tensor | None
+        self, wanted: SearchedSlots, k: tf.Tensor, allowed: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns k candidates of each slot among the allowed items (`[items]` bool; None: all)."""
         explicit = tf.equal(wanted.kind, EXPLICIT)
@@ -175,16 +177,16 @@ class Selector(tf.Module):
             tf.tensor_scatter_nd_update(nothing, where, scores),
         )
 
-    def first_candidates(self, wanted: Wanted) -> tuple[tf.Tensor, tf.Tensor]:
+    def first_candidates(self, wanted: SearchedSlots) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns what `select` merges first (round robin); see `candidates`."""
         return self.candidates(wanted, self._plan(wanted)[1])
 
-    def _plan(self, wanted: Wanted) -> tuple[tf.Tensor, tf.Tensor]:
+    def _plan(self, wanted: SearchedSlots) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the budgets `[batch, slots]` and the depth `[batch]` of the first search."""
         budgets = self._budgets(wanted)
         return budgets, slot_depth(budgets, wanted.valid, wanted.limit)
 
-    def _budgets(self, wanted: Wanted) -> tf.Tensor:
+    def _budgets(self, wanted: SearchedSlots) -> tf.Tensor:
         by_mass = self.config.implicit_budget == "mass"
         return slot_budgets(
             wanted.mass if by_mass else tf.ones_like(wanted.mass),
@@ -194,12 +196,14 @@ class Selector(tf.Module):
             self.config.explicit_share,
         )
 
-    def _handicap(self, wanted: Wanted) -> tf.Tensor:
+    def _handicap(self, wanted: SearchedSlots) -> tf.Tensor:
         """Returns the score that each slot loses per candidate, `[batch, slots]` float32."""
         budgets = tf.cast(tf.maximum(self._budgets(wanted), 1), tf.float32)
         return self.config.balance / budgets
 
-    def _search_again(self, wanted: Wanted, found: merge.Merged, where: tf.Tensor) -> merge.Merged:
+    def _search_again(
+        self, wanted: SearchedSlots, found: merge.Merged, where: tf.Tensor
+    ) -> merge.Merged:
         """Replaces the lists of users `[some, 1]` by those of searches as deep as the list."""
         part = wanted.of_users(where)
         rows, scores = self.candidates(part, part.limit)

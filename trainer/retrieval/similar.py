@@ -9,7 +9,7 @@ import tensorflow as tf
 from trainer import features
 from trainer.retrieval import signature
 from trainer.retrieval.allowed import search_allowed
-from trainer.retrieval.filters import Asked
+from trainer.retrieval.filters import RequestedFilters
 
 SPECS = {
     **signature.ITEM_SPECS,
@@ -18,7 +18,10 @@ SPECS = {
 
 
 def similar_items(
-    retriever: Any, items: dict[str, tf.Tensor], limit: tf.Tensor, asked: Asked | None = None
+    retriever: Any,
+    items: dict[str, tf.Tensor],
+    limit: tf.Tensor,
+    asked: RequestedFilters | None = None,
 ) -> dict:
     """Returns the nearest items of each item, itself left out.
 
@@ -99,7 +102,7 @@ def make_filtered(retriever: Any) -> Any:
 
 
 def _search(
-    retriever: Any, queries: tf.Tensor, k: tf.Tensor, asked: Asked | None
+    retriever: Any, queries: tf.Tensor, k: tf.Tensor, asked: RequestedFilters | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     searcher = retriever.selector.searcher
     if asked is None:

@@ -14,7 +14,7 @@ import pyarrow.csv as pacsv
 
 from core.errors import DataError
 from input_tables.importers.swallowed import swallowed
-from input_tables.importers.table.header import Layout, Wanted, layout_of, position_of
+from input_tables.importers.table.header import Layout, WantedColumns, layout_of, position_of
 from input_tables.importers.table.portion import Portion, portion_of
 from input_tables.importers.table.tally import Tally
 
@@ -22,7 +22,9 @@ _LINES = 65_536
 _ESCAPED = "if it writes quotes as \\\", give --escape '\\'"
 
 
-def delimited(text: io.TextIOWrapper, path: str, wanted: Wanted, tally: Tally) -> Iterator[Portion]:
+def delimited(
+    text: io.TextIOWrapper, path: str, wanted: WantedColumns, tally: Tally
+) -> Iterator[Portion]:
     """Yields the records of a file; those of another width or no CSV are refused.
 
     Raises:
@@ -56,7 +58,7 @@ def _skip_header(lines: Iterator[str], layout: Layout) -> int:
 class _Blocks:
     """Parses the blocks of one file."""
 
-    def __init__(self, layout: Layout, path: str, wanted: Wanted, tally: Tally) -> None:
+    def __init__(self, layout: Layout, path: str, wanted: WantedColumns, tally: Tally) -> None:
         self._layout, self._path, self._wanted, self._tally = layout, path, wanted, tally
         names = layout.names
         self._at = [position_of(names, column, path) for column in wanted.columns]

@@ -16,7 +16,7 @@ _SHOWN = 120
 _MAX_HEADER_LINES = 50
 
 
-class Wanted(NamedTuple):
+class WantedColumns(NamedTuple):
     """What to read of a file, and how.
 
     Attributes:
@@ -82,7 +82,7 @@ class Layout(NamedTuple):
 def layout_of(
     text: io.TextIOWrapper,
     path: str,
-    wanted: Wanted,
+    wanted: WantedColumns,
 ) -> tuple[Layout, list[str]]:
     """Returns how a file is written and the lines that were read to tell.
 
@@ -129,7 +129,7 @@ def _unlike(
     )
 
 
-def _layout(line: str, separator: str, wanted: Wanted) -> Layout:
+def _layout(line: str, separator: str, wanted: WantedColumns) -> Layout:
     quoted = wanted.quotes
     if quoted is None:
         # Tab-separated files hold quotes as letters, unless their very header is quoted.

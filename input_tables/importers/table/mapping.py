@@ -26,7 +26,7 @@ _NEEDED: dict[Table, tuple[str, ...]] = {
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 
 
-class Part(BaseConfig):
+class SourcePart(BaseConfig):
     """Where one canonical table comes from."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
@@ -70,7 +70,7 @@ class Part(BaseConfig):
         return value
 
 
-class TableMapping(Part):
+class TableMapping(SourcePart):
     """What `tessera data import table` reads; engagements at the top."""
 
     action: str | None = Field(None, description="action of rows without one")
@@ -81,8 +81,8 @@ class TableMapping(Part):
     max_bad_share: float = Field(
         0.01, ge=0, le=1, description="rows of a table that may be refused"
     )
-    items: Part = Field(default_factory=Part, description="the catalogue")
-    follows: Part = Field(default_factory=Part, description="followed topics")
+    items: SourcePart = Field(default_factory=SourcePart, description="the catalogue")
+    follows: SourcePart = Field(default_factory=SourcePart, description="followed topics")
 
     @field_validator("encoding")
     @classmethod
@@ -103,9 +103,9 @@ class TableMapping(Part):
             raise ValueError("map: action=COLUMN is needed, or --action NAME for all rows")
         return self
 
-    def part(self, table: Table) -> Part:
+    def part(self, table: Table) -> SourcePart:
         """Returns where a table comes from; files that are not named are the engagements' own."""
-        part: Part = self if table == ENGAGEMENTS else getattr(self, table)
+        part: SourcePart = self if table == ENGAGEMENTS else getattr(self, table)
         if part.map and not part.files:
             same = ("files", "columns", "separator", "quotes", "escape")
             return part.model_copy(update={name: getattr(self, name) for name in same})
@@ -116,8 +116,8 @@ class TableMapping(Part):
         return self.part(table).time_unit or self.time_unit or "s"
 
 
-def _check(table: Table, part: Part) -> None:
-    if table != ENGAGEMENTS and part == Part():
+def _check(table: Table, part: SourcePart) -> None:
+    if table != ENGAGEMENTS and part == SourcePart():
         return
     prefix = "" if table == ENGAGEMENTS else f"{table}."
     known = [column.name for column in COLUMNS[table]]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from input_tables.importers.table.header import Wanted
+from input_tables.importers.table.header import WantedColumns
 from input_tables.importers.table.tally import Tally
 
 
@@ -26,7 +26,7 @@ class Portion(NamedTuple):
 def portion_of(
     rows: list[list[str]],
     places: list[int],
-    wanted: Wanted,
+    wanted: WantedColumns,
     path: str,
     tally: Tally,
 ) -> Portion:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from core.errors import DataError
 from input_tables.importers.content import clear, kind_of, plain
 from input_tables.importers.table.delimited import delimited
-from input_tables.importers.table.header import Wanted, position_of
+from input_tables.importers.table.header import WantedColumns, position_of
 from input_tables.importers.table.portion import Portion, portion_of
 from input_tables.importers.table.tally import Tally
 
@@ -30,7 +30,7 @@ _PROBE = Path(__file__).parents[2] / "parquet_probe.py"
 _PROBE_SECONDS = 600
 
 
-def read(path: str, wanted: Wanted, tally: Tally) -> Iterator[Portion]:
+def read(path: str, wanted: WantedColumns, tally: Tally) -> Iterator[Portion]:
     """Yields a file portion by portion; rows that cannot be read are refused in `tally`.
 
     Raises:
@@ -62,7 +62,7 @@ def read(path: str, wanted: Wanted, tally: Tally) -> Iterator[Portion]:
                 yield from delimited(text, path, wanted, tally)
 
 
-def _check_text(head: bytes, wanted: Wanted, path: str) -> None:
+def _check_text(head: bytes, wanted: WantedColumns, path: str) -> None:
     kind = kind_of(head)
     plain_encoding = wanted.encoding.lower().replace("_", "-")
     if kind is None or (
@@ -74,12 +74,12 @@ def _check_text(head: bytes, wanted: Wanted, path: str) -> None:
     raise DataError(f"{path}: is {kind}{mend}; expected delimited text, JSON lines or Parquet")
 
 
-def _encoding(wanted: Wanted) -> str:
+def _encoding(wanted: WantedColumns) -> str:
     return "utf-8-sig" if wanted.encoding.lower() in ("utf-8", "utf8") else wanted.encoding
 
 
 def _json_lines(
-    text: io.TextIOWrapper, path: str, wanted: Wanted, tally: Tally
+    text: io.TextIOWrapper, path: str, wanted: WantedColumns, tally: Tally
 ) -> Iterator[Portion]:
     rows: list[list[str]] = []
     places: list[int] = []
@@ -140,14 +140,14 @@ def _text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, (list, dict)) else str(value)
 
 
-def _check_keys(wanted: Wanted, keys: set[str], path: str) -> None:
+def _check_keys(wanted: WantedColumns, keys: set[str], path: str) -> None:
     for column in wanted.columns:
         if column not in keys:
             position_of(sorted(keys), column, path)
             raise DataError(f"{path}: has no key {column!r}; write it as the file does")
 
 
-def _parquet(path: str, wanted: Wanted, tally: Tally) -> Iterator[Portion]:
+def _parquet(path: str, wanted: WantedColumns, tally: Tally) -> Iterator[Portion]:
     _probe(path, wanted.columns)
     tally.understood(path, "Parquet")
     with clear(path, "read as Parquet"):

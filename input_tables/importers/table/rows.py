@@ -18,8 +18,8 @@ from input_tables.contract import COLUMNS, ENGAGEMENTS, FOLLOWS, ReadSettings, T
 from input_tables.faults import Faults
 from input_tables.importers.content import clear
 from input_tables.importers.table.convert import EARLIEST, check_joint, check_unit, seconds, topics
-from input_tables.importers.table.header import Wanted
-from input_tables.importers.table.mapping import Part, TableMapping
+from input_tables.importers.table.header import WantedColumns
+from input_tables.importers.table.mapping import SourcePart, TableMapping
 from input_tables.importers.table.portion import Portion
 from input_tables.importers.table.records import read
 from input_tables.importers.table.tally import Tally
@@ -53,7 +53,7 @@ class TableRows:
         """
         self._mapping, self._table, self._now, self._ordered = mapping, table, now, ordered
         self._first = first
-        self._part: Part = mapping.part(table)
+        self._part: SourcePart = mapping.part(table)
         self._unseen = {
             (column, value)
             for column, values in self._part.where.items()
@@ -89,12 +89,12 @@ class TableRows:
         for column, value in sorted(self._unseen):
             self.tally.warnings.append(f"no row of {self._table} has {column} {value!r} (where)")
 
-    def _wanted(self) -> Wanted:
+    def _wanted(self) -> WantedColumns:
         part, given = self._part, self._part.map
         mapped = [column for columns in given.values() for column in columns]
         key = "user_id" if self._table == FOLLOWS else "item_id"
         columns = tuple(dict.fromkeys([*mapped, *part.where]))
-        return Wanted(
+        return WantedColumns(
             columns,
             part.separator,
             part.quotes,
@@ -220,7 +220,7 @@ class TableRows:
             self.tally.first_rows.append({**entry, "text": text, "read_as": read_as})
 
 
-def files_of(part: Part) -> list[str]:
+def files_of(part: SourcePart) -> list[str]:
     """Returns the files of a part: those named, and those in the folders that are.
 
     Raises:

@@ -14,11 +14,11 @@ from trainer.config import RetrievalConfig
 from trainer.retrieval import selection
 from trainer.retrieval.budgets import slot_budgets
 from trainer.retrieval.search import ExactSearch
-from trainer.retrieval.selection import Selector, Wanted, slot_depth
+from trainer.retrieval.selection import SearchedSlots, Selector, slot_depth
 
 ITEMS, SLOTS, SEEN = 40, 4, 5
 VECTORS = unit(np.random.default_rng(0).normal(size=(ITEMS, 3)))
-_SPEC = Wanted(
+_SPEC = SearchedSlots(
     vectors=tf.TensorSpec([None, SLOTS, 3], tf.float32),
     topic=tf.TensorSpec([None, SLOTS], tf.string),
     kind=tf.TensorSpec([None, SLOTS], tf.int32),
@@ -55,11 +55,11 @@ def select(searcher):
 
         @tf.function(input_signature=_SPEC[:-1])
         def graph(*values):
-            return selector.select(Wanted(*values))
+            return selector.select(SearchedSlots(*values))
 
         graph = graph.get_concrete_function()
 
-    def run(wanted: Wanted):
+    def run(wanted: SearchedSlots):
         searcher.asked.assign([])
         return graph(*[tf.constant(value) for value in wanted[:-1]])
 
@@ -67,14 +67,14 @@ def select(searcher):
 
 
 @st.composite
-def wanted_lists(draw) -> Wanted:
+def wanted_lists(draw) -> SearchedSlots:
     users = draw(st.integers(1, 3))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     vectors = unit(random.normal(size=(users, SLOTS, 3)))
     if draw(st.booleans()):  # slots that want the very same items
         vectors = np.repeat(vectors[:, :1], SLOTS, axis=1)
     kind = random.integers(0, 2, (users, SLOTS)).astype(np.int32)
-    return Wanted(
+    return SearchedSlots(
         vectors=vectors,
         topic=np.full((users, SLOTS), b"", object),
         kind=kind,
@@ -85,7 +85,7 @@ def wanted_lists(draw) -> Wanted:
     )
 
 
-def plain(wanted: Wanted, user: int, monkey_depth: int = 1):
+def plain(wanted: SearchedSlots, user: int, monkey_depth: int = 1):
     """List and `found_by` of one user, from complete searches."""
     unseen = [row for row in range(ITEMS) if row not in wanted.seen[user]]
     lists = [
@@ -116,13 +116,13 @@ def test_lists_are_those_of_complete_searches_and_of_each_user_alone(select, wan
         assert got.slot[user, :count].numpy().tolist() == [slot for _, _, slot in merged]
         assert got.found_by[user, :count].numpy().tolist() == masks
         assert (got.row[user, count:].numpy() == -1).all()
-        alone = select(Wanted(*[value[[user]] for value in wanted[:-1]]))
+        alone = select(SearchedSlots(*[value[[user]] for value in wanted[:-1]]))
         assert alone.row[0, :count].numpy().tolist() == got.row[user, :count].numpy().tolist()
         assert alone.found_by[0, :count].numpy().tolist() == masks
 
 
-def asked_for(vectors: np.ndarray, limit: int) -> Wanted:
-    return Wanted(
+def asked_for(vectors: np.ndarray, limit: int) -> SearchedSlots:
+    return SearchedSlots(
         vectors=vectors,
         topic=np.full((1, SLOTS), b"", object),
         kind=np.zeros((1, SLOTS), np.int32),
