@@ -20,9 +20,10 @@ from trainer import features
 
 #: Items of one user that count for co-occurrence; beyond, work grows with the square.
 USER_MAX_ITEMS = 500
-#: Co-occurrence entries kept in all, at least `_NEIGHBOURS_MIN` per item.
+#: Co-occurrence entries kept in all, at least `_NEIGHBOURS_MIN` per item: with 10 M items the
+#: two matrices of entries take 3 GB together.
 _ENTRIES_MAX = 40_000_000
-_NEIGHBOURS_MIN = 100
+_NEIGHBOURS_MIN = 20
 _BLOCK_ITEMS = 2048
 #: Scores held at a time.
 _CELLS_MAX = 16_000_000
@@ -48,12 +49,17 @@ def item_cosine(log: TrainingLog, items: int) -> sparse.csr_matrix:
     norms = np.sqrt(np.bincount(item, minlength=items)).astype(np.float32)
     matrix = sparse.csr_matrix((1.0 / norms[item], (user, item)), shape=(users, items))
     by_item = matrix.T.tocsr()
-    most = max(_NEIGHBOURS_MIN, _ENTRIES_MAX // max(1, items))
+    most = neighbours_kept(items)
     blocks = [
         strongest((by_item[i : i + _BLOCK_ITEMS] @ matrix).tocsr(), i, most)
         for i in range(0, items, _BLOCK_ITEMS)
     ]
     return sparse.vstack(blocks, format="csr")
+
+
+def neighbours_kept(items: int) -> int:
+    """Returns how many neighbours of each item are kept in a catalogue of that size."""
+    return max(_NEIGHBOURS_MIN, _ENTRIES_MAX // max(1, items))
 
 
 def transitions(log: TrainingLog, items: int) -> sparse.csr_matrix:
@@ -94,7 +100,7 @@ class Floors:
         self._matrices: dict[str, Any] = {
             "item_cosine": item_cosine(log, count),
             "last_transition": transitions(log, count),
-            "rp3beta": rp3beta(log, count, max(_NEIGHBOURS_MIN, _ENTRIES_MAX // max(1, count))),
+            "rp3beta": rp3beta(log, count, neighbours_kept(count)),
         }
         self._by_topic = items.topics[self._popular].T.tocsr()
         self._als: ImplicitAls | None = None

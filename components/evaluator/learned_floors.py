@@ -16,6 +16,9 @@ EASE_L2 = 100.0
 #: Exponent of the target's popularity in RP3beta.
 RP3_BETA = 0.4
 _ALS_FACTORS = 128
+#: Factors of users and items in all (1 GB); larger data has shorter vectors, down to the least.
+_ALS_CELLS_MAX = 256_000_000
+_ALS_FACTORS_MIN = 16
 _ALS_ITERATIONS = 10
 _ALS_REGULARIZATION = 0.1
 _ALS_ALPHA = 5.0
@@ -100,16 +103,23 @@ class ImplicitAls:
         """
         from implicit.cpu.als import AlternatingLeastSquares
 
+        matrix = user_items(log, items)
+        fitting = max(_ALS_FACTORS_MIN, _ALS_CELLS_MAX // sum(matrix.shape))
         self._model = AlternatingLeastSquares(
-            factors=min(_ALS_FACTORS, max(1, items - 1)),
+            factors=min(_ALS_FACTORS, fitting, max(1, items - 1)),
             regularization=_ALS_REGULARIZATION,
             alpha=_ALS_ALPHA,
             iterations=_ALS_ITERATIONS,
             random_state=0,
         )
-        self._model.fit(user_items(log, items), show_progress=False)
+        self._model.fit(matrix, show_progress=False)
         if order is not None:
             self._model.item_factors = self._model.item_factors[order]
+
+    @property
+    def factors(self) -> int:
+        """Length of the vectors."""
+        return int(self._model.factors)
 
     def scores(self, histories: sparse.csr_matrix) -> np.ndarray:
         """Folds users in by their histories and scores every item.

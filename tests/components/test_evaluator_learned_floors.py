@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 
 from components.config import EvaluatorConfig
+from components.evaluator import learned_floors
 from components.evaluator.blessing import Evidence, decide
 from components.evaluator.examples import read_eval_examples
 from components.evaluator.floors import Floors
@@ -68,6 +69,16 @@ def test_als_scores_items_of_the_own_circle_above_the_others():
     scores = ImplicitAls(a_log(), ITEMS).scores(sparse.csr_matrix(np.eye(ITEMS, dtype=np.float32)))
     same = np.arange(ITEMS)[:, None] % 2 == np.arange(ITEMS)[None] % 2
     assert scores[same].mean() > 2 * abs(scores[~same].mean())
+
+
+def test_als_of_large_data_has_shorter_vectors_but_never_too_short_ones(monkeypatch):
+    log = a_log()
+    whole = ImplicitAls(log, ITEMS).factors
+    monkeypatch.setattr(learned_floors, "_ALS_FACTORS_MIN", 2)
+    cells = 4 * (ITEMS + int(log.user.max()) + 1)
+    for most, factors in ((cells, 4), (cells - 1, 3), (0, 2)):
+        monkeypatch.setattr(learned_floors, "_ALS_CELLS_MAX", most)
+        assert ImplicitAls(log, ITEMS).factors == factors < whole
 
 
 @pytest.fixture
