@@ -70,11 +70,13 @@ class S3:
       endpoint: its URL, also in AWS_ENDPOINT_URL.
       bucket: one that exists; `fresh` gives a folder of one's own.
       faults: see `Faults`.
+      folder: of the bucket, with a slash at its end: what `url` gives is below it.
     """
 
     endpoint: str
     bucket: str
     faults: Faults
+    folder: str = ""
 
     def client(self):
         import boto3
@@ -82,7 +84,7 @@ class S3:
         return boto3.client("s3", endpoint_url=self.endpoint)
 
     def url(self, folder=""):
-        return f"s3://{self.bucket}/{folder}".rstrip("/")
+        return f"s3://{self.bucket}/{self.folder}{folder}".rstrip("/")
 
     def fresh(self):
         """A URL below which nothing is."""
@@ -242,7 +244,8 @@ def running_s3(kind="moto"):
         os.environ.pop(name, None)
     try:
         if kind == "seaweedfs":
-            yield S3(endpoint, seaweedfs.BUCKET, faults)
+            # One bucket for all: each takes volumes of its own.
+            yield S3(endpoint, seaweedfs.BUCKET, faults, f"server-{uuid.uuid4().hex[:8]}/")
         else:
             store = S3(endpoint, f"bucket-{uuid.uuid4().hex[:8]}", faults)
             store.client().create_bucket(Bucket=store.bucket)
@@ -254,12 +257,8 @@ def running_s3(kind="moto"):
         thread.join(10)
 
 
-@pytest.fixture(scope="module")
-def s3_server():
-    with running_s3() as store:
-        yield store
-
-
+#: A real store where it is built: for tests that take too long to run on both.
+BEST_KIND = "moto" if seaweedfs.binary() is None else "seaweedfs"
 KINDS = [
     "moto",
     pytest.param(
@@ -272,8 +271,8 @@ KINDS = [
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def every_s3_server(request):
-    """Each kind in turn; import it `as s3_server` for tests that must pass on all of them."""
+def s3_server(request):
+    """Each kind in turn."""
     with running_s3(request.param) as store:
         yield store
 

@@ -124,7 +124,10 @@ def pull_all(serving_dir: Path) -> None:
         return
     for name, size in store.children().items():
         if size is None and not name.startswith("."):
-            pull(serving_dir / name)
+            folder = serving_dir / name
+            pull(folder)
+            if not any(folder.iterdir()):
+                folder.rmdir()  # SeaweedFS keeps naming folders whose objects are gone
 
 
 def complete(version_dir: Path) -> None:

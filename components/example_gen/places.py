@@ -122,8 +122,7 @@ def placed(examples_uri: str, report_uri: str, shared: str | None) -> Iterator[P
         final_report=report_uri,
     )
     for final in (examples_uri, report_uri):
-        if is_remote(final):
-            _empty(final)  # an earlier try may have had other numbers of buckets
+        _empty(final)  # an earlier try may have had other numbers of files
     if not is_remote(report_uri):
         (Path(report_uri) / LETTERS_DIR).mkdir(parents=True, exist_ok=True)
     try:
@@ -141,9 +140,16 @@ def _place(final: str, own: str | None, name: str) -> str:
     return final if own is None or is_remote(final) else f"{own}/{name}"
 
 
-def _empty(url: str) -> None:
-    store = ObjectStore(url)
-    store.delete(store.list())
+def _empty(place: str) -> None:
+    if is_remote(place):
+        store = ObjectStore(place)
+        store.delete(store.list())
+        return
+    for path in Path(place).glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _fetch(url: str, folder: Path) -> None:

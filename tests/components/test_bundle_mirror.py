@@ -36,8 +36,7 @@ from tests.components.store_fixtures import (
     remote_request,
     visible,
 )
-from tests.object_store import every_s3_server as s3_server  # noqa: F401 - fixtures
-from tests.object_store import s3  # noqa: F401
+from tests.object_store import s3, s3_server  # noqa: F401 - fixtures
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
@@ -75,6 +74,16 @@ def test_a_mirror_lists_versions_without_their_files(url):
         assert next_version(root / "demo") == 4 and scan(root / "demo")[1] == {}
         assert served(root / "demo") == Served((3,), {})
     assert not root.exists()
+
+
+def test_a_folder_whose_objects_are_gone_is_no_model(tmp_path, s3):  # noqa: F811
+    """SeaweedFS names it in its listings for some minutes."""
+    place = s3.fresh()
+    publish(tmp_path / "artifacts", place)
+    ObjectStore(place).write("gone/1/saved_model.pb", b"x")
+    ObjectStore(place).delete(["gone/1/saved_model.pb"])
+    with mirrored(place) as root:
+        assert [path.name for path in root.iterdir() if path.is_dir()] == ["demo"]
 
 
 def test_verifying_a_version_downloads_it_whole(url):

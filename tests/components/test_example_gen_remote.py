@@ -63,6 +63,22 @@ def test_an_object_store_holds_everything_and_no_folder_anything(
     assert len(reads) > 6
 
 
+def test_what_an_earlier_try_left_in_a_folder_is_no_part_of_the_result(
+    config: ExampleGenConfig, wanted: dict[str, Any], tmp_path: Path
+) -> None:
+    places = places_below(str(tmp_path))
+    left = [
+        Path(places["examples"]) / "Split-train/examples-00000-of-00099.parquet",
+        Path(places["examples"]) / "Split-train/.examples-00000-of-00099.tmp-0",
+        Path(places["report"]) / "dead_letter/rows-00000-of-00099.jsonl",
+        Path(places["report"]) / "data_report.json",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("old\n")
+    assert executed(config, config.data.root, places, IN_PROCESS) == wanted
+
+
 def test_a_store_that_fails_now_and_then_is_asked_again(
     config: ExampleGenConfig,
     wanted: dict[str, Any],

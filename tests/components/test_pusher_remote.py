@@ -33,9 +33,9 @@ from tests.components.store_fixtures import (
 from tests.object_store import (
     DROPPED,
     LOST,
-    s3,  # noqa: F401
+    s3,  # noqa: F401 - fixture
+    s3_server,  # noqa: F401 - fixture
 )
-from tests.object_store import every_s3_server as s3_server  # noqa: F401 - fixtures
 
 NOON = dt.datetime(2026, 1, 2, 12, tzinfo=dt.timezone.utc)
 logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -19,9 +19,9 @@ from tests.object_store import (
     DROPPED,
     LOST,
     Late,
-    s3,  # noqa: F401
+    s3,  # noqa: F401 - fixture
+    s3_server,  # noqa: F401 - fixture
 )
-from tests.object_store import every_s3_server as s3_server  # noqa: F401 - fixtures
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 

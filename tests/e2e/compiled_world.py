@@ -17,6 +17,15 @@ NAME = "e2e"
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
+def storage_access():
+    """What `kubeflow` must say: tasks see of this process's environment what they name."""
+    names = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+    return {
+        "env": {name: os.environ[name] for name in names},
+        "pods": {"secrets": [{"name": "store", "env": {n: n for n in _SECRETS}}]},
+    }
+
+
 class World:
     """Tables in a bucket, a compiled file, and where its runs work.
 
@@ -41,12 +50,7 @@ class World:
                 "pipeline_root": s3.url("artifacts"),
                 "retry": {"max_retries": 1, "backoff_s": 1},
                 "status_dir": s3.url("status"),
-                # Tasks see nothing of this process's environment but what they name.
-                "env": {
-                    "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"],
-                    "AWS_DEFAULT_REGION": os.environ["AWS_DEFAULT_REGION"],
-                },
-                "pods": {"secrets": [{"name": "store", "env": {n: n for n in _SECRETS}}]},
+                **storage_access(),
             },
             **DAILY,
         )

@@ -17,14 +17,14 @@ from tests.e2e.compiled_world import (
     wait_for,
 )
 from tests.e2e.conftest import FIRST_DAY, LAST_DAY, tessera
-from tests.object_store import running_s3
+from tests.object_store import BEST_KIND, running_s3
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
 def world(tables, tmp_path_factory):
-    with running_s3() as s3:
+    with running_s3(BEST_KIND) as s3:
         world = World(tmp_path_factory.mktemp("compiled"), s3, tables, sys.executable)
         # The items of the middle day are late.
         world.upload(without=[f"items/span={MIDDLE_DAY}"])

@@ -9,14 +9,14 @@ import pytest
 from components.bundle import pushed_spans
 from tests.components.store_fixtures import visible
 from tests.e2e.conftest import DAILY, LAST_DAY, tessera, write_config
-from tests.object_store import running_s3
+from tests.object_store import BEST_KIND, running_s3
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(2400)]
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
 
 def test_two_days_a_rerun_a_refresh_and_a_question_over_s3(tables, tmp_path):
-    with running_s3() as store:
+    with running_s3(BEST_KIND) as store:
         data_root, serving = store.put_tree(tables, store.url("tables")), store.url("serving")
         work, scratch = tmp_path / "work", tmp_path / "scratch"
         scratch.mkdir()

@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tests.e2e.compiled_world import storage_access
 from tests.e2e.conftest import FIRST_DAY, tessera
+from tests.object_store import BEST_KIND, running_s3
 
 pytestmark = pytest.mark.slow("builds an index and lets a fresh process answer from it")
 
@@ -24,17 +26,18 @@ def trained(published, tmp_path_factory):
     return work
 
 
-def refresh_conf(work, root, path=None):
-    tree = {
-        "pipeline": "refresh",
-        "name": "e2e",
-        "work_dir": str(work / "refreshes"),
-        "serving_dir": str(work / "serving"),
-        "data": {"root": str(root)},
-    }
-    path = path or work / "refresh.yaml"
-    path.write_text(yaml.safe_dump(tree))
+def write_refresh(path, **keys):
+    path.write_text(yaml.safe_dump({"pipeline": "refresh", "name": "e2e", **keys}))
     return path
+
+
+def refresh_conf(work, root, path=None):
+    return write_refresh(
+        path or work / "refresh.yaml",
+        work_dir=str(work / "refreshes"),
+        serving_dir=str(work / "serving"),
+        data={"root": str(root)},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -165,33 +168,42 @@ def test_a_dry_run_names_the_version_and_what_is_not_followed(refreshed):
     assert "BundleSource → CatalogueGen → IndexBuilder → ServingValidator → Pusher" in done.out
 
 
-def test_a_compiled_refresh_publishes_the_next_version_with_its_report(refreshed, tmp_path):
+def test_a_compiled_refresh_of_an_object_store_publishes_the_next_version_with_its_report(
+    refreshed, tmp_path
+):
     """As Kubeflow runs it: one task that is planned when it starts, then the exit handler."""
-    work, conf, _ = refreshed
-    before = versions(work)
-    tables = tmp_path / "tables"
-    tables.mkdir()
+    work, _, _ = refreshed
+    latest = versions(work)[-1]
     items = {"late1": [TOPIC], **{f"i{n}": [TOPIC] for n in range(2, 300)}}
     topics = pa.array(list(items.values()), pa.list_(pa.string()))
-    pq.write_table(pa.table({"item_id": list(items), "topics": topics}), tables / "items.parquet")
-    sets = {
-        "serving_dir": "s3://tessera/serving", "data.root": "s3://tessera/tables",
-        "data.layout": "single", "refresh.max_removed_share": 0.9,
-        "kubeflow.image": "registry.example/tessera:1",
-    }  # fmt: skip
-    file = tmp_path / "refresh-file.yaml"
-    words = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
-    done = tessera("compile", "--conf", conf, *words, "-o", file)
-    assert done.code == 0, done.err
-    done = tessera(
-        "run", "--compiled", file, "--work-dir", tmp_path / "w", "--param", f"data_root={tables}",
-        "--param", f"serving_root={work / 'serving'}",
-    )  # fmt: skip
-    assert done.code == 0, done.err
-    (new,) = set(versions(work)) - set(before)
-    assert f"{work / 'serving'}/e2e/{new}" in done.out
-    page = (work / "serving" / "e2e" / "reports" / f"{new}.html").read_text()
-    assert "BundleSource" in page
+    (tmp_path / "tables").mkdir()
+    pq.write_table(
+        pa.table({"item_id": list(items), "topics": topics}), tmp_path / "tables/items.parquet"
+    )
+    with running_s3(BEST_KIND) as store:
+        tables = store.put_tree(tmp_path / "tables", store.url("tables"))
+        serving = store.put_tree(work / "serving", store.url("serving"))
+        conf = write_refresh(
+            tmp_path / "refresh.yaml",
+            serving_dir="s3://elsewhere/serving",
+            data={"root": "s3://elsewhere/tables", "layout": "single"},
+            refresh={"max_removed_share": 0.9},
+            kubeflow={"image": "registry.example/tessera:1", **storage_access()},
+        )
+        file = tmp_path / "refresh-file.yaml"
+        done = tessera("compile", "--conf", conf, "-o", file)
+        assert done.code == 0, done.err
+        done = tessera(
+            "run", "--compiled", file, "--work-dir", tmp_path / "w",
+            "--param", f"data_root={tables}", "--param", f"serving_root={serving}",
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        assert f"{serving}/e2e/{latest + 1}" in done.out
+        keys = store.keys(f"{serving}/e2e")
+        assert "BundleSource" in keys[f"reports/{latest + 1}.html"].decode()
+        assert json.loads(keys[f"{latest + 1}/manifest.json"])["refreshed_from"] == latest
+        answer = tessera("recommend", "--bundle", serving, "--history", "late1", "--json")
+        assert answer.code == 0, answer.err
 
 
 def test_without_a_published_model_there_is_nothing_to_refresh(refreshed, tmp_path):

@@ -18,6 +18,7 @@ from core.storage import ObjectStore
 from serving.sync import INCOMING, opened
 from tests.components.bundle_fixtures import looked_at, numeric_folders
 from tests.components.store_fixtures import Stopped, memory_url, publish
+from tests.object_store import s3, s3_server  # noqa: F401 - fixtures
 from tests.serving import bundles
 from tests.serving.conftest import until
 
@@ -250,19 +251,29 @@ def _sync_for_ever(url, folder):
             keeper.once()
 
 
-def test_killed_at_any_moment_no_server_sees_a_torn_version(url, folder, tmp_path):
+def _killed_again_and_again(url, folder, made, rounds, longest_s):
     """Real processes and SIGKILL, while versions are published and served ones change."""
     chance, context = random.Random(7), multiprocessing.get_context("fork")
-    for round_ in range(12):
-        publish(tmp_path / "made", url, f"content-{round_ % 4}-{round_}")
+    for round_ in range(rounds):
+        publish(made, url, f"content-{round_ % 4}-{round_}")
         child = context.Process(target=_sync_for_ever, args=(url, folder))
         child.start()
-        time.sleep(chance.uniform(0.0, 0.12))
+        time.sleep(chance.uniform(0.0, longest_s))
         os.kill(child.pid, signal.SIGKILL)
         child.join(30)
         whole(folder)
-    assert once(url, folder).versions == (13,)
-    assert whole(folder) == [13]
+    assert once(url, folder).versions == (rounds + 1,)
+    assert whole(folder) == [rounds + 1]
+
+
+def test_killed_at_any_moment_no_server_sees_a_torn_version(url, folder, tmp_path):
+    _killed_again_and_again(url, folder, tmp_path / "made", rounds=12, longest_s=0.12)
+
+
+def test_killed_while_it_reads_from_s3_no_server_sees_a_torn_version(folder, tmp_path, s3):  # noqa: F811
+    url = s3.fresh()
+    publish(tmp_path / "made", url, "one")
+    _killed_again_and_again(url, folder, tmp_path / "made", rounds=6, longest_s=1.0)
 
 
 def test_a_half_written_folder_of_a_number_is_what_a_server_loads(store, model_dir, start):

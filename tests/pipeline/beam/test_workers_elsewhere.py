@@ -14,7 +14,6 @@ import pytest
 
 from components.example_gen import parts
 from core.storage import SHARED_VARIABLE
-from tests import seaweedfs
 from tests.components.example_gen_remote import (
     content,
     elsewhere,
@@ -22,7 +21,7 @@ from tests.components.example_gen_remote import (
     places_below,
     write_world,
 )
-from tests.object_store import S3, running_s3
+from tests.object_store import BEST_KIND, S3, running_s3
 from tests.pipeline.beam.test_prism import IN_PROCESS, PRISM, prism
 
 pytestmark = [
@@ -34,7 +33,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[S3]:
-    with running_s3("moto" if seaweedfs.binary() is None else "seaweedfs") as found:
+    with running_s3(BEST_KIND) as found:
         yield found
 
 
