@@ -125,6 +125,7 @@ def _config(conf: Path, overrides: tuple[str, ...], seed: int, epochs: int | Non
         "trainer.epochs": epochs,
         "trainer.early_stopping_patience": epochs,
         "trainer.seed": seed,
+        "trainer.refit": False,
         "trainer.warm_start": False,
     }
     return with_settings(config, fixed, str(conf))

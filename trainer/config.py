@@ -223,6 +223,11 @@ class TrainerConfig(BaseConfig):
     validation_max_examples: int = Field(
         5000, ge=1, description="validation examples ranked after each epoch"
     )
+    refit: bool = Field(
+        False,
+        description="train once more, for as many epochs as were best, on training and "
+        "validation examples together, which costs about as much again",
+    )
     warm_start: bool = Field(True, description="start from the baseline bundle where there is one")
     seed: int = Field(1, description="everything random follows from it")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ from trainer.warm_start import load_warm_start
 
 #: Folder of the weights by vocabulary token, inside an exported model.
 WARM_START = "warm_start"
+_TARGET = features.transformed_name(features.ITEM_ID)
 _CLUSTER_EXAMPLES = 200_000
 _FROM_SCRATCH = "from scratch"
 #: Examples that are shuffled among each other.
@@ -85,7 +87,7 @@ class Trained:
 
 
 def fit(job: TrainingJob) -> Trained:
-    """Trains and validates a model.
+    """Trains and validates a model; with `refit` once more, as long, on validation data as well.
 
     Raises:
       ConfigError: the process runs without legacy Keras, or the transform configuration is
@@ -98,11 +100,30 @@ def fit(job: TrainingJob) -> Trained:
         )
     transform_output = tft.TFTransformOutput(job.transform_graph)
     _check_widths(job.transform, transform_output)
+    trained = _train(job, transform_output)
+    if job.trainer.refit:
+        best = best_epoch(trained.history, job.trainer)
+        model = _train(job, transform_output, refit_epochs=best).model
+        trained = dataclasses.replace(trained, model=model)
+    return trained
+
+
+def best_epoch(history: Sequence[Mapping[str, Any]], config: TrainerConfig) -> int:
+    """Returns the 1-based epoch of the highest validation metric, the first of equals."""
+    metric = f"val_recall@{config.early_stopping_metric_k}"
+    return int(max(history, key=lambda record: record[metric])["epoch"])
+
+
+def _train(job: TrainingJob, transform_output: Any, refit_epochs: int | None = None) -> Trained:
+    """One training: with validation, or over `refit_epochs` epochs of both splits without."""
     tf_keras.utils.set_random_seed(job.trainer.seed)
     spec = transform_output.transformed_feature_spec()
     corpus = inputs.read_columns(inputs.split_files(job.examples, features.CORPUS_SPLIT), spec)
-    catalogue = corpus[features.transformed_name(features.ITEM_ID)][:, 0]
-    vocabularies = load_vocabularies(transform_output, job.transform).with_catalogue(catalogue)
+    vocabularies = load_vocabularies(transform_output, job.transform)
+    if refit_epochs is not None:
+        files = inputs.split_files(job.examples, features.VALIDATION_SPLIT)
+        vocabularies = vocabularies.with_targets(inputs.read_columns(files, spec)[_TARGET][:, 0])
+    vocabularies = vocabularies.with_catalogue(corpus[_TARGET][:, 0])
     model = RetrievalModel(
         job.model,
         job.trainer,
@@ -117,8 +138,9 @@ def fit(job: TrainingJob) -> Trained:
     started = _start_warm(model, job.base_model)
     if started == _FROM_SCRATCH and job.model.item_start == "co_occurrence":
         started = _start_counted(model, job, spec)
-    checkpoints = Checkpoints(job.checkpoint_dir, model, _training_key(job))
-    loop = _training_loop(model, job, spec, corpus, checkpoints, epoch_steps)
+    folder = job.checkpoint_dir if refit_epochs is None else f"{job.checkpoint_dir}/refit"
+    checkpoints = Checkpoints(folder, model, _training_key(job))
+    loop = _training_loop(model, job, spec, corpus, checkpoints, epoch_steps, refit_epochs)
     return Trained(model, transform_output, loop.run(), started, checkpoints)
 
 
@@ -197,7 +219,7 @@ def _epoch_steps(
     config: TrainerConfig, vocabularies: Vocabularies, corpus: Mapping[str, np.ndarray]
 ) -> int:
     """Batches per epoch; the item counts hold the training targets and the corpus once."""
-    rows = len(corpus[features.transformed_name(features.ITEM_ID)])
+    rows = len(corpus[_TARGET])
     examples = max(int(vocabularies.item_counts.sum()) - rows, 1)
     return config.steps_per_epoch or math.ceil(examples / config.batch_size)
 
@@ -209,10 +231,16 @@ def _training_loop(
     corpus: Mapping[str, np.ndarray],
     checkpoints: Checkpoints,
     epoch_steps: int,
+    refit_epochs: int | None,
 ) -> TrainingLoop:
-    """Puts training batches, validation and logs around a model."""
+    """Puts training batches, validation and logs around a model; a refit validates nothing."""
     config = model.trainer_config
     files = inputs.split_files(job.examples, features.TRAIN_SPLIT)
+    held_out = inputs.split_files(job.examples, features.VALIDATION_SPLIT)
+    limit, log_dir, on_epoch = config.validation_max_examples, job.log_dir, job.on_epoch
+    if refit_epochs is not None:
+        config = config.model_copy(update={"epochs": refit_epochs})
+        files, limit, log_dir, on_epoch = files + held_out, 0, f"{job.log_dir}/refit", None
 
     def epoch_batches(epoch: int) -> tf.data.Dataset:
         return inputs.train_batches(
@@ -223,20 +251,14 @@ def _training_loop(
             seed=config.seed + 7919 * epoch,
         )
 
-    examples = inputs.read_columns(
-        inputs.split_files(job.examples, features.VALIDATION_SPLIT),
-        spec,
-        limit=config.validation_max_examples,
-        seed=config.seed,
-    )
-    catalogue = corpus[features.transformed_name(features.ITEM_ID)][:, 0]
+    examples = inputs.read_columns(held_out, spec, limit=limit, seed=config.seed)
     return TrainingLoop(
         model,
         epoch_batches,
-        Validator(model, examples, catalogue),
+        Validator(model, examples, corpus[_TARGET][:, 0]),
         config,
         checkpoints,
-        TensorBoardLog(job.log_dir),
+        TensorBoardLog(log_dir),
         epoch_steps,
-        job.on_epoch,
+        on_epoch,
     )

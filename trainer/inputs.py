@@ -107,7 +107,7 @@ def read_columns(
     """
     records = tf.data.TFRecordDataset(list(files), compression_type="GZIP", buffer_size=1 << 20)
     if limit is not None:
-        records = records.shuffle(20 * limit, seed=seed).take(limit)
+        records = records.shuffle(max(20 * limit, 1), seed=seed).take(limit)
     blocks = records.batch(_READ_ROWS).map(lambda block: tf.io.parse_example(block, dict(spec)))
     parts = list(without_autotuning(blocks).as_numpy_iterator())
     if not parts:

@@ -11,7 +11,7 @@ import numpy as np
 from core.files import write_json
 from trainer.config import ModelConfig, TrainerConfig, TransformConfig
 from trainer.export import export_model
-from trainer.fit import WARM_START, Trained, TrainingJob, fit
+from trainer.fit import WARM_START, Trained, TrainingJob, best_epoch, fit
 from trainer.warm_start import save_warm_start
 
 _LOG = logging.getLogger("tessera")
@@ -54,7 +54,7 @@ def _summary(trained: Trained) -> str:
     model, history = trained.model, trained.history
     metric = f"val_recall@{model.trainer_config.early_stopping_metric_k}"
     parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    best = max(history, key=lambda record: record[metric])
+    best = history[best_epoch(history, model.trainer_config) - 1]
     # A training resumed at the very end of an epoch has seen no batch of it.
     loss = "" if best["loss"] is None else f"loss {best['loss']:.3f}, "
     epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"

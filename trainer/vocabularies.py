@@ -46,6 +46,16 @@ class Vocabularies:
         listed = np.bincount(known, minlength=len(self.items))
         return dataclasses.replace(self, item_trained=self.item_counts - listed > 0.5)
 
+    def with_targets(self, item_ids: np.ndarray) -> Vocabularies:
+        """Returns the same vocabularies with further training targets counted.
+
+        Args:
+          item_ids: `[targets]` int64 item indices; unknown ones are left out.
+        """
+        known = item_ids[(item_ids >= 1) & (item_ids <= len(self.items))] - 1
+        further = np.bincount(known, minlength=len(self.items))
+        return dataclasses.replace(self, item_counts=self.item_counts + further)
+
     def trained_rows(self) -> np.ndarray:
         """Returns int64 `[trained]`, the indices of the items that training has targets for."""
         if self.item_trained is None or not self.item_trained.any():

@@ -19,6 +19,7 @@ _FIXED = {
     "trainer.early_stopping_metric_k",
     "trainer.early_stopping_patience",
     "trainer.epochs",
+    "trainer.refit",
     "trainer.seed",
     "trainer.steps_per_epoch",
     "trainer.validation_max_examples",

@@ -1,0 +1,68 @@
+"""A training as a whole: what `refit` learns from and for how long."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.trainer.tiny import TRANSFORM, example, raw_splits, transform
+from trainer import features
+from trainer.config import ModelConfig, TrainerConfig
+from trainer.fit import TrainingJob, best_epoch, fit
+
+NEWEST = "item 23"
+BATCH = 32
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory):
+    """A data set whose newest item is a target of validation examples alone."""
+    raw = raw_splits()
+    raw["train"] = [row for row in raw["train"] if row[features.ITEM_ID] != [NEWEST]]
+    raw["validation"] += [example(NEWEST, ["item 3"], user="late")] * 8
+    return transform(str(tmp_path_factory.mktemp("late")), raw)
+
+
+def job(data, folder, seen=None, **trainer):
+    settings = {"batch_size": BATCH, "epochs": 3, "uniform_negatives": 8, "learning_rate": 0.01}
+    return TrainingJob(
+        examples=[f"{data.examples}/Split-train/*"],
+        transform_graph=data.graph,
+        model=ModelConfig(name="two_tower", embedding_dim=8, hidden_units=(8,)),
+        trainer=TrainerConfig(**settings, **trainer),
+        transform=TRANSFORM,
+        checkpoint_dir=str(folder / "checkpoints"),
+        log_dir=str(folder / "log"),
+        on_epoch=None if seen is None else seen.append,
+    )
+
+
+def trains(trained, item):
+    return bool(
+        trained.model.vocabularies.item_trained[trained.model.vocabularies.items.index(item)]
+    )
+
+
+def test_a_refit_learns_from_both_splits_for_as_long_as_was_best(late, tmp_path):
+    plain, seen = fit(job(late, tmp_path / "plain")), []
+    again = fit(job(late, tmp_path / "again", seen, refit=True))
+    assert [record["epoch"] for record in seen] == [1, 2, 3]
+    timeless = [{k: v for k, v in r.items() if k != "examples_per_s"} for r in again.history]
+    assert timeless == [
+        {k: v for k, v in r.items() if k != "examples_per_s"} for r in plain.history
+    ]
+    assert not trains(plain, b"item 23") and trains(again, b"item 23")
+    examples = len(late.raw["train"]) + len(late.raw["validation"])
+    best = best_epoch(again.history, again.model.trainer_config)
+    assert int(again.model.steps) == best * math.ceil(examples / BATCH)
+    # What is there is not trained again, and the same model comes out.
+    resumed = fit(job(late, tmp_path / "again", refit=True))
+    for before, after in zip(again.model.get_weights(), resumed.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    again.checkpoints.remove()
+    assert not (tmp_path / "again" / "checkpoints").exists()
+
+
+def test_the_first_of_equally_good_epochs_is_the_best():
+    history = [{"epoch": n, "val_recall@50": v} for n, v in ((1, 0.2), (2, 0.4), (3, 0.4))]
+    assert best_epoch(history, TrainerConfig()) == 2
