@@ -8,6 +8,7 @@ from typing import Any
 from research.paper import (
     association,
     clusters,
+    default_model,
     explicit,
     extractors,
     future,
@@ -47,6 +48,7 @@ EXPERIMENTS = (
     "paper-serving-merge",
     "limits-invalid",
     "signals",
+    default_model.EXPERIMENT,
     "cost",
 )
 
@@ -104,6 +106,7 @@ def render(published: Published) -> str:
         "## The claims one by one\n",
         *(_section(claim, verdicts[claim.id]) for claim in CLAIMS),
         _future(published),
+        default_model.section(published),
         _cost(published),
         _summary(verdicts),
     ]
@@ -124,7 +127,8 @@ def _experiments(published: Published) -> str:
         if content is None:
             lines.append((link, "", "", "", "not run"))
             continue
-        claims = ", ".join(content.get("claims", [])) or "future work"
+        other = "the default model" if name == default_model.EXPERIMENT else "future work"
+        claims = ", ".join(content.get("claims", [])) or other
         times = (f"{content['minutes']:g}", f"{content['seconds'] / 60:.0f}")
         lines.append((link, claims, *times, _seeds(content)))
     columns = ("experiment", "claims", "minutes stated", "minutes taken", "seeds")

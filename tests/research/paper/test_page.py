@@ -124,3 +124,21 @@ def test_questions_of_the_future_that_nobody_measured_stay_open():
     lines = answers(Published({})).lines
     assert len(lines) == len(QUESTIONS)
     assert all("was not run" in line[-1] for line in lines)
+
+
+def test_the_default_model_is_compared_with_the_best_row_that_is_not_its_own():
+    figures = {"recall@10": 0.1, "best_epoch": 6.5}
+    rows = (
+        row("dcm_cr", 0.5, figures=figures),
+        row("dcm_cr/round_robin", 0.49, against=("dcm_cr", -0.02, 0.0)),
+        row("dcm", 0.42, against=("dcm_cr", -0.09, -0.07)),
+        row("dcm+cr_80_20", 0.44, against=("dcm_cr", -0.07, -0.05)),
+    )
+    content = {**experiment("joint", toy=dataset(*rows, baseline="dcm_cr")), "claims": []}
+    page = render(Published({"joint": content}))
+    section = page.split("## The default model of this repository")[1].split("\n## ")[0]
+    assert "| toy | dcm | – | – | 0.420 ± 0.000 |" in section  # noqa: RUF001
+    assert "The best row beside it is dcm+cr_80_20" in section
+    assert "+0.0600 [+0.0500, +0.0700].\n" in section
+    assert "| the default model |" in page
+    assert "## The default model" not in render(Published({}))
