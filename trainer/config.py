@@ -261,6 +261,12 @@ class RetrievalConfig(BaseConfig):
         description="merge balanced: score that a slot has lost once its budget is used up; "
         "0 is merge score, large values come near round_robin",
     )
+    agreement: float = Field(
+        0.0,
+        ge=0.0,
+        description="merges balanced and score: temperature at which the scores that several "
+        "slots give an item add up (log-sum-exp); 0: its best slot alone",
+    )
     implicit_budget: Literal["mass", "equal"] = Field(
         "mass", description="budgets of implicit slots: by routing mass, or equal"
     )

@@ -30,6 +30,8 @@ from trainer.retrieval.topic_filter import TopicFilter
 
 #: Values of `balance` that are drawn, beside the served one.
 BALANCES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+#: Values of `agreement` that are drawn with the served merge, beside the served one.
+AGREEMENTS = (0.0, 0.05, 0.1, 0.15, 0.2)
 #: Questions asked; of large catalogues fewer, so that the curve costs seconds.
 _QUESTIONS_MAX, _QUESTIONS_MIN = 1000, 100
 _CELLS_MAX = 50_000_000
@@ -43,6 +45,9 @@ def settings(served: RetrievalConfig) -> list[RetrievalConfig]:
         balances.add(served.balance)
     rules: list[dict[str, Any]] = [{"merge": "score"}]
     rules += [{"merge": "balanced", "balance": balance} for balance in sorted(balances)]
+    if served.merge != "round_robin":
+        further = sorted({*AGREEMENTS} - {served.agreement})
+        rules += [{"agreement": agreement} for agreement in further]
     rules.append({"merge": "round_robin"})
     return [served.model_copy(update=rule) for rule in rules]
 
@@ -68,7 +73,7 @@ def merge_curve(
       batch_size: examples per request.
 
     Returns:
-      A point per setting: `merge`, `balance`, `served` (bool), `n`, `recall@k` by k,
+      A point per setting: `merge`, `balance`, `agreement`, `served` (bool), `n`, `recall@k` by k,
       `topic_entropy@50` and `topics_covered` (share of a user's followed topics, of those
       that items carry, with a result; None where nobody follows any). Nothing for a model
       with one slot, where every merge is the same.
@@ -141,6 +146,7 @@ def _point(
     return {
         "merge": rule.merge,
         "balance": rule.balance if rule.merge == "balanced" else None,
+        "agreement": rule.agreement if rule.merge != "round_robin" else None,
         "served": served,
         "n": len(lists),
         **{f"recall@{k}": float(((ranks > 0) & (ranks <= k)).mean()) for k in ks},

@@ -13,10 +13,11 @@ _ENTROPY, _COVERED = "topic_entropy@50", "topics_covered"
 
 
 def setting(point: Mapping[str, Any]) -> str:
-    """Names the merge of a point, for example `balanced 0.15`."""
-    balance = point.get("balance")
+    """Names the merge of a point, for example `balanced 0.15, agreement 0.1`."""
+    balance, agreement = point.get("balance"), point.get("agreement")
     name = str(point.get("merge", "")).replace("_", " ")
-    return f"{name} {balance:g}" if isinstance(balance, (int, float)) else name
+    name = f"{name} {balance:g}" if isinstance(balance, (int, float)) else name
+    return f"{name}, agreement {agreement:g}" if agreement else name
 
 
 def recalls(points: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -14,6 +14,7 @@ from components.evaluator.items import Items
 from components.evaluator.merge_curve import merge_curve, settings, topics_covered
 from components.evaluator.replay import load_signature, replay
 from components.index_builder.layout import ITEMS_FILE, RETRIEVER
+from pipeline.report.retrieval import setting
 from tests.components import retrieval_world as world
 from trainer.config import RetrievalConfig
 from trainer.retrieval import signature
@@ -45,11 +46,31 @@ def test_a_point_is_what_an_index_with_that_setting_serves(root):
         lists = replay(built / RETRIEVER, False, examples, items, 32).lists
         want = metrics.summarise(lists, examples.target, items.topics, (5, 20))
         (point,) = [
-            p for p in curve if p["merge"] == merge and p["balance"] in (None, served.balance)
+            p
+            for p in curve
+            if p["merge"] == merge and p["balance"] in (None, served.balance) and not p["agreement"]
         ]
         for name in ("recall@5", "recall@20", "topic_entropy@50"):
             assert point[name] == pytest.approx(want[name]), (merge, name)
         assert 0.0 < point["topics_covered"] <= 1.0
+
+
+def test_agreement_is_drawn_with_the_served_merge_and_the_served_one_once():
+    served = RetrievalConfig(agreement=0.1)
+    drawn = settings(served)
+    assert drawn.count(served) == 1
+    assert len({rule.canonical_json() for rule in drawn}) == len(drawn)
+    others = {rule.agreement for rule in drawn if rule.balance == served.balance}
+    assert others == {0.0, 0.05, 0.1, 0.15, 0.2}
+    plain = settings(RetrievalConfig(merge="round_robin"))
+    assert plain.count(RetrievalConfig(merge="round_robin")) == 1
+    assert {rule.agreement for rule in plain} == {0.0}
+
+
+def test_an_agreement_is_named():
+    point = {"merge": "balanced", "balance": 0.15, "agreement": 0.1}
+    assert setting(point) == "balanced 0.15, agreement 0.1"
+    assert setting({**point, "agreement": 0.0}) == setting({"merge": "balanced", "balance": 0.15})
 
 
 def test_round_robin_spreads_more_than_score(root):

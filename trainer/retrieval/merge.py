@@ -80,12 +80,17 @@ def best_score(
     n: tf.Tensor | int,
     seen: tf.Tensor | None = None,
     handicap: tf.Tensor | None = None,
+    agreement: float = 0.0,
 ) -> Merged:
     """Orders items by their best score over the slots, less a handicap that grows by rank.
 
+    With `agreement` an item's scores in all the slots that found it count together, as
+    `agreement * log(sum(exp(score / agreement)))`; an item of one slot keeps its score.
+
     With a handicap this is the greedy merge that takes, again and again, the item of the slot
     that stands highest now, a slot losing `handicap` with each of its candidates that had its
-    turn: keys fall along a slot, so one sort of all keys gives the same order.
+    turn: keys fall along a slot, so one sort of all keys gives the same order. With `agreement`
+    they need not fall, and the order is that of the sort.
 
     Args:
       rows: `[batch, slots, candidates]` int32 item rows, -1 where there is none.
@@ -95,6 +100,7 @@ def best_score(
       seen: `[batch, any]` int32 item rows that count as no candidates, -1 pads.
       handicap: `[batch, slots]` float32 >= 0, score that a slot loses per unseen candidate
         before this one; None for none, then budgets play no part.
+      agreement: temperature, 0 for the best score alone.
     """
     shape = tf.shape(rows)
     batch, slots, found = tf.unstack(shape)
@@ -103,6 +109,8 @@ def best_score(
     rank, usable = _ranks(item.unseen & tf.math.is_finite(scores), limit)
     span = slots * found
     key = scores
+    if agreement:
+        key += _agreement(scores, item, usable, agreement)
     if handicap is not None:
         key -= handicap[:, :, None] * tf.cast(rank, scores.dtype)
     key = tf.where(usable, key, scores.dtype.min)
@@ -146,6 +154,15 @@ def _ranks(candidate: tf.Tensor, depth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     """Returns each candidate's rank in its slot and whether that is within `[batch]` depth."""
     rank = tf.cumsum(tf.cast(candidate, tf.int32), axis=2, exclusive=True)
     return rank, candidate & (rank < depth[:, None, None])
+
+
+def _agreement(scores: tf.Tensor, item: _Items, usable: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Returns by how much the log-sum-exp of an item's usable scores is above the best of them."""
+    group = tf.reshape(item.group, [-1])
+    kept = tf.reshape(tf.where(usable, scores, scores.dtype.min), [-1])
+    best = tf.gather(tf.math.unsorted_segment_max(kept, group, item.size), group)
+    total = tf.math.unsorted_segment_sum(tf.exp((kept - best) / temperature), group, item.size)
+    return tf.reshape(temperature * tf.math.log(tf.gather(total, group)), tf.shape(scores))
 
 
 def _lengths(n: tf.Tensor | int, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -127,7 +127,8 @@ class Selector(tf.Module):
             budgets = self._budgets(wanted)
             return merge.round_robin(rows, scores, budgets, wanted.limit, wanted.not_brought())
         handicap = self._handicap(wanted) if self.config.merge == "balanced" else None
-        return merge.best_score(rows, scores, wanted.limit, wanted.not_brought(), handicap)
+        gone, agreement = wanted.not_brought(), self.config.agreement
+        return merge.best_score(rows, scores, wanted.limit, gone, handicap, agreement)
 
     def candidates(self, wanted: SearchedSlots, depth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Searches every valid slot.

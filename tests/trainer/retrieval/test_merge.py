@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -201,3 +202,41 @@ def test_merging_one_user_or_many_gives_the_same():
     for user in range(64):
         alone = run("round_robin", rows[[user]], scores[[user]], budgets[[user]], 7)
         assert alone.row.numpy().tolist() == together.row[user : user + 1].numpy().tolist()
+
+
+@given(batch=batches(), temperature=st.sampled_from([0.01, 0.5, 3.0]), seed=st.integers(0, 99))
+def test_with_agreement_items_stand_by_the_sum_of_what_their_slots_say(batch, temperature, seed):
+    rows, scores, _ = batch
+    # No two scores alike, so that the order is decided by them alone.
+    noise = np.random.default_rng(seed).uniform(0, 0.9, scores.shape).astype(np.float32)
+    scores = -np.sort(-(scores + noise), axis=2)  # not finite ones last
+    got = merge.best_score(tf.constant(rows), tf.constant(scores), 20, agreement=temperature)
+    for user in range(len(rows)):
+        said: dict[int, dict[int, float]] = {}
+        for slot, (items, values) in enumerate(zip(rows[user], scores[user], strict=True)):
+            for item, value in zip(items, values, strict=True):
+                if item >= 0 and np.isfinite(value):
+                    said.setdefault(int(item), {})[slot] = float(value)
+        together = {
+            item: temperature * np.logaddexp.reduce(np.array(list(by.values())) / temperature)
+            for item, by in said.items()
+        }
+        count = int(got.count[user])
+        assert count == len(said)
+        found = got.row[user, :count].numpy().tolist()
+        assert sorted(found) == sorted(said)
+        values = [together[item] for item in found]
+        assert all(a >= b - 1e-4 for a, b in itertools.pairwise(values))
+        for place, item in enumerate(found):
+            slot = int(got.slot[user, place])
+            assert slot == max(said[item], key=said[item].get)
+            np.testing.assert_allclose(got.score[user, place], said[item][slot], rtol=1e-6)
+
+
+def test_an_item_that_two_slots_found_overtakes_one_that_a_single_slot_put_first():
+    rows, scores = tf.constant([[[1, 2], [3, 2]]]), tf.constant([[[0.50, 0.49], [0.48, 0.47]]])
+    alone = merge.best_score(rows, scores, 3)
+    together = merge.best_score(rows, scores, 3, agreement=0.1)
+    assert alone.row.numpy().tolist() == [[1, 2, 3]]
+    assert together.row.numpy().tolist() == [[2, 1, 3]]
+    assert together.score.numpy()[0, 0] == np.float32(0.49)
