@@ -8,6 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import tessera
+from components.config import ExampleGenConfig
+from components.example_gen.window import resolve
+from input_tables.config import DataConfig
 from pipeline.config import load_config
 from pipeline.local.runner import local_paths
 from tests.components.bundle_fixtures import make_request
@@ -102,8 +105,11 @@ def test_data_check_reads_a_url(tmp_path, s3):  # noqa: F811
     there = call("data", "check", "--root", url, *words)
     assert there.exit_code == 0, there.output
     here = json.loads(call("data", "check", "--root", tmp_path, *words).stdout)
-    # That of a URL is made of what the store says of its objects.
+    # That of a URL is made of what the store says of its objects; ExampleGen finds the same.
+    data = DataConfig(root=url, run_date="2024-06-30", window_days=2)
+    found = resolve(ExampleGenConfig(data=data), {})
     assert here.pop("fingerprint") != (said := json.loads(there.stdout)).pop("fingerprint")
+    assert json.loads(there.stdout)["fingerprint"] == found.fingerprint
     assert said == here
     missing = call("data", "check", "--root", url, "--run-date", "2024-07-01", "--window-days", "2")
     assert missing.exception.exit_code == 2
