@@ -365,3 +365,7 @@ def _answer(
         )
     user_id = outputs["user_id"][row].decode("utf-8", "replace")
     return Answer(user_id, tuple(items), version)
+
+
+#: The class's earlier name, which programs import.
+Client = ServingClient
