@@ -33,13 +33,14 @@ class EmbeddingModule(tf.Module):
         self._history_max = spec[features.transformed_name(features.HISTORY_ITEM_ID)].shape[0]
 
     @tf.function(
+        autograph=False,
         input_signature=[
             tf.TensorSpec([None], tf.int64, features.TIMESTAMP),
             tf.TensorSpec([None, None], tf.string, features.HISTORY_ITEM_ID),
             tf.TensorSpec([None, None], tf.int64, features.HISTORY_TIMESTAMP),
             tf.TensorSpec([None, None], tf.string, features.HISTORY_ACTION),
             tf.TensorSpec([None, None], tf.string, features.FOLLOWED_TOPIC),
-        ]
+        ],
     )
     def embed_user(
         self,
@@ -92,10 +93,11 @@ class EmbeddingModule(tf.Module):
         return self._with_explicit(outputs, columns, context, keys, followed_topic)
 
     @tf.function(
+        autograph=False,
         input_signature=[
             tf.TensorSpec([None], tf.string, features.ITEM_ID),
             tf.TensorSpec([None, None], tf.string, features.ITEM_TOPICS),
-        ]
+        ],
     )
     def embed_items(self, item_id: tf.Tensor, item_topics: tf.Tensor) -> dict[str, tf.Tensor]:
         """Embeds items, known or new.

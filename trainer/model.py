@@ -354,6 +354,7 @@ class RetrievalModel(tfrs.Model):
         )
         return tf.gather(self._drawn_rows, drawn)
 
+    @tf.autograph.experimental.do_not_convert  # no tensor steers Python; converting costs seconds
     def train_step(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One optimisation step; also counts it, which moves the randomness on.
 

@@ -41,8 +41,8 @@ class Validator:
         self._absent = tf.constant(~known)
         slots = model.num_implicit_slots + model.config.explicit_slots
         self._batch = int(np.clip(_SCORES_PER_BATCH // (rows * slots), 1, _BATCH_MAX))
-        self._ranks = tf.function(self._rank_batch, reduce_retracing=True)
-        self._slots = tf.function(self._implicit_batch, reduce_retracing=True)
+        self._ranks = tf.function(self._rank_batch, autograph=False, reduce_retracing=True)
+        self._slots = tf.function(self._implicit_batch, autograph=False, reduce_retracing=True)
 
     @property
     def size(self) -> int:

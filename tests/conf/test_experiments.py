@@ -1,5 +1,6 @@
 """The experiments of this repository: valid, sharing trainings, and enough for every claim."""
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -31,6 +32,7 @@ SLICES = {
 }
 
 
+@functools.cache
 def loaded():
     return [load_experiment(path) for path in FILES]
 
@@ -39,6 +41,7 @@ def of_models():
     return [config for config in loaded() if config.kind == "models"]
 
 
+@functools.cache
 def published():
     """Results in which every row of every experiment has every figure."""
     found = {config.name: results(config) for config in of_models()}

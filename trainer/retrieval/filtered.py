@@ -22,7 +22,7 @@ def make_signature(retriever: Any) -> Any:
     `InvalidArgumentError`.
     """
 
-    @tf.function(input_signature=list(SPECS.values()))
+    @tf.function(autograph=False, input_signature=list(SPECS.values()))
     def retrieve_filtered(
         timestamp: tf.Tensor,
         history_item_id: tf.Tensor,

@@ -84,7 +84,10 @@ class Retriever(tf.Module):
         if newest is not None and config.explore_share > 0:
             self.explorer = Explorer(newest, config.explore_share)
 
-    @tf.function(input_signature=[*signature.USER_SPECS.values(), *signature.OPTION_SPECS.values()])
+    @tf.function(
+        autograph=False,
+        input_signature=[*signature.USER_SPECS.values(), *signature.OPTION_SPECS.values()],
+    )
     def retrieve(
         self,
         timestamp: tf.Tensor,
@@ -243,16 +246,18 @@ class Retriever(tf.Module):
     def signatures(self) -> dict[str, Any]:
         """Returns the signatures of the SavedModel, `retrieve` being the default."""
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, signature.EXAMPLES)])
+        @tf.function(
+            autograph=False, input_signature=[tf.TensorSpec([None], tf.string, signature.EXAMPLES)]
+        )
         def retrieve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             user, options = signature.parse_examples(examples)
             return self.retrieve(**user, **options)
 
-        @tf.function(input_signature=[signature.USER_SPECS])
+        @tf.function(autograph=False, input_signature=[signature.USER_SPECS])
         def embed_user(user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             return dict(self.embedding_model.embed_user(**_checked(user)))
 
-        @tf.function(input_signature=[signature.ITEM_SPECS])
+        @tf.function(autograph=False, input_signature=[signature.ITEM_SPECS])
         def embed_items(items: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             return dict(self.embedding_model.embed_items(**items))
 

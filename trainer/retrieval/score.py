@@ -69,7 +69,7 @@ def make_signature(retriever: Any, checked: Any) -> Any:
       checked: refuses user inputs that cannot belong together.
     """
 
-    @tf.function(input_signature=[SPECS])
+    @tf.function(autograph=False, input_signature=[SPECS])
     def score(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         user = checked({name: inputs[name] for name in signature.USER_SPECS})
         return score_items(retriever, user, inputs[CANDIDATES])

@@ -67,7 +67,7 @@ def similar_items(
 def make_signature(retriever: Any) -> Any:
     """Returns `similar_items` of a retriever as a function to save."""
 
-    @tf.function(input_signature=list(SPECS.values()))
+    @tf.function(autograph=False, input_signature=list(SPECS.values()))
     def similar(
         item_id: tf.Tensor,
         item_topics: tf.Tensor,
@@ -83,7 +83,9 @@ def make_signature(retriever: Any) -> Any:
 def make_filtered(retriever: Any) -> Any:
     """Returns `similar_items_filtered`, the same with filters, as a function to save."""
 
-    @tf.function(input_signature=[*SPECS.values(), *signature.FILTER_SPECS.values()])
+    @tf.function(
+        autograph=False, input_signature=[*SPECS.values(), *signature.FILTER_SPECS.values()]
+    )
     def similar(
         item_id: tf.Tensor,
         item_topics: tf.Tensor,
