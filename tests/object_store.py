@@ -23,8 +23,8 @@ import pytest
 from tests import seaweedfs
 
 VARIABLES = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_ACCESS_KEY_ID": seaweedfs.ACCESS_KEY,
+    "AWS_SECRET_ACCESS_KEY": seaweedfs.SECRET_KEY,
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 REMOVED = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_CONFIG_FILE")

@@ -1,7 +1,6 @@
 """The compiled chain, executed task by task with its real commands in an object store."""
 
 import json
-import os
 
 import pytest
 
@@ -9,15 +8,14 @@ from tests import forkserver
 from tests.e2e.compiled_world import NAME, World
 from tests.e2e.conftest import FIRST_DAY, tessera
 from tests.object_store import BEST_KIND, running_s3
+from tests.seaweedfs import SECRET_KEY
 
-SECRET = "xK7/not-for-the-eyes-of-logs/9"
 pytestmark = pytest.mark.slow("the whole chain, every task with its command and its own process")
 
 
 @pytest.fixture(scope="module")
 def world(tables, tmp_path_factory):
     with running_s3(BEST_KIND) as s3:
-        os.environ["AWS_SECRET_ACCESS_KEY"] = SECRET  # restored with the server's variables
         folder = tmp_path_factory.mktemp("compiled")
         world = World(folder, s3, tables, forkserver.interpreter())
         world.upload()
@@ -102,4 +100,4 @@ def test_nothing_that_looks_like_a_secret_is_in_what_runs_leave(world, first_day
     kept = [*world.work_dir.rglob("*.log"), *world.work_dir.rglob("*.json"), world.file]
     assert len(kept) > 14
     for path in kept:
-        assert SECRET not in path.read_text(errors="replace")
+        assert SECRET_KEY not in path.read_text(errors="replace")
