@@ -13,6 +13,8 @@ from trainer.model import RetrievalModel
 
 _SCORES_PER_BATCH = 1 << 24
 _BATCH_MAX = 256
+#: Items that are embedded at a time.
+_BLOCK_ROWS = 1 << 16
 _NDCG_K = 10
 _HEALTH_EXAMPLES = 1024
 
@@ -43,6 +45,7 @@ class Validator:
         self._batch = int(np.clip(_SCORES_PER_BATCH // (rows * slots), 1, _BATCH_MAX))
         self._ranks = tf.function(self._rank_batch, autograph=False, reduce_retracing=True)
         self._slots = tf.function(self._implicit_batch, autograph=False, reduce_retracing=True)
+        self._vectors: tf.Variable | None = None
 
     @property
     def size(self) -> int:
@@ -56,8 +59,12 @@ class Validator:
         items = self._item_vectors()
         sample = {n: tf.constant(c[:_HEALTH_EXAMPLES]) for n, c in self._examples.items()}
         health = diagnostics.slot_health(*(part.numpy() for part in self._slots(items, sample)))
-        norms = tf.norm(items[1:], axis=1)
-        return {**health, "item_norm": float(tf.reduce_mean(norms))}
+        rows = int(items.shape[0])
+        norms = [
+            tf.norm(items[start : start + _BLOCK_ROWS], axis=1)
+            for start in range(0, rows, _BLOCK_ROWS)
+        ]
+        return {**health, "item_norm": float(tf.reduce_mean(tf.concat(norms, axis=0)[1:]))}
 
     def ranks(self) -> np.ndarray:
         """Returns the 0-based rank of each target, int64 `[examples]`."""
@@ -78,14 +85,19 @@ class Validator:
         recalls = {f"val_recall@{k}": float((ranks < k).mean()) for k in ks}
         return {**recalls, f"val_ndcg@{_NDCG_K}": float(gains.mean())}
 
-    def _item_vectors(self) -> tf.Tensor:
-        """Vectors of every item index, [item rows, dim]."""
-        rows, step = self._model.vocabularies.item_rows, 1 << 16
-        parts = []
-        for start in range(0, rows, step):
-            ids = tf.range(start, min(start + step, rows), dtype=tf.int64)
-            parts.append(self._model.item_tower(ids, tf.gather(self._model.item_topics, ids)))
-        return tf.concat(parts, axis=0)
+    def _item_vectors(self) -> tf.Variable:
+        """Vectors of every item index, [item rows, dim]: one table, filled block by block.
+
+        Tensors that are joined would be two tables beside those of the training.
+        """
+        rows = self._model.vocabularies.item_rows
+        for start in range(0, rows, _BLOCK_ROWS):
+            ids = tf.range(start, min(start + _BLOCK_ROWS, rows), dtype=tf.int64)
+            part = self._model.item_tower(ids, tf.gather(self._model.item_topics, ids))
+            if self._vectors is None:
+                self._vectors = tf.Variable(tf.zeros([rows, part.shape[1]]), trainable=False)
+            self._vectors[start : start + len(ids)].assign(part)
+        return self._vectors
 
     def _implicit_batch(
         self, items: tf.Tensor, columns: dict[str, tf.Tensor]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.test_loop import Setup
-from trainer import diagnostics
+from trainer import diagnostics, validation
 from trainer.validation import Validator
 
 
@@ -35,6 +35,25 @@ def test_ranks_are_those_of_a_plain_loop(setup):
                 scores[seen - 1] = -np.inf
         expected.append((np.delete(scores, target) > own).sum())
     np.testing.assert_array_equal(validator.ranks(), expected)
+
+
+def test_blocks_of_items_change_nothing_and_a_changed_model_is_seen(setup, monkeypatch):
+    columns = setup.loop._validator._examples
+    catalogue = np.arange(1, len(setup.model.vocabularies.items) + 1)
+    whole = Validator(setup.model, columns, catalogue)
+    monkeypatch.setattr(validation, "_BLOCK_ROWS", 7)
+    parts = Validator(setup.model, columns, catalogue)
+    np.testing.assert_array_equal(parts.ranks(), whole.ranks())
+    assert parts.health() == pytest.approx(whole.health())
+    table = setup.model.item_tower.ids.embeddings
+    before = table.numpy()
+    table.assign(before[::-1])
+    try:
+        changed = parts.ranks()
+        np.testing.assert_array_equal(changed, whole.ranks())
+    finally:
+        table.assign(before)
+    assert (changed != parts.ranks()).any()
 
 
 def test_a_target_outside_the_catalogue_is_never_found(setup):
