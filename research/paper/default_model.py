@@ -18,8 +18,9 @@ def section(published: Published) -> str:
         "## The default model of this repository\n",
         "Not the paper's rule: one association over implicit and explicit slots, items without a "
         "training target known by their topics. Every model trains until validation stops "
-        "improving within the same budget, then once more on training and validation examples; "
-        f"the budget stands in `{EXPERIMENT}`. The last column is {ROW} minus the row.\n",
+        f"improving within the same budget, which `{EXPERIMENT}` states, and all rows but those "
+        "named otherwise merge by `balanced` (`/agreement`: by score, with `retrieval.agreement` "
+        f"0.1). The last column is {ROW} minus the row.\n",
     ]
     for part in published.sets(EXPERIMENT, ROW):
         parts += [_table(part).markdown() + "\n", _sentence(part) + "\n"]
@@ -32,18 +33,19 @@ def _table(part: ResultSet) -> MarkdownTable:
         cells = (verdicts.stat_text(part.find(name, figure), 3) for figure in _FIGURES)
         gap = "" if name == ROW else verdicts.interval_text(part.difference(ROW, name, METRIC))
         lines.append((part.name, name, *cells, gap))
-    columns = ("data set", "row", *(figure.replace("_", " ") for figure in _FIGURES), METRIC)
+    shown = (figure.replace("_", " ") for figure in _FIGURES)
+    columns = ("data set", "row", *shown, f"{METRIC}, difference")
     return MarkdownTable(columns, lines)
 
 
 def _sentence(part: ResultSet) -> str:
-    """Compares the default with the best other row that is no other merge of itself."""
-    others = [name for name in _rows(part) if name.partition("/")[0] != ROW]
+    """Compares the default with the best other model or union of the same merge."""
+    others = [name for name in _rows(part) if name != ROW and "/" not in name]
     if not others:
         return ""
     best = max(others, key=lambda name: part.mean(name, METRIC))
-    gap = part.difference(ROW, best, METRIC)
-    return f"The best row beside it is {best}; {ROW} minus {best} is {verdicts.interval_text(gap)}."
+    gap = verdicts.interval_text(part.difference(ROW, best, METRIC))
+    return f"The best other row of the same merge is {best}; {ROW} minus {best} is {gap}."
 
 
 def _rows(part: ResultSet) -> list[str]:

@@ -138,7 +138,7 @@ def test_the_default_model_is_compared_with_the_best_row_that_is_not_its_own():
     page = render(Published({"joint": content}))
     section = page.split("## The default model of this repository")[1].split("\n## ")[0]
     assert "| toy | dcm | – | – | 0.420 ± 0.000 |" in section  # noqa: RUF001
-    assert "The best row beside it is dcm+cr_80_20" in section
+    assert "The best other row of the same merge is dcm+cr_80_20" in section
     assert "+0.0600 [+0.0500, +0.0700].\n" in section
     assert "| the default model |" in page
     assert "## The default model" not in render(Published({}))
