@@ -110,8 +110,9 @@ bench-load: setup-dev  ## Ten minutes of load on the local server, with a versio
 bench-compiled: setup-dev  ## Seconds of the compiled pipeline, task by task, beside the local runner.
 	$(BIN)/python -m benchmarks.compiled $(COMPILED_ARGS)
 
-bench-refresh: setup-dev  ## Recall on items unseen in training after a refresh, beside known ones.
+bench-refresh: setup-dev  ## Recall on unseen items after a refresh; a delta of a million items: seconds, recall.
 	$(BIN)/python -m benchmarks.refresh $(REFRESH_ARGS)
+	$(BIN)/python -m benchmarks.delta $(DELTA_ARGS)
 
 $(VENV)/.bench-serving: $(VENV)/.dev benchmarks/requirements-serving.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements-serving.txt

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 @click.option(
     "--candidates", "candidates", multiple=True, type=FolderOrUrl(), help="Folder of candidates."
 )
+@click.option("--log", "logs", multiple=True, type=FolderOrUrl(), help="Folder of a request log.")
 @click.option(
     "--conf",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Take all three, where they exist, and the tables from this configuration.",
+    help="Take the first three, where they exist, and the tables from this configuration.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
@@ -42,11 +43,12 @@ def forget(
     work_dirs: tuple[Path | str, ...],
     serving_dirs: tuple[Path | str, ...],
     candidates: tuple[Path | str, ...],
+    logs: tuple[Path | str, ...],
     conf: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Remove a user from candidates, samples of bundles, dead letters and cached artifacts.
+    """Remove a user from candidates, samples, dead letters, request logs and cached artifacts.
 
     Each option may be repeated. Folders change in one step each and the same command may be
     given again after a kill. The tables are not changed: the places where that must be done
@@ -64,10 +66,11 @@ def forget(
         "--work-dir": list(work_dirs),
         "--serving-dir": list(serving_dirs),
         "--candidates": list(candidates),
+        "--log": list(logs),
     }
     tables = _configured(conf, places)
     if not any(places.values()):
-        raise click.UsageError("say where: --work-dir, --serving-dir, --candidates or --conf")
+        raise click.UsageError(f"say where: {', '.join(places)} or --conf")
     local = {option: [_folder(option, path) for path in paths] for option, paths in places.items()}
     found = _forget(local, Person(user_id, id_key()), dry_run)
     tables |= _trained_on(local["--serving-dir"])
@@ -78,6 +81,7 @@ def forget(
 def _forget(places: dict[str, list[Path]], person: Person, dry_run: bool) -> list[Finding]:
     from pipeline.forget.bundles import forget_in_bundles, model_dirs
     from pipeline.forget.candidates import forget_in_candidates
+    from pipeline.forget.request_log import forget_in_log
     from pipeline.forget.work_dir import forget_in_work_dir
 
     found: list[Finding] = []
@@ -86,6 +90,8 @@ def _forget(places: dict[str, list[Path]], person: Person, dry_run: bool) -> lis
         found += forget_in_bundles(model_dir, person, dry_run)
     for out in places["--candidates"]:
         found += forget_in_candidates(out, person, dry_run)
+    for log in places["--log"]:
+        found += forget_in_log(log, person, dry_run)
     for work_dir in places["--work-dir"]:
         found += forget_in_work_dir(work_dir, person, dry_run)
     return found

@@ -17,6 +17,7 @@ _SECTIONS = {
     "Run": {
         "init": ("cli.init", "init", "Write a commented configuration."),
         "run": ("cli.run", "run", "Run the whole pipeline on this machine."),
+        "refresh": ("cli.refresh", "refresh", "New items for the served model, no training."),
         "recommend": ("cli.recommend", "recommend", "Ask a pushed bundle."),
         "candidates": ("cli.candidates", "candidates", "Items for every user, as Parquet."),
         "similar": ("cli.similar", "similar", "Neighbours of an item."),

@@ -29,8 +29,8 @@ _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H", "%Y-%m-%dT%H:%M:%S"])
     "--log",
     "log_folder",
     required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of a request log: of `tessera serve --log-requests`, or TFRecord files of "
+    type=FolderOrUrl(),
+    help="Folder or URL of a request log: of `tessera serve --log-requests`, or TFRecord files of "
     "TensorFlow Serving's PredictionLog.",
 )
 @click.option(
@@ -69,7 +69,7 @@ _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H", "%Y-%m-%dT%H:%M:%S"])
 @click.option("--json", "as_json", is_flag=True, help="Print monitor.json on stdout.")
 def monitor(
     bundle_path: Path | str,
-    log_folder: Path,
+    log_folder: Path | str,
     out: Path,
     engagements: Path | None,
     horizon_s: int,
@@ -93,12 +93,13 @@ def monitor(
     from pipeline.monitor.later import read_engagements
     from pipeline.monitor.page import write_page
     from pipeline.monitor.policy import VERDICTS, load_policy
-    from serving.request_log.reader import LogWindow, read_log
+    from serving.request_log.reader import LogWindow, local_log, read_log
 
     window = LogWindow(*_window(since, until, last_hours))
     bounds = load_policy(policy, FIGURES)
     key = id_key()
-    log = read_log(log_folder, window, max_requests, key)
+    with local_log(log_folder, window) as folder:
+        log = read_log(folder, window, max_requests, key)
     with opened_bundle(bundle_path) as bundle:
         unit, escape = bundle.manifest.time_unit, _csv_escape(bundle.manifest.config)
         later = None

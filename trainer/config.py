@@ -286,6 +286,11 @@ class RetrievalConfig(BaseConfig):
         description="share of each list for new items, drawn at random and seeded by the request; "
         "0 for none; needs `created_at` of the items",
     )
+    delta: bool = Field(
+        False,
+        description="room beside the index for new, changed and withdrawn items, which "
+        "`tessera refresh --delta` publishes in seconds",
+    )
     explore_newest: float = Field(
         0.05, gt=0.0, le=1.0, description="share of the catalogue, the newest, that counts as new"
     )

@@ -29,6 +29,18 @@ class FileEntry(BaseConfig):
     bytes: int = Field(ge=0)
 
 
+class DeltaFields(BaseConfig):
+    """What a version changes beside the index of another one."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    base_version: int = Field(description="version whose index this one has")
+    added: int = Field(0, description="items that the index lacks")
+    changed: int = Field(0, description="items with other topics or attributes than in the index")
+    withdrawn: int = Field(0, description="items of the index that are gone")
+    sha256: str = Field("", description="of the file that the SavedModels read")
+
+
 class Manifest(BaseConfig):
     """The content of `manifest.json`.
 
@@ -65,6 +77,9 @@ class Manifest(BaseConfig):
     )
     model_version: int | None = Field(
         None, description="version in which this model was first published"
+    )
+    delta: DeltaFields | None = Field(
+        None, description="what lies beside the index of another version; None: an index of its own"
     )
     config: dict[str, Any] = Field({}, description="run configuration, for information")
     files: dict[str, FileEntry]

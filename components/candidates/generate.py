@@ -200,8 +200,10 @@ def _publish(staging: Path, final: Path, manifest: dict[str, Any], out: str) -> 
     write_json(staging / MANIFEST, manifest)
     if is_remote(out):
         store = ObjectStore(f"{out.rstrip('/')}/{final.name}", DataError)
+        store.delete([MANIFEST])  # of other candidates, which are replaced
         for name in [*manifest["files"], MANIFEST]:  # the manifest last
             store.upload(staging / name, name)
+        store.delete(store.list().keys() - manifest["files"].keys() - {MANIFEST})
         shutil.rmtree(staging)
         return
     (staging / LOCK_NAME).unlink()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.candidates.answer import OUTPUTS, SCHEMA, rows
@@ -17,6 +21,9 @@ from components.candidates.split import pieces
 from core.errors import BundleError
 from input_tables.contract import ENGAGEMENTS, FOLLOWS
 from trainer import features
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 #: Key of the file's metadata that holds the number of users of its bucket.
 USERS = b"users"
@@ -69,19 +76,26 @@ class WritePart(beam.DoFn):
         )
         staging = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
         schema = SCHEMA.with_metadata({USERS: str(len(users.ids)).encode()})
+
+        def answered(batch: tuple[slice, dict[str, np.ndarray]]) -> pa.Table:
+            part, inputs = batch
+            return rows(users.ids[part], inputs[features.HISTORY_ITEM_ID], self._ask(inputs))
+
+        self._load()  # before threads ask
         with pq.ParquetWriter(str(staging), schema, compression="zstd") as writer:
-            for part, inputs in batches(users, parts.batch_size):
-                found = rows(users.ids[part], inputs[features.HISTORY_ITEM_ID], self._ask(inputs))
+            for found in in_order(answered, batches(users, parts.batch_size), _threads()):
                 writer.write_table(found)
         os.replace(staging, path)
 
-    def _ask(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        import tensorflow as tf
-
+    def _load(self) -> None:
         from components.evaluator.replay import load_signature
 
         if self._retrieve is None:
             self._retrieve = load_signature(self._parts.model, self._parts.scann)
+
+    def _ask(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        import tensorflow as tf
+
         wanted = np.full(len(inputs[features.TIMESTAMP]), self._parts.num_results, np.int32)
         try:
             given = self._retrieve(
@@ -92,3 +106,24 @@ class WritePart(beam.DoFn):
                 f"{self._parts.model}: `retrieve` does not answer: {error}"
             ) from error
         return {name: given[name].numpy() for name in OUTPUTS}
+
+
+def in_order(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], threads: int
+) -> Iterator[_Result]:
+    """Yields the results of `work` in the order of the items.
+
+    As many are worked on as there are threads, and one more waits: results never pile up.
+    """
+    waiting: deque[Future[_Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0))

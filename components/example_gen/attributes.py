@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
 from components.example_gen.arrays import combined
 from core.errors import DataError
@@ -42,6 +41,22 @@ def with_attributes(table: pa.Table, names: Sequence[str]) -> pa.Table:
     return table.append_column("attributes", lists)
 
 
+def attribute_columns(items: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Returns `item_id` and a column of text per attribute.
+
+    Args:
+      items: rows of `ITEM_SCHEMA`.
+      names: what `attributes` of the items holds, in order.
+    """
+    flat = combined(items.column("attributes")).flatten()
+    width = len(names)
+    columns = {
+        name: flat.take(pa.array(np.arange(place, width * items.num_rows, width)))
+        for place, name in enumerate(names)
+    }
+    return pa.table({"item_id": items.column("item_id"), **columns})
+
+
 def write_attributes(
     examples_uri: str, file_name: str, items: pa.Table, names: Sequence[str]
 ) -> None:
@@ -55,18 +70,14 @@ def write_attributes(
     """
     if not names:
         return
-    flat = combined(items.column("attributes")).flatten()
-    width = len(names)
-    columns = {
-        name: flat.take(pa.array(np.arange(place, width * items.num_rows, width)))
-        for place, name in enumerate(names)
-    }
-    table = pa.table({"item_id": items.column("item_id"), **columns})
+    table = attribute_columns(items, names)
     if is_remote(examples_uri):
         sink = io.BytesIO()
         pq.write_table(table, sink)
         ObjectStore(f"{examples_uri}/{FOLDER}").write(f"{file_name}.parquet", sink.getvalue())
         return
+    from apache_beam.io.filesystems import FileSystems  # seconds that readers do not need
+
     folder = FileSystems.join(examples_uri, FOLDER)
     if not FileSystems.exists(folder):
         try:

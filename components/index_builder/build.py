@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from components.index_builder.queries import query_embeddings
 from components.index_builder.tuning import SCANN_MIN_ITEMS, tune_partitions, tune_scann
 from core.files import staged_directory, staged_file, write_json
 from trainer.config import RetrievalConfig
+from trainer.retrieval.delta import DELTA_ASSET, no_items, write_delta
 from trainer.retrieval.filters import Attributes
 from trainer.retrieval.retriever import Retriever, save_retriever
 from trainer.retrieval.search import ExactSearch, Searcher
@@ -201,17 +203,22 @@ def _write_retriever(
     folder: Path,
     searcher: Callable[[tf.Variable], Searcher] = ExactSearch,
 ) -> None:
-    retriever = Retriever(
-        model,
-        catalogue.ids,
-        catalogue.topics,
-        catalogue.embeddings,
-        retrieval,
-        searcher=searcher,
-        attributes=attributes,
-        newest=new,
-    )
-    with staged_directory(folder) as staging:
+    with staged_directory(folder) as staging, TemporaryDirectory() as room:
+        delta = Path(room) / DELTA_ASSET
+        if retrieval.delta:
+            columns = retrieval.filter_columns()
+            write_delta(no_items(catalogue.embeddings.shape[1], columns), columns, delta)
+        retriever = Retriever(
+            model,
+            catalogue.ids,
+            catalogue.topics,
+            catalogue.embeddings,
+            retrieval,
+            searcher=searcher,
+            attributes=attributes,
+            newest=new,
+            delta=str(delta) if retrieval.delta else None,
+        )
         save_retriever(retriever, str(staging))
 
 

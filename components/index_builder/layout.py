@@ -12,4 +12,9 @@ ITEMS_FILE = "items.parquet"
 #: What requests filter by, where `retrieval.filters` names columns: a column of text each.
 ATTRIBUTES_FILE = "item_attributes.parquet"
 EMBEDDINGS_FILE = "item_embeddings.npy"
+#: Beside an index with a delta: its items as in ITEMS_FILE, and what requests filter them by.
+DELTA_ITEMS = "delta_items.parquet"
+DELTA_ATTRIBUTES = "delta_attributes.parquet"
+#: Ids of ITEMS_FILE that are withdrawn or changed.
+DELTA_GONE = "delta_gone.parquet"
 INDEX_FILE = "index.json"

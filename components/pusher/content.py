@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.bundle.manifest import MANIFEST_NAME, FileEntry, content_digest
@@ -27,11 +27,16 @@ class Content:
       sources: path in the bundle -> the file to copy.
       files: path in the bundle -> digest and size.
       findings: paths that were found out about index and model and are no part of them.
+      base: published version that some files are taken over from, as links or copies inside
+        the store.
+      kept: those files; they have the same paths there.
     """
 
     sources: dict[str, Path]
     files: dict[str, FileEntry]
     findings: frozenset[str] = frozenset({EVALUATION})
+    base: int | None = None
+    kept: frozenset[str] = frozenset()
 
     @property
     def digest(self) -> str:
@@ -47,7 +52,8 @@ class Content:
         sources = dict(self.sources)
         _add(sources, name, path)
         entry = FileEntry(sha256=file_sha256(path), bytes=path.stat().st_size)
-        return Content(sources, {**self.files, name: entry}, self.findings | {name})
+        files, findings = {**self.files, name: entry}, self.findings | {name}
+        return replace(self, sources=sources, files=files, findings=findings)
 
 
 def collect_content(

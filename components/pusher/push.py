@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from components.bundle.labels import derive
 from components.bundle.lock import push_lock
-from components.bundle.manifest import Manifest, tessera_version
+from components.bundle.manifest import DeltaFields, Manifest, tessera_version
 from components.bundle.mirror import mirrored, pull, shown, told
 from components.bundle.model_status import wait_until_available
 from components.bundle.pins import read_pins
@@ -61,6 +61,7 @@ class ManifestFields(BaseConfig):
     model_version: int | None = Field(
         None, description="version in which the model was first published; None: in this one"
     )
+    delta: DeltaFields | None = None
     config: dict[str, Any] = Field({}, description="run configuration, for information")
 
     @model_validator(mode="before")
@@ -90,6 +91,8 @@ class PushRequest:
     config: PusherConfig = field(default_factory=PusherConfig)
     validation_dir: Path | None = None
     lock_wait_s: float = 120.0
+    #: What to publish where it was collected already; `index_dir` is not looked at then.
+    content: Content | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def push(
     model_url = f"{request.serving_dir}/{request.name}"
     model_url = model_url if is_remote(model_url) else os.path.abspath(model_url)
     try:
-        content = collect_content(
+        content = request.content or collect_content(
             request.index_dir, request.model_dir, request.evaluation_dir, request.validation_dir
         )
         with mirrored(request.serving_dir) as serving_dir:

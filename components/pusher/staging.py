@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -16,6 +17,10 @@ from core.errors import PushError
 from core.progress import track
 
 STAGING_PREFIX = ".tmp-"
+#: What file systems answer that cannot give a file another name, or not between these places.
+_CANNOT_LINK = frozenset(
+    {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+)
 
 
 def staging_path(model_dir: Path) -> Path:
@@ -52,6 +57,9 @@ def staging_folder(model_dir: Path) -> Iterator[Path]:
 def copy_content(content: Content, target: Path, without: frozenset[str] = frozenset()) -> None:
     """Copies every file, then reads every copy back against its digest.
 
+    Files that are taken over from a published version become links to its own, so there is
+    nothing to read back.
+
     Args:
       content: the files.
       target: an empty folder.
@@ -63,12 +71,29 @@ def copy_content(content: Content, target: Path, without: frozenset[str] = froze
     """
     names = [name for name in content.files if name not in without]
     with track("publishing", total=2 * len(names)) as bar:
+        linked = set()
         for name in names:
-            copy_file(content.sources[name], target / name)
+            if name in content.kept and link_file(content.sources[name], target / name):
+                linked.add(name)
+            else:
+                copy_file(content.sources[name], target / name)
             bar.advance()
         for name in names:
-            check_file(target / name, content.files[name])
+            if name not in linked:
+                check_file(target / name, content.files[name])
             bar.advance()
+
+
+def link_file(source: Path, target: Path) -> bool:
+    """Makes a second name for a file; returns whether the file system can do it here."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        return False
+    return True
 
 
 def copy_file(source: Path, target: Path) -> None:

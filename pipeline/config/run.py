@@ -63,6 +63,12 @@ class RefreshConfig(BaseConfig):
         le=1.0,
         description="served items that may be missing from the new table; more stop the run",
     )
+    max_delta_share: float = Field(
+        0.2,
+        gt=0.0,
+        le=1.0,
+        description="items of the index that `tessera refresh --delta` may add, change or withdraw",
+    )
 
 
 class RunConfig(BaseConfig):

@@ -21,8 +21,8 @@ class Finding(NamedTuple):
     """A place that holds something of the person.
 
     Attributes:
-      kind: `bundle`, `candidates`, `artifact`, `dead letters`, or `unclear` (ids hashed with
-        another key), `look` (text in which the id stands, which is not changed).
+      kind: `bundle`, `candidates`, `artifact`, `dead letters`, `request log`, or `unclear` (ids
+        hashed with another key), `look` (what is not changed, for example a text with the id).
       path: file or folder.
       what: in words.
     """

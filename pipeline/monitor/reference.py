@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from components.bundle.manifest import Manifest
 from components.bundle.verify import VerifiedBundle
-from components.index_builder.layout import ITEMS_FILE
+from components.index_builder.served_items import served_items
 from components.serving_validator.layout import REQUESTS_FILE
 from core.errors import BundleError
 from serving.request_log.record import SCHEMA
@@ -46,7 +46,7 @@ def read_reference(bundle: VerifiedBundle) -> TrainingReference:
     Raises:
       BundleError: one of them cannot be read.
     """
-    catalogue = _read(bundle.path / ITEMS_FILE).select(["item_id", "topics"])
+    catalogue = _items(bundle.path)
     sample = bundle.path / REQUESTS_FILE
     requests = _read(sample) if sample.exists() else FEATURES.empty_table()
     try:
@@ -58,6 +58,13 @@ def read_reference(bundle: VerifiedBundle) -> TrainingReference:
         )
     except (KeyError, pa.ArrowException) as error:
         raise BundleError(f"{bundle.path}: cannot be compared with a log: {error}") from error
+
+
+def _items(folder: Path) -> pa.Table:
+    try:
+        return served_items(folder)
+    except (OSError, pa.ArrowException) as error:
+        raise BundleError(f"{folder}: the items cannot be read: {error}") from error
 
 
 def _read(path: Path) -> pa.Table:

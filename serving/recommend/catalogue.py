@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from components.index_builder.layout import ITEMS_FILE
+from components.index_builder.served_items import served_items
 from core.errors import BundleError
 
 #: Hits of a search that are put in order; a word that more items hold is too short to choose by.
@@ -66,11 +66,11 @@ class ItemCatalogue:
         """Reads the catalogue of a bundle, without titles.
 
         Raises:
-          BundleError: `items.parquet` is missing or broken.
+          BundleError: `items.parquet` or what a delta adds to it is missing or broken.
         """
         path = bundle / ITEMS_FILE
         try:
-            table = pq.read_table(path, columns=["item_id", "topics"])
+            table = served_items(bundle)
         except (OSError, pa.ArrowException) as error:
             raise BundleError(
                 f"{path}: cannot be read ({error}); publish the bundle again"

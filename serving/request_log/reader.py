@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +19,12 @@ import pyarrow.parquet as pq
 
 from components.user_ids import IdKey
 from core.errors import DataError
+from core.storage import ObjectStore, is_remote
 from serving.request_log.record import SCHEMA, is_logged, records
 from trainer import features
+
+#: Folder of the parts of an hour, UTC.
+_HOUR = re.compile(r"(?:^|/)hour=([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2})/")
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,17 @@ class LogWindow:
 
     since: float | None = None
     until: float | None = None
+
+    def may_hold(self, name: str) -> bool:
+        """Returns whether a file may hold such requests, as far as its folder's hour says."""
+        found = _HOUR.search(name)
+        if found is None:
+            return True
+        hour = datetime.strptime(found.group(1), "%Y-%m-%dT%H").replace(tzinfo=timezone.utc)
+        start = hour.timestamp()
+        return (self.until is None or start < self.until) and (
+            self.since is None or start + 3600 > self.since
+        )
 
     def mask(self, time: pa.ChunkedArray) -> pa.ChunkedArray:
         """Returns which of some times (`timestamp[ms]`) lie inside."""
@@ -66,6 +85,29 @@ class _Reservoir:
             self.kept.append(row)
         elif (place := self._random.randrange(self.seen)) < self.limit:
             self.kept[place] = row
+
+
+@contextmanager
+def local_log(place: Path | str, window: LogWindow = LogWindow()) -> Iterator[Path]:
+    """Yields the folder of a log; of one under a URL the hours of the window are copied.
+
+    Args:
+      place: folder or URL.
+      window: which requests will be read.
+
+    Raises:
+      DataError: the store cannot be read, holds no file of the window, or the disk is full.
+    """
+    if not is_remote(place):
+        yield Path(place)
+        return
+    store = ObjectStore(str(place), DataError)
+    files = {name: size for name, size in store.list().items() if window.may_hold(name)}
+    if not files:
+        raise DataError(f"{store.url}: no request was logged here in this window")
+    with tempfile.TemporaryDirectory(prefix="tessera-log-") as folder:
+        store.download_all(files, Path(folder))
+        yield Path(folder)
 
 
 def read_log(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.bundle.manifest import Manifest, read_manifest
 from components.config import IndexConfig
+from components.example_gen.attributes import write_attributes
 from components.pusher.push import ManifestFields, PushRequest, push
 from components.refresh.bundle_source.source import SourcePaths, take_bundle
 from components.serving_validator.sample import sample_requests, write_requests
@@ -22,15 +24,32 @@ INDEX = IndexConfig(kind="exact", recall_target=0.9)
 REQUESTS = 40
 
 
-def publish_world(root: Path, requests: bool = True, **fields) -> Path:
-    """Builds the world once below `root` and publishes it; returns the version's folder."""
+def publish_world(
+    root: Path, requests: bool = True, retrieval: RetrievalConfig = RETRIEVAL, **fields
+) -> Path:
+    """Builds the world once below `root` and publishes it; returns the version's folder.
+
+    Items are of region `de` and were created at 100, where `retrieval` filters by either.
+    """
     if not (root / "index").exists():
         write_world(root, n_eval=60)
         # As the readers of tables give them: no topic twice.
         topics = [list(dict.fromkeys(names)) for names in ITEM_TOPICS]
         corpus = [corpus_item(i, t) for i, t in zip(IDS, topics, strict=True)]
         write_split(root / "examples", "corpus", corpus)
-        build(root, shared=False)
+        names = retrieval.attribute_columns()
+        values = {"region": b"de", "created_at": b"100"}
+        items = pa.table(
+            {
+                "item_id": pa.array([i.encode() for i in IDS], pa.large_binary()),
+                "attributes": pa.array(
+                    [[values[name] for name in names]] * len(IDS),
+                    pa.large_list(pa.large_binary()),
+                ),
+            }
+        )
+        write_attributes(str(root / "examples"), "examples-00000-of-00001", items, names)
+        build(root, shared=False, **retrieval.model_dump(exclude_unset=True))
     write_tree(
         root / "trained",
         {"Format-Serving/warm_start/weights.npz": b"weights", "Format-Serving/saved_model.pb": b""},
@@ -46,7 +65,7 @@ def publish_world(root: Path, requests: bool = True, **fields) -> Path:
             sample_requests(str(root / "examples"), REQUESTS, seed=1)[1],
             overlay / "requests.parquet",
         )
-    settings = {"index": INDEX.model_dump(mode="json"), "retrieval": RETRIEVAL.model_dump()}
+    settings = {"index": INDEX.model_dump(mode="json"), "retrieval": retrieval.model_dump()}
     done = push(
         PushRequest(
             index_dir=root / "index",

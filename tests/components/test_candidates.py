@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
@@ -10,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tessera
 from cli.candidates import candidates
@@ -20,6 +23,7 @@ from core.errors import ConfigError, DataError
 from core.files import read_json
 from input_tables.config import DataConfig
 from input_tables.layout import find_tables
+from tests.components.store_fixtures import Stopped, memory_keys, memory_url, stop_before
 from tests.research.published import publish
 
 OPTIONS = ["--runner=FnApiRunner", "--sdk_container_image=none"]
@@ -107,6 +111,65 @@ def test_a_run_that_was_killed_twice_is_taken_up_and_gives_the_same_bytes(
     # Each part that was finished was not made again: 2 calls that died, and one per batch.
     assert len(written) <= 2 + 3
     assert [path.name for path in tmp_path.iterdir()] == [day.name]
+
+
+def test_under_a_url_the_same_files_appear_and_nothing_is_left_here(root, day):
+    url = memory_url()
+    manifest = run(root, url)
+    keys = memory_keys(url)
+    assert {name.removeprefix(f"{day.name}/"): v for name, v in keys.items()} == contents(day)
+    assert run(root, url) == manifest
+    assert not generate._local(url).exists() or not list(generate._local(url).iterdir())
+
+
+def test_stopped_before_any_write_a_url_shows_a_whole_day_or_none(tmp_path, monkeypatch):
+    def publish_day(url, parts):
+        staging = tmp_path / "staging"
+        (staging / "_scratch").mkdir(parents=True, exist_ok=True)
+        files = {f"part-{n}-of-{len(parts)}.parquet": each for n, each in enumerate(parts)}
+        for name, content in files.items():
+            (staging / name).write_bytes(content)
+        digests = {name: hashlib.sha256(v).hexdigest() for name, v in files.items()}
+        generate._publish(staging, tmp_path / "day=2025-01-01", {"files": digests}, url)
+
+    write, seen = 0, set()
+    while True:
+        url = memory_url()
+        publish_day(url, [b"a", b"b", b"c"])
+        stopped = False
+        with monkeypatch.context() as patch:
+            stop_before(patch, write)
+            try:
+                publish_day(url, [b"d", b"e"])
+            except Stopped:
+                stopped = True
+        keys = {name.partition("/")[2]: v for name, v in memory_keys(url).items()}
+        if generate.MANIFEST in keys:
+            listed = json.loads(keys[generate.MANIFEST])["files"]
+            for name, digest in listed.items():
+                assert hashlib.sha256(keys[name]).hexdigest() == digest
+            seen.add(len(listed))
+        if not stopped:
+            assert keys.keys() == {*listed, generate.MANIFEST}  # parts of the old day are gone
+            break
+        write += 1
+    assert write >= 4 and seen == {2, 3}
+
+
+@given(st.lists(st.integers(), max_size=30), st.integers(1, 4))
+def test_results_come_in_order_and_never_pile_up(items, threads):
+    taken = []
+
+    def source():
+        for number in items:
+            taken.append(number)
+            yield number
+
+    found = []
+    for result in parts.in_order(lambda number: number + 1, source(), threads):
+        found.append(result)
+        assert len(taken) <= len(found) + threads
+    assert found == [number + 1 for number in items]
 
 
 def test_the_same_question_is_answered_once_and_another_one_replaces_the_day(root, day, tmp_path):

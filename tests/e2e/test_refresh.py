@@ -212,3 +212,51 @@ def test_without_a_published_model_there_is_nothing_to_refresh(refreshed, tmp_pa
     assert done.code == 2
     assert "there is no model to refresh" in done.err
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.mark.nightly
+def test_filters_and_their_values_come_without_training(trained, tables, tmp_path):
+    """A refresh brings filters; a delta changes what they compare; a refresh folds it back."""
+    (day,) = (tables / "items" / f"span={FIRST_DAY}").glob("*.parquet")
+    rows = pq.read_table(day).select(["item_id", "topics"])
+    root = tmp_path / "items"
+    root.mkdir()
+
+    def deliver(regions):
+        table = rows.append_column("region", pa.array(regions, pa.string()))
+        pq.write_table(table, root / "items.parquet")
+
+    def shown(version):
+        items = ask(trained, "--history", "i2,i3", "--filter", "region=at", version=version)[
+            "items"
+        ]
+        return {item["item_id"] for item in items}
+
+    ids = rows["item_id"].to_pylist()
+    conf = refresh_conf(trained, root, tmp_path / "filters.yaml")
+    wanted = ("--set", "retrieval.filters=[region, topics]", "--set", "retrieval.delta=true")
+    deliver(["at" if row % 3 == 0 else "de" for row in range(len(ids))])
+    first = tessera("run", "--conf", conf, *wanted, "--json")
+    assert first.code == 0, first.err
+    base = first.json()["pushed_version"]
+    assert shown(base) and shown(base) <= set(ids[::3])
+
+    deliver(["at" if row % 3 == 0 or row in (1, 2) else "de" for row in range(len(ids))])
+    delta = tessera("refresh", "--delta", "--conf", conf, *wanted, "--set",
+                    f"refresh.version={base}", "--json")  # fmt: skip
+    assert delta.code == 0, delta.err
+    found = delta.json()
+    assert (found["delta"]["changed"], found["delta"]["added"]) == (2, 0)
+    version = found["push"]["version"]
+    assert shown(version) <= {*ids[::3], *ids[1:3]}
+    allowed = ask(trained, "--history", "i9", "--filter", "region=at", "-n", 300, version=version)
+    assert {*ids[1:3]} <= {item["item_id"] for item in allowed["items"]}
+    assert tessera("versions", "--serving-dir", trained / "serving", "--verify").code == 0
+
+    folded = tessera("run", "--conf", conf, *wanted, "--set", f"refresh.version={version}",
+                     "--json")  # fmt: skip
+    assert folded.code == 0, folded.err
+    path = trained / "serving" / "e2e" / str(folded.json()["pushed_version"])
+    assert json.loads((path / "manifest.json").read_text())["delta"] is None
+    assert not (path / "delta_items.parquet").exists()
+    assert shown(folded.json()["pushed_version"]) == shown(version)

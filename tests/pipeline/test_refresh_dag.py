@@ -15,7 +15,8 @@ from core.errors import BundleError, ConfigError, DataError
 from pipeline.config import RunConfig
 from pipeline.dag import Paths, build_components
 from pipeline.local.preflight import check_before_run
-from pipeline.refresh.dag import build_refresh_components, manifest_fields, pusher_config
+from pipeline.refresh.dag import build_refresh_components
+from pipeline.refresh.fields import manifest_fields, pusher_config
 from pipeline.refresh.resolve import resolve_refresh
 from tests.components.bundle_fixtures import make_request
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 import grpc
 import numpy as np
@@ -14,7 +15,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components.user_ids import IdKey
 from core.errors import DataError
-from serving.request_log.reader import LogWindow, read_log
+from core.storage import ObjectStore
+from serving.request_log.reader import LogWindow, local_log, read_log
 from serving.request_log.record import SCHEMA, records
 from serving.request_log.writer import RequestLog
 from serving.server.engine import Engine
@@ -102,6 +104,24 @@ def test_parts_lie_by_the_hour_and_are_read_again(tmp_path):
     assert log.total == log.rows.num_rows == 6 and log.rows.schema == SCHEMA
     inside = read_log(tmp_path, LogWindow(3600, 7300)).rows
     assert inside["time"].cast(pa.int64()).to_pylist() == [3_600_000] * 2
+
+
+def test_a_log_under_a_url_is_read_by_the_hours_of_the_window(tmp_path):
+    write(tmp_path / "log", 3599.0, 3600.0, 7300.0)
+    url = f"memory://log-{uuid.uuid4().hex}"
+    store = ObjectStore(url)
+    for path in (tmp_path / "log").rglob("*.parquet"):
+        store.upload(path, path.relative_to(tmp_path / "log").as_posix())
+    with local_log(url) as folder:
+        assert read_log(folder).rows.equals(read_log(tmp_path / "log").rows)
+    with local_log(url, LogWindow(3600, 7200)) as folder:
+        assert [path.name for path in folder.iterdir()] == ["hour=1970-01-01T01"]
+    assert not folder.exists()
+    with (
+        pytest.raises(DataError, match=r"memory://log-.*in this window"),
+        local_log(url, LogWindow(90_000)),
+    ):
+        pass
 
 
 def test_a_large_log_is_sampled_evenly_and_the_same_way(tmp_path):

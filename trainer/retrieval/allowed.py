@@ -30,21 +30,40 @@ def search_allowed(
         return search_among(searcher, queries, k, tf.cast(tf.where(allowed)[:, 0], tf.int32))
 
     def many() -> tuple[tf.Tensor, tf.Tensor]:
-        rows, scores = searcher.search_allowed(queries, k, allowed, share)
-        found = tf.reduce_sum(tf.cast(rows >= 0, tf.int32), axis=1)
-        short = tf.where(found < tf.minimum(k, count))
-
-        def again() -> tuple[tf.Tensor, tf.Tensor]:
-            every = tf.cast(tf.where(allowed)[:, 0], tf.int32)
-            part = search_among(searcher, tf.gather_nd(queries, short), k, every)
-            return (
-                tf.tensor_scatter_nd_update(rows, short, part[0]),
-                tf.tensor_scatter_nd_update(scores, short, part[1]),
-            )
-
-        return tf.cond(tf.size(short) > 0, again, lambda: (rows, scores))
+        found = searcher.search_allowed(queries, k, allowed, share)
+        return completed(searcher, queries, tf.minimum(k, count), allowed, found)
 
     return tf.cond(count <= searcher.few, few, many)
+
+
+def completed(
+    searcher: Searcher,
+    queries: tf.Tensor,
+    wanted: tf.Tensor,
+    allowed: tf.Tensor,
+    found: tuple[tf.Tensor, tf.Tensor],
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Searches exactly for the queries that found fewer items than are wanted.
+
+    Args:
+      searcher: of the whole catalogue.
+      queries: `[queries, dim]` float32, finite.
+      wanted: scalar int32, items that each query should have found.
+      allowed: `[items]` bool.
+      found: rows and scores, `[queries, k]`.
+    """
+    rows, scores = found
+    short = tf.where(tf.reduce_sum(tf.cast(rows >= 0, tf.int32), axis=1) < wanted)
+
+    def again() -> tuple[tf.Tensor, tf.Tensor]:
+        every = tf.cast(tf.where(allowed)[:, 0], tf.int32)
+        part = search_among(searcher, tf.gather_nd(queries, short), tf.shape(rows)[1], every)
+        return (
+            tf.tensor_scatter_nd_update(rows, short, part[0]),
+            tf.tensor_scatter_nd_update(scores, short, part[1]),
+        )
+
+    return tf.cond(tf.size(short) > 0, again, lambda: (rows, scores))
 
 
 def search_among(

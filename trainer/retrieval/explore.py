@@ -50,7 +50,8 @@ class Explorer(tf.Module):
         """
         places = tf.cast(self._share * tf.cast(wanted.limit, tf.float32) + 0.5, tf.int32)
         most = tf.reduce_max(tf.pad(places, [[0, 1]]))
-        drawn = self._allowed(self._drawn(user, most), wanted, selector)
+        drawn = self._live(self._drawn(user, most), selector)
+        drawn = self._allowed(drawn, wanted, selector)
         drawn = _without(drawn, tf.concat([wanted.not_brought(), merged.row], axis=1))
         slot, score = _best_slot(drawn, wanted, selector.searcher)
         best, order = tf.math.top_k(score, tf.minimum(most, tf.shape(drawn)[1]))
@@ -88,6 +89,14 @@ class Explorer(tf.Module):
         return tf.gather(self.newest, place % self._size)
 
     @staticmethod
+    def _live(drawn: tf.Tensor, selector: Any) -> tf.Tensor:
+        """Returns the drawn rows, -1 for items that a delta withdrew or changed."""
+        delta = getattr(selector.searcher, "delta", None)
+        if delta is None:
+            return drawn
+        return tf.where(tf.gather(delta.live, drawn), drawn, -tf.ones_like(drawn))
+
+    @staticmethod
     def _allowed(drawn: tf.Tensor, wanted: Any, selector: Any) -> tf.Tensor:
         """Returns the drawn rows that the request's filters allow, -1 for others."""
         if wanted.asked is None:
@@ -96,7 +105,8 @@ class Explorer(tf.Module):
         def search(where: tf.Tensor, allowed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
             rows = tf.gather_nd(drawn, where)
             if allowed is not None:
-                rows = tf.where(tf.gather(allowed, rows), rows, -tf.ones_like(rows))
+                there = (rows >= 0) & tf.gather(allowed, tf.maximum(rows, 0))
+                rows = tf.where(there, rows, -tf.ones_like(rows))
             return rows, tf.zeros_like(rows, tf.float32)
 
         return selector.item_filters.searched(wanted.asked, search, 2)[0]

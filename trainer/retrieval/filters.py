@@ -8,12 +8,15 @@ variable beside the index, so that a new catalogue brings new attributes without
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from trainer.config import FILTER_NAME
+
+if TYPE_CHECKING:
+    from trainer.retrieval.delta import Delta
 
 _CONDITION = rf"(?s)^({FILTER_NAME})(>=|<=|=)(.*)$"
 _NUMBER = r"[ ]*[-+]?[0-9]+([.][0-9]*)?([eE][-+]?[0-9]+)?[ ]*"
@@ -89,21 +92,22 @@ class _TextColumn(tf.Module):
         code = tf.boolean_mask(code, code >= 0)
         places = tf.ragged.range(tf.gather(self.starts, code), tf.gather(self.starts, code + 1))
         rows = tf.gather(self.rows, places.flat_values)
-        return _marked(rows, items)
+        return marked(rows, items)
 
 
 class ItemFilters(tf.Module):
     """Says which items satisfy a filter."""
 
-    def __init__(self, items: int, attributes: Attributes) -> None:
+    def __init__(self, items: int, attributes: Attributes, delta: Delta | None = None) -> None:
         """Loads the columns into variables.
 
         Args:
           items: size of the catalogue.
           attributes: of the items, in catalogue order.
+          delta: what changes beside the index; its rows follow.
         """
         super().__init__(name="item_filters")
-        self.items = items
+        self.items, self.delta = items, delta
         self.texts = {name: _TextColumn(values) for name, values in attributes.texts.items()}
         self.numbers = {
             name: tf.Variable(np.asarray(values, np.float64), trainable=False)
@@ -111,12 +115,16 @@ class ItemFilters(tf.Module):
         }
 
     def asked(
-        self, rows: tf.lookup.StaticHashTable, allow: tf.Tensor, deny: tf.Tensor, filter_: tf.Tensor
+        self,
+        rows: Callable[[tf.Tensor], tf.Tensor],
+        allow: tf.Tensor,
+        deny: tf.Tensor,
+        filter_: tf.Tensor,
     ) -> RequestedFilters:
         """Reads the filters of a batch.
 
         Args:
-          rows: item id -> row, -1 for unknown ids.
+          rows: gives the row of each id, -1 for unknown ids.
           allow: `[batch, any]` string, '' pads; a row of pads allows everything.
           deny: the same.
           filter_: `[batch, any]` string, conditions, '' pads.
@@ -124,7 +132,7 @@ class ItemFilters(tf.Module):
         Raises:
           InvalidArgumentError: a condition that cannot be read, or of another column.
         """
-        known = rows.lookup(allow)
+        known = rows(allow)
         strange = (known < 0) & tf.not_equal(allow, "")
         well = tf.reduce_all(tf.strings.regex_full_match(filter_, self._pattern()))
         check = tf.debugging.Assert(
@@ -132,7 +140,7 @@ class ItemFilters(tf.Module):
         )
         with tf.control_dependencies([check]):
             filter_ = tf.identity(filter_)
-        return RequestedFilters(tf.where(strange, _UNKNOWN, known), rows.lookup(deny), filter_)
+        return RequestedFilters(tf.where(strange, _UNKNOWN, known), rows(deny), filter_)
 
     def usage(self) -> str:
         """Returns in words what conditions there may be."""
@@ -162,22 +170,37 @@ class ItemFilters(tf.Module):
         return tf.reduce_any(tf.not_equal(groups.allow[group], -1)) | tf.reduce_any(conditions)
 
     def mask(self, groups: Groups, group: tf.Tensor) -> tf.Tensor:
-        """Returns which items a group may get, `[items]` bool."""
+        """Returns which items a group may get, `[items]` bool, those of the delta last."""
         allow, conditions = groups.allow[group], groups.conditions[group]
-        listed = _marked(tf.boolean_mask(allow, allow >= 0), self.items)
+        size = self.items if self.delta is None else self.items + self.delta.size()
+        listed = marked(tf.boolean_mask(allow, allow >= 0), size)
         mask = listed | ~tf.reduce_any(tf.not_equal(allow, -1))
         column, operator, value = (
             tf.strings.regex_replace(conditions, _CONDITION, part) for part in (r"\1", r"\2", r"\3")
         )
-        for name, texts in self.texts.items():
+        for name in self.texts:
             own = tf.equal(column, name)
-            values = tf.boolean_mask(value, own)
-            mask = _narrowed(mask, own, texts.mask, values, self.items)
-        for name, numbers in self.numbers.items():
+            mask = _narrowed(mask, own, self._carrying, name, tf.boolean_mask(value, own))
+        for name in self.numbers:
             own = tf.equal(column, name)
             operators, bounds = tf.boolean_mask(operator, own), tf.boolean_mask(value, own)
-            mask = _narrowed(mask, own, _in_range, numbers, operators, bounds)
-        return mask
+            mask = _narrowed(mask, own, self._in_range, name, operators, bounds)
+        return mask if self.delta is None else mask & self.delta.live
+
+    def _carrying(self, name: str, values: tf.Tensor) -> tf.Tensor:
+        """Returns `[items]` bool: those with one of the values in a text column."""
+        found = self.texts[name].mask(values, self.items)
+        if self.delta is None:
+            return found
+        changed = self.delta.texts[name].mask(values, self.delta.size())
+        return tf.concat([found, changed], axis=0)
+
+    def _in_range(self, name: str, operator: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+        """Returns `[items]` bool: those whose number is within the bounds."""
+        numbers = tf.convert_to_tensor(self.numbers[name])
+        if self.delta is not None:
+            numbers = tf.concat([numbers, self.delta.numbers[name]], axis=0)
+        return _in_range(numbers, operator, value)
 
     def searched(
         self,
@@ -235,13 +258,12 @@ def _narrowed(
     return tf.cond(tf.reduce_any(asked), lambda: mask & fits(*arguments), lambda: mask)
 
 
-def _in_range(numbers: tf.Variable, operator: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+def _in_range(values: tf.Tensor, operator: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     """Returns `[items]` bool: within all bounds, and equal to one of the values, if any."""
     bound = tf.strings.to_number(tf.strings.strip(value), tf.float64)
     at_least = tf.reduce_max(tf.where(tf.equal(operator, ">="), bound, -np.inf))
     at_most = tf.reduce_min(tf.where(tf.equal(operator, "<="), bound, np.inf))
     equal = tf.boolean_mask(bound, tf.equal(operator, "="))
-    values = tf.convert_to_tensor(numbers)
     within = (values >= at_least) & (values <= at_most)  # NaN never is
     return tf.cond(
         tf.size(equal) > 0,
@@ -250,6 +272,6 @@ def _in_range(numbers: tf.Variable, operator: tf.Tensor, value: tf.Tensor) -> tf
     )
 
 
-def _marked(rows: tf.Tensor, items: int) -> tf.Tensor:
+def marked(rows: tf.Tensor, items: tf.Tensor | int) -> tf.Tensor:
     """Returns `[items]` bool, true at the rows; a sum costs a quarter of a scatter."""
     return tf.math.unsorted_segment_sum(tf.ones_like(rows), rows, items) > 0

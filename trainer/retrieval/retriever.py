@@ -13,6 +13,8 @@ from trainer import features
 from trainer.config import RetrievalConfig
 from trainer.retrieval import filtered, score, signature, similar
 from trainer.retrieval.budgets import EXPLICIT, EXPLORED
+from trainer.retrieval.delta import Delta
+from trainer.retrieval.delta_search import DeltaSearch, DeltaTopicFilter
 from trainer.retrieval.explore import Explorer
 from trainer.retrieval.filters import Attributes, ItemFilters, RequestedFilters
 from trainer.retrieval.search import ExactSearch, ScannSearch, Searcher
@@ -42,6 +44,7 @@ class Retriever(tf.Module):
         searcher: Callable[[tf.Variable], Searcher] = ExactSearch,
         attributes: Attributes | None = None,
         newest: np.ndarray | None = None,
+        delta: str | None = None,
     ) -> None:
         """Loads the catalogue into variables.
 
@@ -56,6 +59,8 @@ class Retriever(tf.Module):
           attributes: what requests filter by (`config.filters`); None for no filters.
           newest: rows of the new items (`explore.newest_rows`) that `config.explore_share` of
             each list is for; None for no exploration.
+          delta: file of `delta.write_delta` that says what differs from the index; None for a
+            retriever that no delta can be given to.
         """
         super().__init__(name="retriever")
         if len(item_ids) != len(item_embeddings) or len(item_ids) != len(item_topics):
@@ -74,15 +79,27 @@ class Retriever(tf.Module):
             default_value=-1,
         )
         vectors = tf.Variable(np.asarray(item_embeddings, np.float32), trainable=False)
-        self.selector = Selector(
-            config,
-            searcher(vectors),
-            TopicFilter(vectors, item_topics) if config.topic_filter else None,
-            None if attributes is None else ItemFilters(len(item_ids), attributes),
-        )
+        self.delta = None
+        if delta is not None:
+            columns = config.filter_columns()
+            self.delta = Delta(delta, len(item_ids), int(vectors.shape[1]), columns)
+        within = TopicFilter(vectors, item_topics) if config.topic_filter else None
+        filters = None
+        if attributes is not None:
+            filters = ItemFilters(len(item_ids), attributes, self.delta)
+        self.selector = Selector(config, *self._searches(searcher(vectors), within), filters)
         self.explorer = None
         if newest is not None and config.explore_share > 0:
             self.explorer = Explorer(newest, config.explore_share)
+
+    def _searches(
+        self, search: Searcher, within: TopicFilter | None
+    ) -> tuple[Searcher, TopicFilter | DeltaTopicFilter | None]:
+        """Returns the searches of the catalogue and of topics, with the delta if there is one."""
+        if self.delta is None:
+            return search, within
+        topics = None if within is None else DeltaTopicFilter(within, self.delta)
+        return DeltaSearch(search, self.delta), topics
 
     @tf.function(
         autograph=False,
@@ -178,7 +195,19 @@ class Retriever(tf.Module):
         filters = self.selector.item_filters
         if filters is None:
             raise ExportError("this retriever has no filters: give it the items' attributes")
-        return filters.asked(self.row_table, *given)
+        return filters.asked(self.rows_of, *given)
+
+    def rows_of(self, item_id: tf.Tensor) -> tf.Tensor:
+        """Returns the rows of items, int32 of the same shape; -1 for those that are not known."""
+        rows = self.row_table.lookup(item_id)
+        return rows if self.delta is None else self.delta.rows_of(item_id, rows)
+
+    def ids_of(self, rows: tf.Tensor) -> tf.Tensor:
+        """Returns the ids of rows, string of the same shape; of row 0 for -1."""
+        rows = tf.maximum(rows, 0)
+        if self.delta is None:
+            return tf.gather(self.item_ids, rows)
+        return self.delta.ids_of(rows, self.item_ids)
 
     def limit(self, num_results: tf.Tensor) -> tf.Tensor:
         """Returns the number of items that each row gets, `[batch]` int32."""
@@ -203,7 +232,7 @@ class Retriever(tf.Module):
             merged, explored = self.explorer.mixed(merged, wanted, said, self.selector)
         picked = tf.maximum(merged.slot, 0)
         pads = merged.row < 0
-        ids = tf.gather(self.item_ids, tf.maximum(merged.row, 0))
+        ids = self.ids_of(merged.row)
         topic = tf.gather(slots["slot_topic"], picked, batch_dims=1)
         kind = tf.gather(slots["slot_kind"], picked, batch_dims=1)
         if explored is not None:
@@ -279,7 +308,7 @@ class Retriever(tf.Module):
         """Returns `[batch, history]` int32 rows of items not to bring, -1 for none."""
         if not self.config.exclude_seen:
             return tf.fill(tf.shape(history_item_id), -1)
-        return self.row_table.lookup(history_item_id)
+        return self.rows_of(history_item_id)
 
 
 def _checked(user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -311,6 +340,7 @@ def save_retriever(retriever: Retriever, path: str) -> None:
     ScaNN's ops, where the retriever searches with them, must be registered by
     whoever loads it (`search.load_scann_ops`).
     """
-    scann = isinstance(retriever.selector.searcher, ScannSearch)
+    searcher = retriever.selector.searcher
+    scann = isinstance(getattr(searcher, "base", searcher), ScannSearch)
     options = tf.saved_model.SaveOptions(namespace_whitelist=["Scann"] if scann else [])
     tf.saved_model.save(retriever, path, signatures=retriever.signatures(), options=options)

@@ -36,7 +36,7 @@ def score_items(retriever: Any, user: dict[str, tf.Tensor], item_id: tf.Tensor) 
       `has_implicit` and `has_explicit`, `[batch]` bool, say which kinds a user has.
     """
     slots = retriever.embedding_model.embed_user(**user)
-    rows = retriever.row_table.lookup(item_id)
+    rows = retriever.rows_of(item_id)
     known = rows >= 0
     vectors = retriever.selector.searcher.vectors(tf.maximum(rows, 0))  # [batch, items, dim]
     scores = tf.einsum("bsd,bid->bis", slots["embeddings"], vectors)

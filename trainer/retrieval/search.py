@@ -91,15 +91,19 @@ def overfetch(share: tf.Tensor, k: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
     return tf.maximum(tf.cast(tf.minimum(wanted, tf.cast(items, tf.float32)), tf.int32), k)
 
 
+def best_rows(rows: tf.Tensor, scores: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the k best of `[queries, found]` results, padded; pads have the score -inf."""
+    best, place = tf.math.top_k(scores, tf.minimum(k, tf.shape(rows)[1]))
+    return pad_columns(tf.gather(rows, place, batch_dims=1), best, k)
+
+
 def best_allowed(
     rows: tf.Tensor, scores: tf.Tensor, k: tf.Tensor, allowed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the k best of `[queries, found]` results that are allowed, padded."""
     there = (rows >= 0) & tf.gather(allowed, tf.maximum(rows, 0))
     scores = tf.where(there, scores, tf.fill(tf.shape(scores), tf.constant(-np.inf, tf.float32)))
-    best, place = tf.math.top_k(scores, tf.minimum(k, tf.shape(rows)[1]))
-    found = tf.gather(tf.where(there, rows, -tf.ones_like(rows)), place, batch_dims=1)
-    return pad_columns(found, best, k)
+    return best_rows(tf.where(there, rows, -tf.ones_like(rows)), scores, k)
 
 
 class ExactSearch(tf.Module):
@@ -109,14 +113,13 @@ class ExactSearch(tf.Module):
         """Keeps a reference to the items.
 
         Args:
-          embeddings: `[items, dim]` float32 variable.
+          embeddings: `[items, dim]` float32 variable; the number of items may be open.
           chunk_elements: scores held at once.
         """
         super().__init__(name="exact_search")
         self.embeddings = embeddings
-        self._items = int(embeddings.shape[0])
-        self.few = self._items // _FEW_PARTS
-        self._chunk = max(1, chunk_elements // max(1, self._items))
+        self.few = (embeddings.shape[0] or 0) // _FEW_PARTS
+        self._chunk_elements = chunk_elements
 
     def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Searcher.search`; equal scores keep the order of the items."""
@@ -133,15 +136,16 @@ class ExactSearch(tf.Module):
     def _search(
         self, queries: tf.Tensor, k: tf.Tensor, handicap: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        count = tf.shape(queries)[0]
+        count, items = tf.shape(queries)[0], tf.shape(self.embeddings)[0]
+        size = tf.maximum(self._chunk_elements // tf.maximum(items, 1), 1)
         # One chunk at least: an empty batch then has results of the right shape.
-        chunks = tf.maximum((count + self._chunk - 1) // self._chunk, 1)
-        found = tf.minimum(k, self._items)
+        chunks = tf.maximum((count + size - 1) // size, 1)
+        found = tf.minimum(k, items)
 
         def body(
             i: tf.Tensor, rows: tf.TensorArray, scores: tf.TensorArray
         ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
-            part = queries[i * self._chunk : (i + 1) * self._chunk]
+            part = queries[i * size : (i + 1) * size]
             matrix = tf.matmul(part, self.embeddings, transpose_b=True)
             matrix = matrix if handicap is None else matrix + handicap
             best, index = tf.math.top_k(matrix, found)

@@ -11,6 +11,7 @@ from trainer.config import RetrievalConfig
 from trainer.retrieval import merge
 from trainer.retrieval.allowed import search_allowed
 from trainer.retrieval.budgets import EXPLICIT, slot_budgets
+from trainer.retrieval.delta_search import DeltaTopicFilter
 from trainer.retrieval.filters import ItemFilters, RequestedFilters
 from trainer.retrieval.search import Searcher
 from trainer.retrieval.topic_filter import TopicFilter
@@ -76,7 +77,7 @@ class Selector(tf.Module):
         self,
         config: RetrievalConfig,
         searcher: Searcher,
-        topic_filter: TopicFilter | None,
+        topic_filter: TopicFilter | DeltaTopicFilter | None,
         item_filters: ItemFilters | None = None,
     ) -> None:
         """Keeps the parts.

@@ -38,7 +38,7 @@ def similar_items(
       `item_id` `[batch, n]` string ('' pads), `score` `[batch, n]` float32 (0 pads),
       `count` `[batch]` int32 and `known` `[batch]` bool; n is the largest limit.
     """
-    own = retriever.row_table.lookup(items[features.ITEM_ID])
+    own = retriever.rows_of(items[features.ITEM_ID])
     known = own >= 0
     queries = _vectors(retriever, items, own)
     finite = tf.reduce_all(tf.math.is_finite(queries), axis=1)
@@ -55,7 +55,7 @@ def similar_items(
     there = tf.sequence_mask(count, tf.shape(order)[1])
     rows = tf.gather(rows, order, batch_dims=1)
     scores = tf.gather(scores, order, batch_dims=1)
-    ids = tf.gather(retriever.item_ids, tf.maximum(rows, 0))
+    ids = retriever.ids_of(rows)
     return {
         "item_id": tf.where(there, ids, tf.zeros_like(ids)),
         "score": tf.where(there, scores, tf.zeros_like(scores)),

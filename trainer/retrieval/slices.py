@@ -45,6 +45,18 @@ class SliceSearch(tf.Module):
         # Kept only where it is read, so that it is not saved for nothing.
         self.embeddings = embeddings if self.copy is None else None
 
+    @classmethod
+    def gathered(
+        cls, embeddings: tf.Variable, starts: tf.Variable, rows: tf.Variable
+    ) -> SliceSearch:
+        """Returns a search over variables that may be filled later; nothing is copied."""
+        own = object.__new__(cls)
+        tf.Module.__init__(own, name="slice_search")
+        own._chunk_elements = CHUNK_ELEMENTS
+        own.starts, own.rows = starts, rows
+        own.copy, own.embeddings = None, embeddings
+        return own
+
     def search(
         self,
         queries: tf.Tensor,

@@ -16,6 +16,7 @@ from components.bundle.manifest import Manifest
 from components.bundle.mirror import shown
 from components.bundle.verify import verify
 from components.index_builder.layout import ATTRIBUTES_FILE, ITEMS_FILE
+from components.index_builder.served_items import served_tables
 from components.refresh.bundle_source.layout import KEPT_FILES, SOURCE_FILE
 from components.serving_validator.layout import REQUESTS_FILE
 from core.errors import BundleError
@@ -76,6 +77,9 @@ def take_bundle(version_dir: Path, manifest_digest: str, out: SourcePaths) -> Ma
         _copy(version_dir / name, out.bundle / name)
     if (version_dir / ATTRIBUTES_FILE).is_file():
         _copy(version_dir / ATTRIBUTES_FILE, out.bundle / ATTRIBUTES_FILE)
+    if manifest.delta is not None:
+        for name, table in served_tables(version_dir).items():
+            pq.write_table(table, out.bundle / name)
     write_json(out.bundle / SOURCE_FILE, {"version": manifest.version, "path": shown(version_dir)})
     _write_evaluation(version_dir, manifest, out.evaluation)
     _write_blessing(manifest, out.blessing)

@@ -30,11 +30,11 @@ def changes(served: Path, items: pa.Table) -> dict[str, Any]:
       (bool) and `removed_examples`, a few ids.
     """
     before = pq.read_table(served)
-    old_ids, new_ids = _binary(before.column("item_id")), _binary(items.column("item_id"))
+    old_ids, new_ids = binary(before.column("item_id")), binary(items.column("item_id"))
     place = pc.index_in(old_ids, value_set=new_ids)
     kept = place.is_valid()
-    old_topics = _joined(before.column("topics")).filter(kept)
-    new_topics = _joined(items.column("topics")).take(place.drop_null())
+    old_topics = joined_topics(before.column("topics")).filter(kept)
+    new_topics = joined_topics(items.column("topics")).take(place.drop_null())
     removed = old_ids.filter(pc.invert(kept))
     moved = pc.sum(pc.not_equal(old_topics, new_topics)).as_py() or 0
     added = len(new_ids) - len(old_topics)
@@ -64,13 +64,13 @@ def same_attributes(served: Path, items: pa.Table, names: Sequence[str]) -> bool
     before = pq.read_table(served)
     if before.column_names != ["item_id", *names]:
         return False
-    place = pc.index_in(_binary(items.column("item_id")), value_set=_binary(before["item_id"]))
+    place = pc.index_in(binary(items.column("item_id")), value_set=binary(before["item_id"]))
     if place.null_count or before.num_rows != items.num_rows:
         return False
     flat = items.column("attributes").combine_chunks().flatten()
     rows = np.arange(items.num_rows)
     return all(
-        _binary(before[name]).take(place).equals(flat.take(pa.array(rows * len(names) + number)))
+        binary(before[name]).take(place).equals(flat.take(pa.array(rows * len(names) + number)))
         for number, name in enumerate(names)
     )
 
@@ -95,11 +95,12 @@ def refuse_lost_items(found: dict[str, Any], max_removed_share: float, places: s
         )
 
 
-def _binary(column: pa.ChunkedArray) -> pa.Array:
+def binary(column: pa.ChunkedArray) -> pa.Array:
+    """Returns a column of strings as one array of large_binary."""
     return pa.chunked_array(column.chunks, column.type).cast(pa.large_binary()).combine_chunks()
 
 
-def _joined(column: pa.ChunkedArray) -> pa.Array:
+def joined_topics(column: pa.ChunkedArray) -> pa.Array:
     """Returns each item's topics as one value; no topics and null are the same."""
     lists = column.cast(pa.large_list(pa.large_binary())).combine_chunks()
     return pc.binary_join(lists, pa.scalar(_BETWEEN, pa.large_binary())).fill_null(b"")

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from components.example_gen.attributes import write_attributes
-from components.example_gen.catalogue import corpus, distinct_items
-from components.example_gen.partition import ITEM, rows_of
-from components.example_gen.reading import letter_json, read
-from components.example_gen.report import (
-    LETTERS_DIR,
-    REPORT_FILE,
-    refuse_too_many_letters,
-    summary,
-)
+from components.example_gen.catalogue import corpus
+from components.example_gen.report import LETTERS_DIR, REPORT_FILE
 from components.example_gen.window import Window
 from components.example_gen.writing import SplitWriters, write_empty
 from components.index_builder.layout import ATTRIBUTES_FILE, ITEMS_FILE
@@ -35,15 +26,10 @@ from components.refresh.catalogue_gen.changes import (
     same_attributes,
 )
 from components.refresh.catalogue_gen.config import CatalogueGenConfig
+from components.refresh.catalogue_gen.items import checked_items
 from components.refresh.catalogue_gen.sample_requests import request_examples
 from components.serving_validator.layout import REQUESTS_FILE
-from core.errors import DataError
-from core.files import read_json, staged_file, write_json
-from core.progress import track
-from input_tables.contract import ITEMS, DeadLetter
-from input_tables.layout import TableSet, check_headers, read_settings
-from input_tables.survey import Survey
-from input_tables.verdict import judge_items
+from core.files import read_json, write_json
 from trainer import features
 
 _LOG = logging.getLogger("tessera")
@@ -82,26 +68,16 @@ def read_catalogue(
       BundleError: the bundle's requests cannot be read.
       DataError: the table breaks the contract, is empty or lost too many items.
     """
-    tables = window.tables
-    odd_names = [*tables.warnings, *check_headers(tables, config.attributes)]
-    counts, survey = Counter[str](), Survey()
-    items, letters = _read_items(config, tables, counts, survey)
-    folder = paths.report / LETTERS_DIR
-    _write_letters(letters, folder)
     requests = request_examples(paths.bundle / REQUESTS_FILE)
-    counts[f"examples:{features.CORPUS_SPLIT}"] = items.num_rows
-    counts[f"examples:{features.VALIDATION_SPLIT}"] = requests.num_rows
-    report = summary(tables, window.fingerprint, counts)
-    refuse_too_many_letters(report, folder, paths.dead_letters, config.max_bad_share)
-    verdict = judge_items(survey, config.data.topics_separator)
-    verdict.refuse(tables.root)
-    report["warnings"] = [*odd_names, *verdict.warnings]
-    for warning in report["warnings"]:
-        _LOG.warning("%s", warning)
+    items, report = checked_items(
+        config, window, paths.report / LETTERS_DIR, paths.dead_letters, requests.num_rows
+    )
     found = changes(paths.bundle / ITEMS_FILE, items)
     served = paths.bundle / ATTRIBUTES_FILE
     found["unchanged"] &= same_attributes(served, items, config.attributes)
-    refuse_lost_items(found, config.max_removed_share, ", ".join(f.name for f in tables.files))
+    refuse_lost_items(
+        found, config.max_removed_share, ", ".join(f.name for f in window.tables.files)
+    )
     _write_examples(paths.examples, items, requests)
     write_attributes(str(paths.examples), _FILE_NAME, items, config.attributes)
     source = read_json(paths.bundle / SOURCE_FILE)
@@ -119,44 +95,6 @@ def describe(found: dict[str, Any]) -> str:
         f"{found['items']:,} items: {found['added']:,} new, {found['removed']:,} gone, "
         f"{found['topics_changed']:,} with other topics than in version {found['served_version']}"
     )
-
-
-def _read_items(
-    config: CatalogueGenConfig, tables: TableSet, counts: Counter[str], survey: Survey
-) -> tuple[pa.Table, list[DeadLetter]]:
-    """Reads every file; an unreadable one does not hide the faults of the others.
-
-    Returns:
-      Distinct items of `ITEM_SCHEMA`, sorted by id, and the dead letters.
-    """
-    settings = read_settings(tables, config.time_unit, attributes=config.attributes)
-    rows: list[bytes] = []
-    letters: list[DeadLetter] = []
-    problems: list[str] = []
-    with track("reading items", total=len(tables.files)) as bar:
-        for file in tables.files:
-            try:
-                for element in read(file, settings, (1, 1), counts, survey):
-                    if isinstance(element, DeadLetter):
-                        letters.append(element)
-                    elif isinstance(element, tuple):
-                        rows.append(element[1])
-            except DataError as error:
-                problems.append(str(error))
-            bar.advance()
-    if problems:
-        raise DataError("the tables cannot be read:\n  " + "\n  ".join(problems))
-    items, repeated = distinct_items(rows_of(rows, ITEM))
-    for letter in (found := [*letters, *repeated]):
-        counts[f"letters:{ITEMS}"] += 1
-        counts[f"reason:{letter.reason}"] += 1
-    return items, found
-
-
-def _write_letters(letters: Iterable[DeadLetter], folder: Path) -> None:
-    with staged_file(folder / "rows.jsonl") as staging:
-        lines = "".join(f"{letter_json(ITEMS, letter)}\n" for letter in letters)
-        staging.write_text(lines, encoding="utf-8")
 
 
 def _write_examples(target: Path, items: pa.Table, requests: pa.RecordBatch) -> None:

@@ -24,9 +24,10 @@ _SAVED_MODEL = frozenset(
     ("saved_model.pb", "saved_model.pbtxt", "fingerprint.pb", "keras_metadata.pb",
      "variables", "assets")
 )  # fmt: skip
+ASSETS_EXTRA = "assets.extra"
 #: Entries that are no part of an index: the model's, the evaluation's, the validation's.
 _NO_INDEX = frozenset(
-    ("evaluation.json", "validation.json", "requests.parquet", "warm_start", "assets.extra",
+    ("evaluation.json", "validation.json", "requests.parquet", "warm_start", ASSETS_EXTRA,
      "model_card.md")
 )  # fmt: skip
 
@@ -48,6 +49,8 @@ def same_index(
     recorded = manifest.config.get("index")
     served = read_json(bundle / INDEX_FILE).get("retrieval")
     if not catalogue["unchanged"] or manifest.code_digest != code_digest:
+        return False
+    if manifest.delta is not None:  # what lies beside the index goes into it
         return False
     try:
         return (
@@ -94,7 +97,7 @@ def index_files(manifest: Manifest) -> dict[str, str]:
     found = {}
     for name in manifest.files:
         first, *rest = PurePosixPath(name).parts
-        if first in _NO_INDEX or rest[:1] == ["assets.extra"]:
+        if first in _NO_INDEX or rest[:1] == [ASSETS_EXTRA]:
             continue
         found[name] = f"{RETRIEVER}/{name}" if first in _SAVED_MODEL else name
     return found

@@ -3,6 +3,7 @@
 import json
 import os
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,6 +14,7 @@ from core.lock import run_lock
 from pipeline.forget.bundles import forget_in_bundles, model_dirs
 from pipeline.forget.candidates import forget_in_candidates
 from pipeline.forget.person import Person
+from pipeline.forget.request_log import forget_in_log
 from pipeline.forget.work_dir import forget_in_work_dir
 from tests.components.bundle_fixtures import snapshot
 from tests.pipeline.forget.left_behind import (
@@ -163,3 +165,33 @@ def test_artifacts_with_the_user_go_and_dead_letters_keep_their_rows(work_dir):
 def test_nothing_is_removed_while_a_run_works(work_dir):
     with run_lock(work_dir), pytest.raises(TesseraError, match="another run"):
         forget_in_work_dir(work_dir, U1, dry_run=False)
+
+
+def test_a_user_leaves_the_request_log_and_nameless_requests_stay(tmp_path):
+    key = IdKey(b"0123456789abcdef")
+    own, other, strange = (
+        key.hashed("u1"),
+        key.hashed("u2"),
+        IdKey(b"another key, 16+").hashed("u1"),
+    )
+    parts = {"hour=2025-01-01T00": [own, None, other], "hour=2025-01-01T01": [other, strange]}
+    for hour, names in parts.items():
+        (tmp_path / hour).mkdir()
+        table = pa.table({"user": pa.array(names, pa.string()), "version": [3] * len(names)})
+        pq.write_table(table, tmp_path / hour / "part-0.parquet")
+    before = snapshot(tmp_path)
+    person = Person("u1", key)
+    wanted = [("request log", "1 requests"), ("unclear", "1 users"), ("look", "1 requests without")]
+    for dry_run in (True, False):
+        found = list(forget_in_log(tmp_path, person, dry_run))
+        assert [each.kind for each in found] == [kind for kind, _ in wanted]
+        for each, (_, text) in zip(found, wanted, strict=True):
+            assert each.what.startswith(text)
+        assert dry_run == (snapshot(tmp_path) == before)
+    left = [
+        pq.ParquetFile(p).read()["user"].to_pylist() for p in sorted(tmp_path.rglob("*.parquet"))
+    ]
+    assert left == [[None, other], [other, strange]]
+    assert [f.kind for f in forget_in_log(tmp_path, person, False)] == ["unclear", "look"]
+    with pytest.raises(DataError, match="no request log here"):
+        list(forget_in_log(tmp_path / "nowhere", person, False))

@@ -1,0 +1,1 @@
+"""New, changed and withdrawn items beside the index of a published version."""
