@@ -89,7 +89,7 @@ $(PRISM):
 bench-example-gen: setup-dev  ## Rows/s, CPU and memory of ExampleGen and Transform beside Polars.
 	$(BIN)/python -m benchmarks.example_gen
 
-bench-beam: setup-dev  ## ExampleGen in one process and in several, as ratios.
+bench-beam: setup-dev  ## ExampleGen and Transform in one process, in several and on Prism.
 	$(BIN)/python -m benchmarks.beam $(BEAM_ARGS)
 
 bench-training: setup-dev  ## Training examples/s of the models in turn; PEER="cmd" adds another program.

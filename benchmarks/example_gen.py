@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def run_example_gen(data: Path, out: Path) -> dict[str, float]:
     return measured(work, imported)
 
 
-def run_transform(data: Path, out: Path) -> dict[str, float]:
+def run_transform(data: Path, out: Path, beam_args: Sequence[str] = BEAM_ARGS) -> dict[str, float]:
     """TFX's Transform executor on the examples in `data`, as the pipeline runs it."""
     started = cpu_seconds()
     from tfx.components.transform.executor import Executor
@@ -110,7 +110,7 @@ def run_transform(data: Path, out: Path) -> dict[str, float]:
     graph.uri, transformed.uri = str(out / "graph"), str(out / "transformed")
     splits = transform_pb2.SplitsConfig(analyze=["train", "corpus"], transform=features.SPLITS)
     context = BaseBeamExecutor.Context(
-        beam_pipeline_args=list(BEAM_ARGS), tmp_dir=str(out / "tmp"), unique_id="1"
+        beam_pipeline_args=list(beam_args), tmp_dir=str(out / "tmp"), unique_id="1"
     )
     properties = {
         "preprocessing_fn": "trainer.preprocessing.preprocessing_fn",
