@@ -50,8 +50,11 @@ class Checkpoints:
         self.folder = folder
         self._key = key
         self._progress = tf.Variable("", dtype=tf.string, name="progress")
+        # Metrics start anew with every epoch, and theirs are not the same on every replica.
+        metrics = {id(weight) for metric in model.metrics for weight in metric.variables}
+        variables = [weight for weight in model.variables if id(weight) not in metrics]
         everything = tf.train.Checkpoint(
-            model=model, optimizer=model.optimizer, progress=self._progress
+            variables=variables, optimizer=model.optimizer, progress=self._progress
         )
         weights = tf.train.Checkpoint(weights=list(model.trainable_weights))
         self._last = tf.train.CheckpointManager(everything, f"{folder}/last", max_to_keep=1)

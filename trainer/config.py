@@ -199,7 +199,7 @@ class TrainerConfig(BaseConfig):
         "shuffle_buffer_examples": Removed(100_000, "a constant of the input"),
     }
 
-    batch_size: int = Field(256, ge=1, description="examples per step")
+    batch_size: int = Field(256, ge=1, description="examples per step, of all workers together")
     epochs: int = Field(12, ge=1, description="passes over the training split at most")
     steps_per_epoch: int | None = Field(None, ge=1, description="None: the whole training split")
     learning_rate: float = Field(3e-3, gt=0.0, description="of Adam, at the start")
@@ -229,6 +229,14 @@ class TrainerConfig(BaseConfig):
         "validation examples together, which costs about as much again",
     )
     warm_start: bool = Field(True, description="start from the baseline bundle where there is one")
+    distribution: Literal["one", "mirrored", "multi_worker"] = Field(
+        "one",
+        description="mirrored: all devices of this machine; multi_worker: the processes that "
+        "TF_CONFIG names, this one as their chief. Every batch is shared out among them",
+    )
+    workers_wait_s: int = Field(
+        600, ge=1, description="multi_worker: seconds to wait for the other workers at the start"
+    )
     seed: int = Field(1, description="everything random follows from it")
 
     @model_validator(mode="after")

@@ -47,6 +47,9 @@ RAW_FEATURES = (
     SOURCE_TOPIC_DERIVED,
 )
 
+#: Training alone: targets of the global batch, in the slice of each replica of several.
+BATCH_TARGETS = "batch_targets"
+
 TRAIN_SPLIT = "train"
 VALIDATION_SPLIT = "validation"
 EVAL_SPLIT = "eval"

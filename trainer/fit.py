@@ -20,6 +20,7 @@ from trainer import features, inputs
 from trainer.callbacks import TensorBoardLog
 from trainer.checkpoints import Checkpoints
 from trainer.config import ModelConfig, TrainerConfig, TransformConfig
+from trainer.distribution import Distribution
 from trainer.item_clusters import cluster_items
 from trainer.item_start import apply_start, co_occurrence, start_from
 from trainer.loop import TrainingLoop
@@ -77,6 +78,7 @@ class Trained:
       history: one record per epoch (`TrainingLoop.run`).
       started: how it started, in words.
       checkpoints: the checkpoints, to be removed once the model is kept elsewhere.
+      chief: False in a process of `multi_worker` that has nothing to export.
     """
 
     model: RetrievalModel
@@ -84,6 +86,7 @@ class Trained:
     history: list[dict[str, Any]]
     started: str
     checkpoints: Checkpoints
+    chief: bool
 
 
 def fit(job: TrainingJob) -> Trained:
@@ -98,12 +101,18 @@ def fit(job: TrainingJob) -> Trained:
         raise ConfigError(
             "TF_USE_LEGACY_KERAS=1 must be in the environment before TensorFlow loads"
         )
+    distribution = Distribution.of(job.trainer)
+    with distribution.lost_workers_named():
+        return _fit(job, distribution)
+
+
+def _fit(job: TrainingJob, distribution: Distribution) -> Trained:
     transform_output = tft.TFTransformOutput(job.transform_graph)
     _check_widths(job.transform, transform_output)
-    trained = _train(job, transform_output)
+    trained = _train(job, transform_output, distribution)
     if job.trainer.refit:
         best = best_epoch(trained.history, job.trainer)
-        model = _train(job, transform_output, refit_epochs=best).model
+        model = _train(job, transform_output, distribution, refit_epochs=best).model
         trained = dataclasses.replace(trained, model=model)
     return trained
 
@@ -114,7 +123,12 @@ def best_epoch(history: Sequence[Mapping[str, Any]], config: TrainerConfig) -> i
     return int(max(history, key=lambda record: record[metric])["epoch"])
 
 
-def _train(job: TrainingJob, transform_output: Any, refit_epochs: int | None = None) -> Trained:
+def _train(
+    job: TrainingJob,
+    transform_output: Any,
+    distribution: Distribution,
+    refit_epochs: int | None = None,
+) -> Trained:
     """One training: with validation, or over `refit_epochs` epochs of both splits without."""
     tf_keras.utils.set_random_seed(job.trainer.seed)
     spec = transform_output.transformed_feature_spec()
@@ -124,24 +138,29 @@ def _train(job: TrainingJob, transform_output: Any, refit_epochs: int | None = N
         files = inputs.split_files(job.examples, features.VALIDATION_SPLIT)
         vocabularies = vocabularies.with_targets(inputs.read_columns(files, spec)[_TARGET][:, 0])
     vocabularies = vocabularies.with_catalogue(corpus[_TARGET][:, 0])
-    model = RetrievalModel(
-        job.model,
-        job.trainer,
-        job.transform,
-        vocabularies,
-        inputs.item_topics_table(corpus, vocabularies.item_rows),
-        _item_clusters(job, spec, vocabularies),
-    )
+    clusters = _item_clusters(job, spec, vocabularies)
     epoch_steps = _epoch_steps(job.trainer, vocabularies, corpus)
-    model.compile(optimizer=make_optimizer(job.trainer, epoch_steps))
-    model.build_from(spec)
+    with distribution.scope():
+        model = RetrievalModel(
+            job.model,
+            job.trainer,
+            job.transform,
+            vocabularies,
+            inputs.item_topics_table(corpus, vocabularies.item_rows),
+            clusters,
+        )
+        model.compile(optimizer=make_optimizer(job.trainer, epoch_steps))
+        model.build_from(spec)
     started = _start_warm(model, job.base_model)
     if started == _FROM_SCRATCH and job.model.item_start == "co_occurrence":
         started = _start_counted(model, job, spec)
     folder = job.checkpoint_dir if refit_epochs is None else f"{job.checkpoint_dir}/refit"
     checkpoints = Checkpoints(folder, model, _training_key(job))
-    loop = _training_loop(model, job, spec, corpus, checkpoints, epoch_steps, refit_epochs)
-    return Trained(model, transform_output, loop.run(), started, checkpoints)
+    loop = _training_loop(
+        model, job, spec, corpus, checkpoints, epoch_steps, refit_epochs, distribution
+    )
+    history = loop.run()
+    return Trained(model, transform_output, history, started, checkpoints, distribution.chief)
 
 
 def _item_clusters(
@@ -232,6 +251,7 @@ def _training_loop(
     checkpoints: Checkpoints,
     epoch_steps: int,
     refit_epochs: int | None,
+    distribution: Distribution,
 ) -> TrainingLoop:
     """Puts training batches, validation and logs around a model; a refit validates nothing."""
     config = model.trainer_config
@@ -241,6 +261,9 @@ def _training_loop(
     if refit_epochs is not None:
         config = config.model_copy(update={"epochs": refit_epochs})
         files, limit, log_dir, on_epoch = files + held_out, 0, f"{job.log_dir}/refit", None
+    if distribution.replicas > 1:
+        epoch_steps = math.ceil(inputs.count_examples(files) / config.batch_size)
+        epoch_steps = min(epoch_steps, config.steps_per_epoch or epoch_steps)
 
     def epoch_batches(epoch: int) -> tf.data.Dataset:
         return inputs.train_batches(
@@ -258,7 +281,8 @@ def _training_loop(
         Validator(model, examples, corpus[_TARGET][:, 0]),
         config,
         checkpoints,
-        TensorBoardLog(log_dir),
+        TensorBoardLog(log_dir) if distribution.chief else None,
         epoch_steps,
         on_epoch,
+        distribution,
     )

@@ -107,8 +107,9 @@ class StreamingFrequency(tf.Module):
         # The first occurrence closes the gap; each further one in this batch is a gap of 0.
         after = self._keep * before + (1.0 - self._keep) * gap
         after *= tf.pow(self._keep, tf.cast(times - 1, tf.float32))
-        self.mean_gap.scatter_nd_update(distinct[:, tf.newaxis], after)
-        self.last_step.scatter_nd_update(distinct[:, tf.newaxis], now)
+        # Not scatter_nd_update, which variables of several replicas do not have.
+        self.mean_gap.scatter_update(tf.IndexedSlices(after, distinct))
+        self.last_step.scatter_update(tf.IndexedSlices(now, distinct))
 
 
 def item_frequency(config: TrainerConfig, vocabularies: Vocabularies) -> ItemFrequency | None:

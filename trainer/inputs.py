@@ -77,6 +77,43 @@ def train_batches(
     return without_autotuning(batches.prefetch(8))
 
 
+def replica_slices(batches: tf.data.Dataset, first: int, count: int, total: int) -> tf.data.Dataset:
+    """Cuts each global batch into the slices of some replicas, one after the other.
+
+    Slices differ by one example at most; one of a small last batch may be empty.
+
+    Args:
+      batches: global batches.
+      first: number of the first replica.
+      count: replicas from there on.
+      total: replicas of the training.
+
+    Returns:
+      Dataset of slices, each with the targets of its global batch (`features.BATCH_TARGETS`,
+      int64 `[global batch]`).
+    """
+
+    def slices(batch: dict[str, tf.Tensor]) -> tf.data.Dataset:
+        targets = batch[_ITEM_ID][:, 0]
+        rows = tf.size(targets, tf.int64)
+
+        def one(replica: tf.Tensor) -> dict[str, tf.Tensor]:
+            start, end = rows * replica // total, rows * (replica + 1) // total
+            cut = {name: column[start:end] for name, column in batch.items()}
+            return {**cut, features.BATCH_TARGETS: targets}
+
+        return tf.data.Dataset.range(first, first + count).map(one)
+
+    return without_autotuning(batches.flat_map(slices).prefetch(2 * count))
+
+
+def count_examples(files: Sequence[str]) -> int:
+    """Returns the number of examples in gzipped TFRecord files, which it reads."""
+    records = tf.data.TFRecordDataset(list(files), compression_type="GZIP", buffer_size=1 << 20)
+    blocks = without_autotuning(records.batch(_READ_ROWS).map(tf.size))
+    return int(blocks.reduce(0, lambda total, rows: total + rows))
+
+
 def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Turns tf.data's tuning thread off: every size here is given.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from trainer import diagnostics
 from trainer.callbacks import FiniteLoss, ProgressCallback, StopSignals, TensorBoardLog
 from trainer.checkpoints import Checkpoints, Progress
 from trainer.config import TrainerConfig
+from trainer.distribution import Distribution
 from trainer.model import RetrievalModel
 from trainer.validation import Validator
 
@@ -38,6 +40,7 @@ class TrainingLoop:
         log: TensorBoardLog | None = None,
         epoch_steps: int | None = None,
         on_epoch: Callable[[Mapping[str, Any]], None] | None = None,
+        distribution: Distribution | None = None,
     ) -> None:
         """Sets a training up.
 
@@ -50,6 +53,8 @@ class TrainingLoop:
           log: TensorBoard, or None.
           epoch_steps: batches per epoch as far as known, for the progress bar.
           on_epoch: is told every epoch's record, those of the checkpoint first; None: nobody.
+          distribution: the model's; `epoch_steps` is exact where it has several replicas. None:
+            one process.
         """
         self._model, self._batches, self._validator = model, batches, validator
         self._config, self._checkpoints, self._log = config, checkpoints, log
@@ -58,6 +63,7 @@ class TrainingLoop:
         self._ks = tuple(sorted({*_REPORTED_KS, k}))
         self._epoch_steps = epoch_steps
         self._on_epoch = on_epoch or (lambda record: None)
+        self._distribution = distribution or Distribution(tf.distribute.get_strategy())
 
     def run(self) -> list[dict[str, Any]]:
         """Trains until the last epoch or until validation stops improving.
@@ -71,7 +77,7 @@ class TrainingLoop:
         Raises:
           TrainingError: the loss is not finite, or a signal stopped the training.
         """
-        progress = self._checkpoints.resume()
+        progress = self._resume()
         if progress.epoch or progress.batch:
             _LOG.info("resuming in epoch %d, batch %d", progress.epoch + 1, progress.batch)
         for record in progress.history:
@@ -86,8 +92,31 @@ class TrainingLoop:
             self._log.close()
         if signals.received is not None:
             self._stop(signals.received)
-        self._checkpoints.restore_best()
+        if self._distribution.chief:  # which may remove the folder before others have read it
+            self._checkpoints.restore_best()
         return progress.history
+
+    def _resume(self) -> Progress:
+        """Restores the last checkpoint, the same one in every process.
+
+        Raises:
+          TrainingError: this process has another training or checkpoint than the chief.
+        """
+        progress = self._checkpoints.resume()
+        own = (
+            float(progress.epoch),
+            float(progress.batch),
+            float(zlib.crc32(progress.key.encode())),
+        )
+        chief = self._distribution.chief_says(*own)
+        if chief != own:
+            raise TrainingError(
+                f"this worker starts at epoch {progress.epoch}, batch {progress.batch} in "
+                f"{self._checkpoints.folder}, the chief at epoch {chief[0]:.0f}, batch "
+                f"{chief[1]:.0f}{'' if chief[2] == own[2] else ' of another training'}; all "
+                "workers need the same files, configuration and folder of checkpoints"
+            )
+        return progress
 
     def _epoch(self, progress: Progress, signals: StopSignals, bar: Bar) -> dict[str, Any]:
         """Trains one epoch, from where it was interrupted; writes a checkpoint on a signal."""
@@ -102,13 +131,15 @@ class TrainingLoop:
         if progress.batch and next(iter(rest), None) is None:
             return {**record, "examples_per_s": 0.0}
         logs = self._model.fit(
-            rest,
+            self._distribution.batches(rest),
             verbose=0,
+            steps_per_epoch=self._steps_left(progress),
             callbacks=[FiniteLoss(self._checkpoints.folder), shown, signals],
         )
         if signals.received is not None:
             progress.batch += shown.batches
-            self._checkpoints.save(progress)
+            if self._distribution.chief:
+                self._checkpoints.save(progress)
             return {}
         if not shown.batches:
             raise TrainingError("the training split has no examples")
@@ -117,20 +148,32 @@ class TrainingLoop:
 
     def _finish_epoch(self, progress: Progress, record: dict[str, Any]) -> None:
         """Validates, keeps the best weights, writes the checkpoint and the logs."""
-        record.update(self._validator.metrics(self._ks))
-        record.update(self._validator.health())
-        value = record[self._metric]
+        chief = self._distribution.chief
+        if chief:
+            record.update(self._validator.metrics(self._ks))
+            record.update(self._validator.health())
+        (value,) = self._distribution.chief_says(record.get(self._metric, 0.0))
+        record[self._metric] = value
         if progress.best is None or value > progress.best or not self._validator.size:
             progress.best, progress.best_epoch = value, progress.epoch + 1
-            self._checkpoints.save_best()
+            if chief:
+                self._checkpoints.save_best()
         progress.history.append(record)
         progress.epoch, progress.batch = progress.epoch + 1, 0
+        if not chief:
+            return
         self._checkpoints.save(progress)
         if self._log is not None:
             self._log.write(progress.epoch, record)
         self._on_epoch(record)
         for sentence in diagnostics.warnings(record, self._model.num_implicit_slots):
             _LOG.warning("epoch %d: %s", progress.epoch, sentence)
+
+    def _steps_left(self, progress: Progress) -> int | None:
+        """Batches left of an epoch for several replicas, where Keras wants it; else None."""
+        if self._distribution.replicas == 1 or self._epoch_steps is None:
+            return None
+        return self._epoch_steps - progress.batch
 
     def _exhausted(self, progress: Progress) -> bool:
         """True once the metric has not improved for the configured number of epochs."""

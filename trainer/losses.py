@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from trainer import features, randomness
 from trainer.association import (
     Association,
     best_slot_scores,
@@ -97,6 +98,7 @@ class SampledSoftmax:
         *,
         association: Association,
         seed: tf.Tensor | None = None,
+        in_batch: tuple[tf.Tensor, tf.Tensor] | None = None,
     ) -> SampledLoss:
         """Computes the loss of every example.
 
@@ -108,7 +110,10 @@ class SampledSoftmax:
           negatives: uniform negatives, or None for none.
           association: which embedding scores the target and the negatives.
           seed: [2] int32 randomness of this training step, None at evaluation.
+          in_batch: vectors [targets, dim] and ids [targets] of the targets of the whole batch
+            where the examples are a slice of it; None: they are all of it.
         """
+        batch_targets, batch_ids = in_batch or (targets, target_ids)
         own = slot_scores(users, slot_valid, targets)  # [B, S]
         slot = tf.argmax(own, axis=1, output_type=tf.int32)
         if association == "best_slot":
@@ -118,11 +123,11 @@ class SampledSoftmax:
             positive = tf.reduce_sum(chosen * targets, axis=1)
             users, slot_valid = chosen[:, tf.newaxis], tf.ones_like(slot_valid[:, :1])
         positive /= self._temperature
-        vectors, ids = self._candidates(targets, target_ids, negatives)
+        vectors, ids = self._candidates(batch_targets, batch_ids, negatives)
         others = best_slot_scores(users / self._temperature, slot_valid, vectors)  # [B, C]
         if self._frequency is not None:
-            positive -= self._log_draws(target_ids, target_ids, negatives)
-            others -= self._log_draws(ids, target_ids, negatives)
+            positive -= self._log_draws(target_ids, batch_ids, negatives)
+            others -= self._log_draws(ids, batch_ids, negatives)
         # The target itself, be it the row's own or an accidental hit, is no negative.
         total, highest = _log_sum_exp(others, target_ids[:, tf.newaxis] == ids)
         return SampledLoss(tf.nn.softplus(total - positive), positive > highest, slot)
@@ -175,6 +180,39 @@ class SampledSoftmax:
             share = tf.cast(tf.size(negatives.ids), tf.float32) / negatives.population
             draws += tf.where(drawable, share, 0.0)
         return tf.math.log(tf.maximum(draws, _LEAST_DRAWS))
+
+
+def uniform_draws(rows: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
+    """Draws negatives, the same on every replica of a step.
+
+    Args:
+      rows: [items] int64, item indices that can be targets.
+      count: number of draws.
+      seed: [2] int32, (run seed, step).
+
+    Returns:
+      [count] int64.
+    """
+    drawn = tf.random.stateless_uniform(
+        [count],
+        randomness.salted(seed, randomness.NEGATIVES),
+        minval=0,
+        maxval=tf.size(rows, tf.int64),
+        dtype=tf.int64,
+    )
+    return tf.gather(rows, drawn)
+
+
+def mean_of_batch(values: tf.Tensor, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Mean of [batch]; of a slice of a batch its share in the mean of the whole.
+
+    Args:
+      values: [batch] float32.
+      inputs: transformed features of the batch or slice.
+    """
+    if features.BATCH_TARGETS not in inputs:
+        return tf.reduce_mean(values)
+    return tf.reduce_sum(values) / tf.cast(tf.size(inputs[features.BATCH_TARGETS]), values.dtype)
 
 
 @tf.custom_gradient

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras
 
-from trainer import conditions, features, losses, randomness, towers
+from trainer import conditions, distribution, features, losses, randomness, towers
 from trainer.config import ModelConfig, TrainerConfig, TransformConfig
 from trainer.frequency import item_frequency
 from trainer.interests import make_extractor
@@ -68,7 +68,7 @@ class RetrievalModel(tfrs.Model):
         self._usable_item = tf.constant((rows >= 1) & (rows <= len(vocabularies.items)))
         masked = config.negative_actions if config.ablation.mask_negative_actions else ()
         self._negative_action = tf.constant(vocabularies.action_mask(masked))
-        self._missing_item = _missing_items(config, vocabularies)
+        self._missing_item = vocabularies.missing_items(config.ablation.missing_item_share)
         drawn = np.arange(1, 1 + len(vocabularies.items))
         if config.untrained_items == "unknown_id":
             drawn = vocabularies.trained_rows()
@@ -95,7 +95,13 @@ class RetrievalModel(tfrs.Model):
             gumbel_temperature=config.gumbel_temperature,
             label_attention_power=config.label_attention_power,
         )
-        self.steps = tf.Variable(0, trainable=False, dtype=tf.int64, name="steps")
+        self.steps = tf.Variable(
+            0,
+            trainable=False,
+            dtype=tf.int64,
+            name="steps",
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
         self._hits = tf_keras.metrics.Mean("in_batch_accuracy")
         self._mean_loss = tf_keras.metrics.Mean("loss")
 
@@ -256,15 +262,25 @@ class RetrievalModel(tfrs.Model):
     # -- training -----------------------------------------------------------------------
 
     def compute_loss(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Mean loss of a batch of transformed examples; see `tfrs.Model.compute_loss`."""
-        seed = None
-        if training:
-            seed = tf.stack([self.trainer_config.seed, tf.cast(self.steps, tf.int32)])
+        """Mean loss of a batch of transformed examples; see `tfrs.Model.compute_loss`.
+
+        Of a slice of a batch (`features.BATCH_TARGETS` is among the inputs) it is the share in
+        the mean of the whole batch: over the replicas, losses and gradients add up to those.
+        """
+        step_seed = tf.stack([self.trainer_config.seed, tf.cast(self.steps, tf.int32)])
+        seed = randomness.of_replica(step_seed, inputs) if training else None
         targets = inputs[features.transformed_name(features.ITEM_ID)][:, 0]
-        negative_ids = self._negative_ids()
-        history_vectors, target_vectors, negative_vectors = self.embed_distinct(
-            [self.history_items(inputs), targets, negative_ids], seed
+        batch_targets = inputs.get(features.BATCH_TARGETS, targets)
+        negative_ids = losses.uniform_draws(
+            self._drawn_rows, self.trainer_config.uniform_negatives, step_seed
         )
+        wanted = [self.history_items(inputs), targets, negative_ids]
+        if batch_targets is not targets and self.trainer_config.in_batch_negatives:
+            wanted.append(batch_targets)
+        history_vectors, target_vectors, negative_vectors, *others = self.embed_distinct(
+            wanted, seed
+        )
+        in_batch = (others[0], batch_targets) if others else None
         history = self.encode_history(inputs, history_vectors, seed)
         context = self.user_context(history, inputs)
         negatives = None
@@ -291,13 +307,16 @@ class RetrievalModel(tfrs.Model):
                 negatives,
                 association=self.config.association,
                 seed=seed,
+                in_batch=in_batch,
             )
-            loss += tf.reduce_mean(sampled.loss)
-            self._hits.update_state(sampled.hit)
+            loss += losses.mean_of_batch(sampled.loss, inputs)
+            distribution.count(self._hits, sampled.hit)
         if self.topic_tower is not None and not self._joint:
-            loss += self._explicit_loss(inputs, context, target_vectors, targets, negatives, seed)
+            loss += self._explicit_loss(
+                inputs, context, target_vectors, targets, negatives, seed, in_batch
+            )
         if training and self._frequency is not None:
-            self._frequency.observe(targets, self.steps)
+            self._frequency.observe(batch_targets, self.steps)
         return loss
 
     def _followed_slots(
@@ -324,6 +343,7 @@ class RetrievalModel(tfrs.Model):
         targets: tf.Tensor,
         negatives: losses.Negatives | None,
         seed: tf.Tensor | None,
+        in_batch: tuple[tf.Tensor, tf.Tensor] | None,
     ) -> tf.Tensor:
         draw = seed if seed is not None else tf.constant([self.trainer_config.seed, 0])
         topic, weights = conditions.training_topic(inputs, self.config, draw)
@@ -335,24 +355,16 @@ class RetrievalModel(tfrs.Model):
             targets,
             negatives,
             association="argmax",
+            in_batch=in_batch,
         )
-        loss = tf.reduce_sum(sampled.loss * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
+        used = tf.reduce_sum(weights)
+        if features.BATCH_TARGETS in inputs:
+            used = tf.distribute.get_replica_context().all_reduce("SUM", used)
+        loss = tf.reduce_sum(sampled.loss * weights) / tf.maximum(used, 1.0)
         if self.extractor is None:
-            self._hits.update_state(sampled.hit, sample_weight=weights)
+            distribution.count(self._hits, sampled.hit, weights)
             return loss
         return self.config.explicit_loss_weight * loss
-
-    def _negative_ids(self) -> tf.Tensor:
-        """Uniform draws among the items that can be targets, int64 `[uniform_negatives]`."""
-        seed = tf.stack([self.trainer_config.seed, tf.cast(self.steps, tf.int32)])
-        drawn = tf.random.stateless_uniform(
-            [self.trainer_config.uniform_negatives],
-            randomness.salted(seed, randomness.NEGATIVES),
-            minval=0,
-            maxval=len(self._drawn_rows),
-            dtype=tf.int64,
-        )
-        return tf.gather(self._drawn_rows, drawn)
 
     @tf.autograph.experimental.do_not_convert  # no tensor steers Python; converting costs seconds
     def train_step(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -369,7 +381,9 @@ class RetrievalModel(tfrs.Model):
         with tf.control_dependencies([inputs[features.transformed_name(features.ITEM_ID)]]):
             logs = super().train_step(inputs)
             self.steps.assign_add(1)
-        self._mean_loss.update_state(logs["loss"])
+        # Each replica's loss is its share in the mean; the metric is a mean over replicas.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._mean_loss.update_state(logs["loss"] * replicas if replicas > 1 else logs["loss"])
         return {metric.name: metric.result() for metric in (self._mean_loss, self._hits)}
 
     def build_from(self, spec: Mapping[str, Any]) -> None:
@@ -383,18 +397,3 @@ class RetrievalModel(tfrs.Model):
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
         self.reset_metrics()
-
-
-def _missing_items(config: ModelConfig, vocabularies: Vocabularies) -> tf.Tensor | None:
-    """Returns the item index that stands for each one in histories, None for itself.
-
-    A fixed draw of `missing_item_share` of the known items becomes unknown items.
-    """
-    if config.ablation.missing_item_share == 0.0:
-        return None
-    known = len(vocabularies.items)
-    rows = np.arange(vocabularies.item_rows, dtype=np.int64)
-    share = config.ablation.missing_item_share
-    drawn = 1 + np.flatnonzero(np.random.default_rng(0).random(known) < share)
-    rows[drawn] = 1 + known + drawn % vocabularies.item_oov_buckets
-    return tf.constant(rows)

@@ -7,7 +7,11 @@ what the uninterrupted one would have drawn.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import tensorflow as tf
+
+from trainer import features
 
 #: One number per use, so that no two uses draw the same values.
 ITEM_ID_DROPOUT = 1_000
@@ -18,6 +22,8 @@ CONDITION = 5_000
 ROUTING = 6_000
 CENTROIDS = 7_000
 GUMBEL = 8_000
+#: Above every use, so that no replica's draws are another use's of another replica.
+_REPLICA_STRIDE = 100_000
 
 
 def salted(seed: tf.Tensor, salt: int) -> tf.Tensor:
@@ -28,6 +34,19 @@ def salted(seed: tf.Tensor, salt: int) -> tf.Tensor:
       salt: a constant that names the use.
     """
     return seed + tf.constant([salt, 0], seed.dtype)
+
+
+def of_replica(seed: tf.Tensor, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Returns the seed of this replica: no two slices of a batch share their draws.
+
+    Args:
+      seed: [2] int32, (run seed, step).
+      inputs: transformed features; a whole batch keeps the seed.
+    """
+    if features.BATCH_TARGETS not in inputs:
+        return seed
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return seed + tf.stack([_REPLICA_STRIDE * tf.cast(replica, seed.dtype), 0])
 
 
 def dropout(values: tf.Tensor, rate: float, seed: tf.Tensor | None, salt: int) -> tf.Tensor:

@@ -13,6 +13,7 @@ from trainer.config import ModelConfig, TrainerConfig, TransformConfig
 from trainer.export import export_model
 from trainer.fit import WARM_START, Trained, TrainingJob, best_epoch, fit
 from trainer.warm_start import save_warm_start
+from trainer.worker import run_chief
 
 _LOG = logging.getLogger("tessera")
 
@@ -28,6 +29,19 @@ def run_fn(fn_args: Any) -> None:
       ConfigError: the process runs without legacy Keras, or a setting is missing.
       TrainingError: training cannot go on.
     """
+    trainer = TrainerConfig.from_json(fn_args.custom_config["trainer"])
+    if trainer.distribution == "multi_worker":
+        run_chief(fn_args)
+    else:
+        train(fn_args)
+
+
+def train(fn_args: Any) -> None:
+    """Trains in this process; exports unless another process of the training does.
+
+    Args:
+      fn_args: see `run_fn`.
+    """
     custom = fn_args.custom_config or {}
     trained = fit(
         TrainingJob(
@@ -42,6 +56,8 @@ def run_fn(fn_args: Any) -> None:
             base_model=fn_args.base_model,
         )
     )
+    if not trained.chief:
+        return
     export_model(trained.model, trained.transform_output, fn_args.serving_model_dir)
     warm_start = os.path.join(fn_args.serving_model_dir, WARM_START)
     save_warm_start(trained.model, warm_start, trained.history)

@@ -98,6 +98,19 @@ class Vocabularies:
         counts[1 : 1 + len(self.items)] = self.item_counts
         return (counts / max(self.item_counts.sum(), 1.0)).astype(np.float32)
 
+    def missing_items(self, share: float) -> np.ndarray | None:
+        """Returns int64 `[item_rows]`, the item index that stands for each one in histories.
+
+        A fixed draw of `share` of the known items becomes unknown items; None: each is itself.
+        """
+        if share == 0.0:
+            return None
+        rows = np.arange(self.item_rows, dtype=np.int64)
+        known = len(self.items)
+        drawn = 1 + np.flatnonzero(np.random.default_rng(0).random(known) < share)
+        rows[drawn] = 1 + known + drawn % self.item_oov_buckets
+        return rows
+
     def action_mask(self, patterns: tuple[str, ...]) -> np.ndarray:
         """Returns bool `[action_rows]`, True where an action matches a shell pattern."""
         mask = np.zeros(self.action_rows, bool)

@@ -166,6 +166,8 @@ def _complete_container(
     resources = kubeflow.resources.get(name) or kubeflow.resources.get("default")
     if resources is not None and (wanted := _resources(resources)):
         container["resources"] = wanted
+        if "accelerator" in wanted and kubeflow.accelerator_image:
+            container["image"] = kubeflow.accelerator_image
 
 
 def _resources(resources: ResourceConfig) -> dict[str, Any]:

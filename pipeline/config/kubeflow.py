@@ -84,6 +84,11 @@ class KubeflowConfig(BaseConfig):
     image: str = Field(
         "", description="image of this project, by digest (NAME@sha256:...) or by tag"
     )
+    accelerator_image: str = Field(
+        "",
+        description="image of the tasks that ask for an accelerator (`make image VARIANT=cuda`), "
+        "pinned like `image`; empty: `image`",
+    )
     pipeline_root: str = Field(
         "",
         description="object storage of the artifacts; empty leaves it to the installation, which "
@@ -148,7 +153,7 @@ class KubeflowConfig(BaseConfig):
         base, own = self.pods.get("default", PodConfig()), self.pods.get(component)
         return base if own is None else base.over(own)
 
-    @field_validator("image")
+    @field_validator("image", "accelerator_image")
     @classmethod
     def _pinned(cls, image: str) -> str:
         if image and not is_pinned(image):

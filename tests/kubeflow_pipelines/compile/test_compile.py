@@ -289,9 +289,24 @@ def test_accelerators_nodes_tolerations_secrets_and_volumes():
     assert pod["secretAsEnv"][0]["secretName"] == "tessera-storage"
 
 
+def test_tasks_with_an_accelerator_have_its_image_and_the_others_keep_theirs():
+    cuda = "registry.example/tessera:0.1.0-cuda"
+    documents = compile_pipeline(
+        kubeflow_config(
+            f"kubeflow.accelerator_image={cuda}",
+            "kubeflow.resources.Trainer={accelerator_type: nvidia.com/gpu, accelerator_count: 1}",
+        )
+    )
+    executors = documents[0]["deploymentSpec"]["executors"]
+    images = {name: found["container"]["image"] for name, found in executors.items()}
+    assert images.pop("Trainer_executor") == cuda
+    assert cuda not in images.values()
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (["kubeflow.accelerator_image=a/b:latest"], "must be pinned"),
         (["kubeflow.image="], "kubeflow.image"),
         (["kubeflow.image=''"], "kubeflow.image is not set"),
         (["kubeflow.image=a/b:latest"], "must be pinned"),
