@@ -234,10 +234,20 @@ class TrainerConfig(BaseConfig):
         description="mirrored: all devices of this machine; multi_worker: the processes that "
         "TF_CONFIG names, this one as their chief. Every batch is shared out among them",
     )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32",
+        description="of the matrix products of user towers and scores while training; weights, "
+        "everything else and the exported model are float32",
+    )
     workers_wait_s: int = Field(
         600, ge=1, description="multi_worker: seconds to wait for the other workers at the start"
     )
     seed: int = Field(1, description="everything random follows from it")
+
+    @property
+    def product_dtype(self) -> str:
+        """The dtype of matrix products while training."""
+        return self.precision.removeprefix("mixed_")
 
     @model_validator(mode="after")
     def _some_negatives(self) -> TrainerConfig:

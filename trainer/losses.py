@@ -70,6 +70,7 @@ class SampledSoftmax:
         frequency: ItemFrequency | None,
         gumbel_temperature: float = 1.0,
         label_attention_power: float = 20.0,
+        product_dtype: str = "float32",
     ) -> None:
         """Sets the rule up.
 
@@ -80,6 +81,7 @@ class SampledSoftmax:
             correction; None for no correction.
           gumbel_temperature: see `association.gumbel_embedding`.
           label_attention_power: see `association.label_aware_embedding`.
+          product_dtype: of the matrix products that score the candidates.
         """
         self._temperature = temperature
         self._in_batch = in_batch
@@ -87,6 +89,7 @@ class SampledSoftmax:
         self._frequency = frequency if in_batch else None
         self._gumbel_temperature = gumbel_temperature
         self._label_attention_power = label_attention_power
+        self._dtype = tf.as_dtype(product_dtype)
 
     def __call__(
         self,
@@ -124,7 +127,9 @@ class SampledSoftmax:
             users, slot_valid = chosen[:, tf.newaxis], tf.ones_like(slot_valid[:, :1])
         positive /= self._temperature
         vectors, ids = self._candidates(batch_targets, batch_ids, negatives)
-        others = best_slot_scores(users / self._temperature, slot_valid, vectors)  # [B, C]
+        scaled = tf.cast(users / self._temperature, self._dtype)
+        others = best_slot_scores(scaled, slot_valid, tf.cast(vectors, self._dtype))  # [B, C]
+        others = tf.cast(others, tf.float32)
         if self._frequency is not None:
             positive -= self._log_draws(target_ids, batch_ids, negatives)
             others -= self._log_draws(ids, batch_ids, negatives)

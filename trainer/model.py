@@ -16,6 +16,7 @@ from trainer.frequency import item_frequency
 from trainer.interests import make_extractor
 from trainer.interests.adaptive import adapt
 from trainer.interests.base import History, masked_mean
+from trainer.optimizer import descend
 from trainer.vocabularies import Vocabularies
 
 IMPLICIT, EXPLICIT = 0, 1
@@ -80,12 +81,12 @@ class RetrievalModel(tfrs.Model):
         self.user_tower: Any = None
         self.topic_tower: Any = None
         if self.extractor is not None:
-            self.user_tower = towers.UserTower(config, "user_tower")
+            self.user_tower = towers.UserTower(config, "user_tower", trainer.product_dtype)
             self.no_history = self.add_weight(
                 name="no_history", shape=(config.embedding_dim,), initializer="random_normal"
             )
         if config.has_explicit_slots:
-            self.topic_tower = towers.UserTower(config, "topic_tower")
+            self.topic_tower = towers.UserTower(config, "topic_tower", trainer.product_dtype)
             self.topic_conditions = conditions.TopicConditions(config, self.item_tower.topics)
         self._frequency = item_frequency(trainer, vocabularies)
         self._softmax = losses.SampledSoftmax(
@@ -94,6 +95,7 @@ class RetrievalModel(tfrs.Model):
             frequency=self._frequency,
             gumbel_temperature=config.gumbel_temperature,
             label_attention_power=config.label_attention_power,
+            product_dtype=trainer.product_dtype,
         )
         self.steps = tf.Variable(
             0,
@@ -379,11 +381,11 @@ class RetrievalModel(tfrs.Model):
         # The call that finds the data exhausted must not count: without this dependency the
         # counters of model and optimizer race with the end of the sequence.
         with tf.control_dependencies([inputs[features.transformed_name(features.ITEM_ID)]]):
-            logs = super().train_step(inputs)
+            loss = descend(self, inputs)
             self.steps.assign_add(1)
         # Each replica's loss is its share in the mean; the metric is a mean over replicas.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self._mean_loss.update_state(logs["loss"] * replicas if replicas > 1 else logs["loss"])
+        self._mean_loss.update_state(loss * replicas if replicas > 1 else loss)
         return {metric.name: metric.result() for metric in (self._mean_loss, self._hits)}
 
     def build_from(self, spec: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -94,10 +94,10 @@ class LazyAdam(tf_keras.optimizers.Adam):
 
 
 def make_optimizer(config: TrainerConfig, epoch_steps: int) -> tf_keras.optimizers.Optimizer:
-    """Returns Adam with a cosine decay over all epochs.
+    """Returns Adam with a cosine decay over all epochs, and loss scaling for float16.
 
     Args:
-      config: learning rate, epochs and from which size on tables are updated by row.
+      config: learning rate, epochs, precision and from which size on tables are updated by row.
       epoch_steps: batches per epoch.
     """
     rate = tf_keras.optimizers.schedules.CosineDecay(
@@ -105,4 +105,31 @@ def make_optimizer(config: TrainerConfig, epoch_steps: int) -> tf_keras.optimize
         decay_steps=epoch_steps * config.epochs,
         alpha=_FINAL_RATE_SHARE,
     )
-    return LazyAdam(rate, min_rows=config.lazy_update_min_rows)
+    # Compiled by XLA, as Keras does where there is a GPU, an update would be compiled anew for
+    # every number of touched rows.
+    optimizer = LazyAdam(rate, min_rows=config.lazy_update_min_rows, jit_compile=False)
+    if config.precision == "mixed_float16":
+        return tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def descend(model: Any, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Computes the loss of a batch and applies its gradients, scaled where float16 needs it.
+
+    Args:
+      model: compiled, with `compute_loss`.
+      inputs: transformed features of a batch.
+
+    Returns:
+      [] float32 loss.
+    """
+    optimizer = model.optimizer
+    scaled = isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer)
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(inputs, training=True)
+        goal = optimizer.get_scaled_loss(loss) if scaled else loss
+    gradients = tape.gradient(goal, model.trainable_variables)
+    if scaled:
+        gradients = optimizer.get_unscaled_gradients(gradients)
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+    return loss

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -123,6 +125,22 @@ class HistoryEncoder(tf_keras.layers.Layer):
         return History(vectors, encoded, valid, item_ids)
 
 
+class _Dense(tf_keras.layers.Dense):
+    """A dense layer that computes in the dtype of its inputs; its weights are float32."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, autocast=False, **kwargs)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns [..., units] of [..., features], both of one dtype."""
+        if inputs.dtype == tf.float32:
+            return super().call(inputs)
+        outputs = tf.tensordot(inputs, tf.cast(self.kernel, inputs.dtype), 1)
+        if self.use_bias:
+            outputs += tf.cast(self.bias, inputs.dtype)
+        return outputs if self.activation is None else self.activation(outputs)
+
+
 class UserTower(tf_keras.layers.Layer):
     """Residual tower with early fusion of the condition: `u = c + MLP([c, context])`.
 
@@ -131,17 +149,17 @@ class UserTower(tf_keras.layers.Layer):
     cluster, the cluster's last item, size, share and recency.
     """
 
-    def __init__(self, config: ModelConfig, name: str) -> None:
+    def __init__(self, config: ModelConfig, name: str, product_dtype: str = "float32") -> None:
         super().__init__(name=name)
-        self._config = config
+        self._config, self._dtype_in_training = config, product_dtype
         first, *rest = config.hidden_units or (config.embedding_dim,)
-        self._from_context = tf_keras.layers.Dense(first, name=f"{name}_context")
-        self._from_slot = tf_keras.layers.Dense(first, use_bias=False, name=f"{name}_slot")
+        self._from_context = _Dense(first, name=f"{name}_context")
+        self._from_slot = _Dense(first, use_bias=False, name=f"{name}_slot")
         self._hidden = [
-            tf_keras.layers.Dense(units, activation="gelu", name=f"{name}_hidden_{index}")
+            _Dense(units, activation="gelu", name=f"{name}_hidden_{index}")
             for index, units in enumerate(rest)
         ]
-        self._output = tf_keras.layers.Dense(config.embedding_dim, name=f"{name}_output")
+        self._output = _Dense(config.embedding_dim, name=f"{name}_output")
 
     def call(
         self,
@@ -163,12 +181,13 @@ class UserTower(tf_keras.layers.Layer):
         """
         rate, salt = self._config.input_dropout, randomness.INPUT_DROPOUT
         parts = [conditions] if slot_inputs is None else [conditions, slot_inputs]
-        slot = randomness.dropout(tf.concat(parts, axis=-1), rate, seed, salt)
-        context = randomness.dropout(context, rate, seed, salt + 1)
+        dtype = tf.float32 if seed is None else tf.as_dtype(self._dtype_in_training)
+        slot = tf.cast(randomness.dropout(tf.concat(parts, axis=-1), rate, seed, salt), dtype)
+        context = tf.cast(randomness.dropout(context, rate, seed, salt + 1), dtype)
         hidden = tf.nn.gelu(self._from_slot(slot) + self._from_context(context)[:, tf.newaxis])
         for layer in self._hidden:
             hidden = layer(hidden)
-        users = conditions + self._output(hidden)
+        users = conditions + tf.cast(self._output(hidden), tf.float32)
         if not self._config.normalize:
             return users
         return tf.math.l2_normalize(users, axis=-1, epsilon=1e-12)
