@@ -7,6 +7,7 @@ alone validates, decides and writes.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -53,8 +54,7 @@ class Distribution:
         if config.distribution == "one":
             return cls(tf.distribute.get_strategy())
         if config.distribution == "mirrored":
-            devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-            return cls(tf.distribute.MirroredStrategy([device.name for device in devices]))
+            return cls(_mirrored())
         addresses, own = cluster(os.environ.get(CLUSTER_VARIABLE, ""))
         peers = tuple(address for place, address in enumerate(addresses) if place != own)
         return cls(_joined(peers, config.workers_wait_s), peers, chief=own == 0)
@@ -166,6 +166,13 @@ def cluster(text: str) -> tuple[list[str], int]:
             '"task": {"type": "worker", "index": N}}'
         ) from error
     return addresses, own
+
+
+@functools.cache
+def _mirrored() -> tf.distribute.Strategy:
+    """All devices; one strategy in a process, as two would share the keys of their collectives."""
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
 def _joined(peers: tuple[str, ...], wait_s: int) -> tf.distribute.Strategy:
