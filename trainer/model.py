@@ -266,8 +266,7 @@ class RetrievalModel(tfrs.Model):
     def compute_loss(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Mean loss of a batch of transformed examples; see `tfrs.Model.compute_loss`.
 
-        Of a slice of a batch (`features.BATCH_TARGETS` is among the inputs) it is the share in
-        the mean of the whole batch: over the replicas, losses and gradients add up to those.
+        Of a slice (`features.BATCH_TARGETS` is an input) its share in the mean of the whole batch.
         """
         step_seed = tf.stack([self.trainer_config.seed, tf.cast(self.steps, tf.int32)])
         seed = randomness.of_replica(step_seed, inputs) if training else None
