@@ -85,9 +85,9 @@ class FiniteLoss(tf_keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss became {loss} in step {int(self.model.steps)}; the last good checkpoint "
-                f"is kept in {self._checkpoint_dir}; lower trainer.learning_rate or raise "
-                "trainer.temperature"
+                f"the loss became {loss} in step {self.model.steps.numpy()}; the last good "
+                f"checkpoint is kept in {self._checkpoint_dir}; lower trainer.learning_rate or "
+                "raise trainer.temperature"
             )
 
 

@@ -11,7 +11,8 @@ import functools
 import json
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -24,6 +25,7 @@ from trainer.config import TrainerConfig
 #: Where TensorFlow reads the addresses of the workers and which of them this process is.
 CLUSTER_VARIABLE = "TF_CONFIG"
 _PROBE_SECONDS = 2.0
+_RETRY_SECONDS = 0.2
 
 
 class Distribution:
@@ -57,7 +59,8 @@ class Distribution:
             return cls(_mirrored())
         addresses, own = cluster(os.environ.get(CLUSTER_VARIABLE, ""))
         peers = tuple(address for place, address in enumerate(addresses) if place != own)
-        return cls(_joined(peers, config.workers_wait_s), peers, chief=own == 0)
+        _wait_for(addresses[own], peers, config.workers_wait_s)
+        return cls(tf.distribute.MultiWorkerMirroredStrategy(), peers, chief=own == 0)
 
     @property
     def replicas(self) -> int:
@@ -175,20 +178,27 @@ def _mirrored() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def _joined(peers: tuple[str, ...], wait_s: int) -> tf.distribute.Strategy:
-    """Connects with the other processes."""
-    from tensorflow.python.distribute import collective_all_reduce_strategy
+def _wait_for(own: str, peers: Sequence[str], wait_s: int) -> None:
+    """Waits until every other process listens; TensorFlow itself would wait for ever.
 
-    # TensorFlow waits for ever unless this, for which there is no public name, says otherwise.
-    extended = collective_all_reduce_strategy.CollectiveAllReduceExtended
-    extended._check_health_initial_timeout = wait_s
+    Each process listens on its own address until it has seen all the others, whose listener, or
+    TensorFlow's server on the same port soon after, answers.
+    """
+    until = time.monotonic() + wait_s
+    silent = list(peers)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    except (RuntimeError, tf.errors.OpError) as error:
-        silent = [peer for peer in peers if not _answers(peer)] or ["a worker"]
+        with socket.create_server(("", int(own.rpartition(":")[2]))):
+            while silent := [peer for peer in silent if not _answers(peer)]:
+                if time.monotonic() > until:
+                    raise TrainingError(
+                        f"{', '.join(silent)} did not join within {wait_s} s; start every worker, "
+                        "or raise trainer.workers_wait_s"
+                    )
+                time.sleep(_RETRY_SECONDS)
+    except OSError as error:
         raise TrainingError(
-            f"{', '.join(silent)} did not join within {wait_s} s ({_first_line(error)}); start "
-            "every worker, or raise trainer.workers_wait_s"
+            f"{own} of {CLUSTER_VARIABLE} cannot be listened on ({error}); give this process an "
+            "address of this machine with a free port"
         ) from error
 
 
@@ -201,6 +211,5 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _first_line(error: Exception) -> str:
-    text = error.message if isinstance(error, tf.errors.OpError) else str(error)
-    return (text.strip().splitlines() or [type(error).__name__])[0][:300]
+def _first_line(error: tf.errors.OpError) -> str:
+    return (error.message.strip().splitlines() or [type(error).__name__])[0][:300]

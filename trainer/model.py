@@ -97,13 +97,7 @@ class RetrievalModel(tfrs.Model):
             label_attention_power=config.label_attention_power,
             product_dtype=trainer.product_dtype,
         )
-        self.steps = tf.Variable(
-            0,
-            trainable=False,
-            dtype=tf.int64,
-            name="steps",
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
+        self.steps = tf.Variable(0, trainable=False, dtype=tf.int64, name="steps")
         self._hits = tf_keras.metrics.Mean("in_batch_accuracy")
         self._mean_loss = tf_keras.metrics.Mean("loss")
 
