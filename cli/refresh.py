@@ -28,7 +28,7 @@ from core.errors import ConfigError
 @click.option(
     "--delta",
     is_flag=True,
-    help="Publish what changed beside the index that is served, in seconds; without it a new "
+    help="Publish what changed beside the index that is served; without it a new "
     "index is built, as `tessera run` does.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")

@@ -307,7 +307,7 @@ class RetrievalConfig(BaseConfig):
     delta: bool = Field(
         False,
         description="room beside the index for new, changed and withdrawn items, which "
-        "`tessera refresh --delta` publishes in seconds",
+        "`tessera refresh --delta` publishes without building an index",
     )
     explore_newest: float = Field(
         0.05, gt=0.0, le=1.0, description="share of the catalogue, the newest, that counts as new"

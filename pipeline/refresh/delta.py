@@ -1,4 +1,4 @@
-"""`tessera refresh --delta`: a new items table beside the index that is served, in seconds.
+"""`tessera refresh --delta`: a new items table beside the index that is served.
 
 New and changed items are embedded by the served model and searched exactly; withdrawn ones are
 masked. What is published is a version of its own, with the files of the other one and a few
