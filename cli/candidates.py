@@ -73,7 +73,7 @@ def candidates(
         place = data_config(bundle.manifest, data_root)
         if run_date is not None:
             place = type(place).model_validate({**place.model_dump(), "run_date": run_date})
-        with local_tables(place) as tables:
+        with local_tables(place, wanted=bundle.manifest.features.columns()) as tables:
             asked = _asked(bundle.manifest, tables, users, now, day)
             manifest = write_candidates(bundle, asked, config, lambda: _pipeline(beam_args))
     if as_json:
@@ -93,7 +93,7 @@ def _asked(
     from serving.recommend.lookup import follows_limit, time_unit
 
     return CandidateRequest(
-        tables=find_tables(tables),
+        tables=find_tables(tables, manifest.features.columns()),
         time_unit=time_unit(manifest),
         follows_max=follows_limit(manifest),
         now=now,

@@ -39,6 +39,9 @@ def data() -> None:
 @click.option("--undated-share", type=_SHARE, help="Share of follows without a date.")
 @click.option("--view-share", type=_RATIO, help="Views on top, as a share of engagements.")
 @click.option("--search-share", type=_RATIO, help="Searches on top, as a share of engagements.")
+@click.option(
+    "--features", is_flag=True, help="Columns of items, and a table users, that tell of interests."
+)
 @click.option("--seed", type=click.IntRange(0), help="Equal seeds give equal tables.")
 @click.option("--end-date", type=_DAY, help="Last day of the log (UTC).")
 @click.option("--format", "file_format", type=FORMATS, default="parquet", show_default=True)
@@ -132,8 +135,8 @@ def check(conf: Path | None, run_date: dt.datetime | None, as_json: bool, **give
     from input_tables.checking import check_tables
 
     given["run_date"] = run_date.date() if run_date else None
-    config, rules, attributes = _asked(conf, {k: v for k, v in given.items() if v})
-    result = check_tables(config, rules, attributes=attributes)
+    config, rules, further = _asked(conf, {k: v for k, v in given.items() if v})
+    result = check_tables(config, rules, **further)
     if as_json:
         click.echo(json.dumps(result))
     else:
@@ -143,7 +146,7 @@ def check(conf: Path | None, run_date: dt.datetime | None, as_json: bool, **give
         raise DataError(f"{config.root}: the tables cannot be used:\n  {errors}")
 
 
-def _asked(conf: Path | None, given: dict[str, Any]) -> tuple[DataConfig, Rules, tuple[str, ...]]:
+def _asked(conf: Path | None, given: dict[str, Any]) -> tuple[DataConfig, Rules, dict[str, Any]]:
     """Returns what to check: a run's configuration, changed by the options that were given."""
     from components.config import ExamplesConfig
     from input_tables.config import DataConfig
@@ -161,11 +164,12 @@ def _asked(conf: Path | None, given: dict[str, Any]) -> tuple[DataConfig, Rules,
         if data.get("layout") == "spans" and "run_date" not in data:
             raise click.UsageError("--layout spans needs --run-date YYYY-MM-DD")
         config = DataConfig(**data)
-        return config, ExamplesConfig(**examples).rules(config), ()
+        return config, ExamplesConfig(**examples).rules(config), {}
     run = load_config(conf, ())
     config = run.data.model_copy(update=data)
     rules = run.examples.model_copy(update=examples).rules(config)
-    return config, rules, run.retrieval.attribute_columns()
+    further = {"attributes": run.retrieval.attribute_columns(), "features": run.features}
+    return config, rules, further
 
 
 def _show(result: dict[str, Any]) -> None:

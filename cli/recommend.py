@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from cli.feature_options import feature_option
 from cli.filter_options import filter_options, split_names
 from cli.location import FolderOrUrl
 
@@ -23,6 +25,7 @@ from cli.location import FolderOrUrl
 @click.option("--user", help="Id of a user in the tables.")
 @click.option("--history", metavar="A,B,C", help="Item ids instead of a user, newest first.")
 @click.option("--follow", metavar="T1,T2", help="Topics that count as followed just now.")
+@feature_option("user")
 @click.option("-n", "count", type=click.IntRange(1), default=20, show_default=True, help="Items.")
 @click.option("--data", "data_root", type=FolderOrUrl(), help="Folder or URL of the tables.")
 @click.option("--now", type=int, help="Time of the request, in the unit of the data.")
@@ -34,6 +37,7 @@ def recommend(
     user: str | None,
     history: str | None,
     follow: str | None,
+    features: tuple[str, ...],
     count: int,
     data_root: Path | str | None,
     now: int | None,
@@ -69,6 +73,8 @@ def recommend(
             question = bundle.question(user, now, tuple(follows))
         else:
             question = bundle.typed(split_names(history), follows, action, now)
+        if features:
+            question = dataclasses.replace(question, features=(*features, *question.features))
         _print(bundle.explain(question, count, filters), as_json)
 
 

@@ -134,8 +134,8 @@ def _dry_run(config: RunConfig) -> None:
 
     columns = config.retrieval.attribute_columns()
     rules = config.examples.rules(config.data)
-    checked = check_tables(config.data, rules, attributes=columns)
-    found = checked_tables(config.data, attributes=columns)
+    checked = check_tables(config.data, rules, attributes=columns, features=config.features)
+    found = checked_tables(config.data, attributes=(*columns, *config.features.columns()))
     console = Console(soft_wrap=True)
     for warning in checked["warnings"]:
         console.print(f"[yellow]![/] {escape(warning)}", highlight=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from cli.feature_options import by_name, feature_option
 from cli.filter_options import filter_options, split_names
 from cli.location import FolderOrUrl
 
@@ -24,6 +25,7 @@ from cli.location import FolderOrUrl
 @click.option(
     "--topics", metavar="A,B", default="", help="Describe an item that the catalogue does not hold."
 )
+@feature_option("item")
 @click.option("-n", "count", type=click.IntRange(1), default=20, show_default=True, help="Items.")
 @filter_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
@@ -31,6 +33,7 @@ def similar(
     bundle_path: Path | str,
     item: str,
     topics: str,
+    features: tuple[str, ...],
     count: int,
     allow: str | None,
     deny: str | None,
@@ -47,7 +50,12 @@ def similar(
     described = split_names(topics)
     with tessera.load(bundle_path) as model:
         found = model.similar(
-            {item: described}, count, allow=allowed, deny=split_names(deny), filters=conditions
+            {item: described},
+            count,
+            features={item: by_name(features)} if features else None,
+            allow=allowed,
+            deny=split_names(deny),
+            filters=conditions,
         ).to_list()
     known = bool(found and found[0]["known"])
     if as_json:
@@ -56,7 +64,8 @@ def similar(
         click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
         return
     if not known:
-        means = "its topics" if described else "nothing (give --topics)"
+        known_of = [word for word, given in (("topics", topics), ("features", features)) if given]
+        means = f"its {' and '.join(known_of)}" if known_of else "nothing (give --topics)"
         click.echo(f"! {item!r} is not in the catalogue: described by {means}", err=True)
     width = max((len(each["item_id"]) for each in found), default=0)
     for each in found:

@@ -145,7 +145,8 @@ def _dry_run(
 ) -> None:
     from input_tables.layout import check_headers, find_tables
 
-    check_headers(find_tables(config.data))
+    columns = config.features.columns()
+    check_headers(find_tables(config.data, columns), columns)
     space = checked_space(config, tuning)
     if as_json:
         shown = {key: entry.model_dump(mode="json") for key, entry in space.items()}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from core.config import BaseConfig, Removed
+from core.feature_config import FeaturesConfig
 from input_tables.config import DataConfig
 from input_tables.verdict import Rules, TableChecks
 
@@ -63,10 +64,18 @@ class ExamplesConfig(BaseConfig):
 class ExampleGenConfig(ExamplesConfig):
     """What the component is told: the tables, and widths that Transform sets."""
 
+    LATER = ("features",)
+
     data: DataConfig
     history_max_items: int = Field(50, ge=1)
     follows_max_topics: int = Field(50, ge=1)
     attributes: tuple[str, ...] = Field((), description="columns of the items that are kept")
+    features: FeaturesConfig = Field(FeaturesConfig(), description="features of items and users")
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Further columns that are read, see `input_tables.contract.further_columns`."""
+        return (*self.attributes, *self.features.columns())
 
 
 class GateConfig(BaseConfig):

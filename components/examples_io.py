@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import DataError
+from trainer import features
 
 _BATCH_ROWS = 8_192
+_OPTIONAL = set(features.VALUE_FEATURES)
 
 
 def split_files(uri: str, split: str) -> list[Path]:
@@ -34,7 +36,7 @@ def read_split(
     Args:
       uri: of the `examples` artifact.
       split: `train`, `validation`, `eval` or `corpus`.
-      columns: names to read, all when None.
+      columns: names to read, all when None; those of features may be missing.
       batch_rows: most rows per batch.
 
     Yields:
@@ -47,9 +49,11 @@ def read_split(
         try:
             file = pq.ParquetFile(path)
             missing = set(columns or ()) - set(file.schema_arrow.names)
+            wanted = columns and [c for c in columns if c not in missing & _OPTIONAL]
+            missing -= _OPTIONAL
             if missing:
                 raise DataError(f"{path}: no column {', '.join(sorted(missing))}")
-            for batch in file.iter_batches(batch_rows, columns=columns and list(columns)):
+            for batch in file.iter_batches(batch_rows, columns=wanted):
                 if batch.num_rows:
                     yield batch
         except (pa.ArrowException, OSError) as error:

@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 from components.examples_io import padded
 from trainer import features
 
-#: Columns of the raw examples that a request is made of.
-USER_COLUMNS = features.USER_FEATURES
+#: Columns of the raw examples that a request is made of; those of a run without features lack
+#: the last one.
+USER_COLUMNS = (*features.USER_FEATURES, features.USER_VALUES)
 
 
 def longest_list(batch: pa.RecordBatch, column: str) -> int:
@@ -31,10 +32,14 @@ def user_request(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
     """
     history = longest_list(batch, features.HISTORY_ITEM_ID)
     follows = longest_list(batch, features.FOLLOWED_TOPIC)
-    return {
+    found = {
         features.TIMESTAMP: padded(batch, features.TIMESTAMP, 1, 0)[:, 0],
         features.HISTORY_ITEM_ID: padded(batch, features.HISTORY_ITEM_ID, history, b""),
         features.HISTORY_TIMESTAMP: padded(batch, features.HISTORY_TIMESTAMP, history, 0),
         features.HISTORY_ACTION: padded(batch, features.HISTORY_ACTION, history, b""),
         features.FOLLOWED_TOPIC: padded(batch, features.FOLLOWED_TOPIC, follows, b""),
     }
+    if features.USER_VALUES in batch.schema.names:
+        longest = longest_list(batch, features.USER_VALUES)
+        found[features.USER_VALUES] = padded(batch, features.USER_VALUES, longest, b"")
+    return found

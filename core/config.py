@@ -8,7 +8,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 ConfigT = TypeVar("ConfigT", bound="BaseConfig")
 _LOG = logging.getLogger("tessera")
@@ -43,6 +49,9 @@ class BaseConfig(BaseModel):
     REMOVED: ClassVar[Mapping[str, Removed]] = {}
     #: Section (a field of this one) -> keys that were here and are in it now.
     MOVED: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    #: Keys that are left out of what is written while they are empty: they came later, and
+    #: configurations without them keep their digests.
+    LATER: ClassVar[tuple[str, ...]] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -63,6 +72,11 @@ class BaseConfig(BaseModel):
                     _warn(f"{cls.SECTION}.{key} is now {cls.SECTION}.{section}.{key}: rename it")
             tree[section] = {**moved, **dict(tree.get(section) or {})}
         return tree
+
+    @model_serializer(mode="wrap")
+    def _without_empty_later_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = write(self)
+        return {k: v for k, v in dumped.items() if k not in self.LATER or getattr(self, k)}
 
     def canonical_json(self) -> str:
         """Returns JSON with sorted keys, the same bytes for equal configurations."""

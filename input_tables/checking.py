@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from core.feature_config import FeaturesConfig
 from core.progress import track
 from core.storage import is_remote
 from input_tables.config import DataConfig
-from input_tables.contract import ITEMS, TABLES, DeadLetter, ReadSettings
+from input_tables.contract import ITEMS, TABLES, USERS, DeadLetter, ReadSettings
+from input_tables.feature_survey import FeatureSurvey
 from input_tables.layout import TableFile, fingerprint, read_settings
 from input_tables.reading import Checked, read_table
 from input_tables.remote_reading import opened_table
@@ -23,6 +25,7 @@ def check_tables(
     rules: Rules = DEFAULT_RULES,
     max_problems: int = 10,
     attributes: tuple[str, ...] = (),
+    features: FeaturesConfig | None = None,
 ) -> dict[str, Any]:
     """Checks layout, headers, every row, and the tables against each other.
 
@@ -31,6 +34,7 @@ def check_tables(
       rules: what the run would ask of them.
       max_problems: dead letters that are returned.
       attributes: further columns of the items that the run keeps.
+      features: of items and users, None for none.
 
     Returns:
       `layout`, `window`, `fingerprint`, `tables` {name: {files, bytes, lines, rows, bad}}
@@ -41,9 +45,11 @@ def check_tables(
     Raises:
       DataError: the layout or a header is wrong, or a file is damaged.
     """
-    found = checked_tables(config, attributes=attributes)
-    settings = read_settings(found, rules.time_unit, attributes=attributes)
-    survey, reasons, problems = Survey(), Counter[str](), list[DeadLetter]()
+    features = features or FeaturesConfig()
+    found = checked_tables(config, attributes=(*attributes, *features.columns()))
+    settings = read_settings(found, rules.time_unit, attributes=attributes, features=features)
+    survey = Survey(features=FeatureSurvey(features))
+    reasons, problems = Counter[str](), list[DeadLetter]()
     tables: dict[str, dict[str, int]] = {}
     with track("check", len(found.files)) as bar:
         for file in found.files:
@@ -67,7 +73,7 @@ def check_tables(
         "layout": found.layout,
         "window": [str(day) for day in found.window] if found.window else None,
         "fingerprint": marks_fingerprint(found) if is_remote(found.root) else fingerprint(found),
-        "tables": {table: tables[table] for table in TABLES if table in tables},
+        "tables": {table: tables[table] for table in (*TABLES, USERS) if table in tables},
         "rows": sum(entry["rows"] for entry in tables.values()),
         "bad": sum(bad.values()),
         "bad_share": max(shares, default=0.0),
@@ -82,7 +88,7 @@ def check_tables(
 
 def _read(file: TableFile, settings: ReadSettings, survey: Survey) -> Iterator[Checked]:
     """Yields what `read_table` does, of a file or an object, and counts it."""
-    with opened_table(file, None, settings.attributes) as source:
+    with opened_table(file, None, settings.wanted) as source:
         read = read_table(source, file.table, settings, name=file.name, lines=survey.lines)
         for batch, letters in read:
             survey.add(file.table, batch, file.name)

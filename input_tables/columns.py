@@ -7,7 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from input_tables.blocks import SENTINEL
-from input_tables.contract import MAX_ID_BYTES, MAX_TITLE_BYTES, TOPIC_SEPARATOR, Column
+from input_tables.contract import (
+    LIST_SEPARATOR,
+    MAX_ID_BYTES,
+    MAX_TITLE_BYTES,
+    TOPIC_SEPARATOR,
+    Column,
+)
 from input_tables.faults import Faults
 
 _INT64_MAX = np.iinfo(np.int64).max
@@ -142,8 +148,20 @@ def as_text(array: pa.Array) -> pa.Array:
         array = array.combine_chunks()
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if isinstance(array, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+        return _joined(array)
     text = pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type)
     return as_binary(array if text else array.cast(pa.string()))
+
+
+def _joined(array: pa.Array) -> pa.Array:
+    """Returns lists as one text each, `LIST_SEPARATOR` between their values."""
+    lengths = _numpy(pc.list_value_length(array).fill_null(0)).astype(np.int64)
+    texts = pc.list_flatten(array).cast(pa.string()).fill_null("")
+    offsets = np.zeros(len(lengths) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    lists = pa.ListArray.from_arrays(pa.array(offsets), texts)
+    return as_binary(pc.binary_join(lists, LIST_SEPARATOR))
 
 
 def invalid_utf8(array: pa.Array, sentinel: bool) -> np.ndarray | None:

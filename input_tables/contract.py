@@ -1,4 +1,4 @@
-"""The data contract: columns, types and limits of the three canonical tables.
+"""The data contract: columns, types and limits of the canonical tables.
 
 Readers turn every table, whatever its file format, into Arrow batches of the
 schemas below. Ids, actions and topics are bytes (valid UTF-8), never numbers:
@@ -15,12 +15,15 @@ import pyarrow as pa
 from pydantic import Field
 
 from core.config import BaseConfig
+from core.feature_config import FeaturesConfig
 
-Table = Literal["engagements", "items", "follows"]
+Table = Literal["engagements", "items", "follows", "users"]
 
 ENGAGEMENTS: Table = "engagements"
 ITEMS: Table = "items"
 FOLLOWS: Table = "follows"
+USERS: Table = "users"
+#: What every run reads; `users` is read where the configuration names features of users.
 TABLES: tuple[Table, ...] = (ENGAGEMENTS, ITEMS, FOLLOWS)
 
 #: Longest id, action or topic, in bytes of UTF-8; a longer one is a dead letter.
@@ -29,6 +32,8 @@ MAX_ID_BYTES = 8192
 MAX_TITLE_BYTES = 65_536
 #: Separator of an item's topics in CSV.
 TOPIC_SEPARATOR = "|"
+#: Between the values of a list in a further column, once it is read.
+LIST_SEPARATOR = "\x1f"
 #: Characters of the row's text that a dead letter keeps.
 DEAD_LETTER_TEXT_CHARS = 200
 
@@ -41,7 +46,7 @@ class Column(NamedTuple):
     """One column of a canonical table."""
 
     name: str
-    kind: Literal["id", "text", "time", "topics", "value"]
+    kind: Literal["id", "text", "time", "topics", "value", "values"]
     required: bool = True
     nullable: bool = False
 
@@ -67,6 +72,7 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
         Column("timestamp", "time", required=False, nullable=True),
         Column("unfollowed_at", "time", required=False, nullable=True),
     ),
+    USERS: (Column("user_id", "id"),),
 }
 
 _ARROW_TYPES: dict[str, pa.DataType] = {
@@ -75,6 +81,7 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
     "time": pa.int64(),
     "topics": pa.list_(pa.binary()),
     "value": pa.binary(),
+    "values": pa.binary(),
 }
 
 #: Schemas of the batches that readers yield; optional columns are always there.
@@ -84,26 +91,39 @@ SCHEMAS: dict[Table, pa.Schema] = {
 }
 
 
-def further_columns(table: Table, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Returns the wanted columns of a table that the contract does not name; items alone have any.
+def further_columns(table: Table, wanted: Sequence[str]) -> tuple[Column, ...]:
+    """Returns the wanted columns of a table that the contract does not name.
 
     Args:
-      table: which.
-      wanted: names, e.g. `ReadSettings.attributes`.
+      table: which; `items` and `users` alone have any.
+      wanted: `NAME` of a column of the items, `users.NAME` of one of the users; `[]` behind it
+        says that it may hold lists, which are read as text with `LIST_SEPARATOR` between.
     """
     known = {column.name for column in COLUMNS[table]}
-    return tuple(name for name in wanted if name not in known) if table == ITEMS else ()
+    found = dict[str, Column]()
+    for given in wanted:
+        owner, _, name = given.rpartition(".")
+        plain = name.removesuffix("[]")
+        if table == (owner or ITEMS) and plain not in known:
+            kind: Literal["value", "values"] = "values" if name.endswith("[]") else "value"
+            found[plain] = Column(plain, kind, nullable=True)
+    return tuple(found.values())
+
+
+def tables_with(wanted: Sequence[str]) -> tuple[Table, ...]:
+    """Returns the tables that are read: with `users` where a column of it is wanted."""
+    users = any(name.startswith(f"{USERS}.") for name in wanted)
+    return (*TABLES, USERS) if users else TABLES
 
 
 def columns_of(table: Table, wanted: Sequence[str] = ()) -> tuple[Column, ...]:
     """Returns the columns that are read: the contract's, and further ones as text."""
-    further = further_columns(table, wanted)
-    return (*COLUMNS[table], *(Column(name, "value", nullable=True) for name in further))
+    return (*COLUMNS[table], *further_columns(table, wanted))
 
 
 def schema_of(table: Table, wanted: Sequence[str] = ()) -> pa.Schema:
     """Returns the schema of the batches that readers yield; see `columns_of`."""
-    further = [pa.field(name, _ARROW_TYPES["value"]) for name in further_columns(table, wanted)]
+    further = [pa.field(c.name, _ARROW_TYPES[c.kind]) for c in further_columns(table, wanted)]
     return pa.schema([*SCHEMAS[table], *further])
 
 
@@ -136,6 +156,9 @@ class ReadSettings(BaseConfig):
     attributes: tuple[str, ...] = Field(
         (), description="columns of the items table that are kept beside topics, read as text"
     )
+    features: FeaturesConfig = Field(
+        FeaturesConfig(), description="features of items and users, whose columns are read as well"
+    )
     csv_escape: Literal["\\"] | None = Field(
         None, description="a backslash takes the meaning of the quote after it, as Spark writes CSV"
     )
@@ -146,6 +169,11 @@ class ReadSettings(BaseConfig):
     block_bytes: int = Field(
         4 << 20, ge=1024, description="CSV bytes parsed at a time, and the longest row"
     )
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Further columns that are read, see `further_columns`."""
+        return (*self.attributes, *self.features.columns())
 
 
 def last_second_of(day: dt.date) -> int:

@@ -134,6 +134,7 @@ _WANTED = {
     "time": "int64 (seconds since 1970 UTC, or an order index)",
     "topics": "a list of strings",
     "value": "a single value, not a list",
+    "values": "a list of single values, or text",
 }
 
 
@@ -142,6 +143,8 @@ def _fits(column: Column, found: pa.DataType) -> bool:
         return column.nullable
     if column.kind == "value":
         return not pa.types.is_nested(found)
+    if column.kind == "values":
+        return not pa.types.is_nested(getattr(found, "value_type", pa.null()))
     if column.kind == "time":
         return bool(pa.types.is_integer(found))
     if column.kind == "topics":

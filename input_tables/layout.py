@@ -16,8 +16,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from core.errors import DataError
+from core.feature_config import FeaturesConfig
 from input_tables.config import CopiedData, DataConfig
-from input_tables.contract import TOPIC_SEPARATOR, ReadSettings, Table, last_second_of
+from input_tables.contract import (
+    TOPIC_SEPARATOR,
+    ReadSettings,
+    Table,
+    last_second_of,
+    tables_with,
+)
 from input_tables.headers import header_problems
 from input_tables.near_names import like_columns
 from input_tables.sources import clear_errors, is_parquet
@@ -89,17 +96,22 @@ class TableSet(NamedTuple):
         return tuple(f for f in self.files if f.table == table)
 
 
-def find_tables(config: DataConfig) -> TableSet:
+def find_tables(config: DataConfig, wanted: Sequence[str] = ()) -> TableSet:
     """Finds the files of the window.
+
+    Args:
+      config: where they are.
+      wanted: further columns, which decide whether `users` is one of the tables.
 
     Raises:
       DataError: a table or a span is missing, two files hold the same table, the
         layout cannot be told, or a folder cannot be read.
     """
+    read = tables_with(wanted)
     refuse_no_folder(config.root)
     layout = config.layout if config.layout != "auto" else _detect(config.root)
     if layout == "single":
-        found = find_single(config.root)
+        found = find_single(config.root, read)
         window = None
     else:
         if config.run_date is None:
@@ -109,7 +121,7 @@ def find_tables(config: DataConfig) -> TableSet:
             )
         first = config.run_date - dt.timedelta(days=config.window_days - 1)
         window = (first, config.run_date)
-        found = find_spans(config.root, first, config.run_date)
+        found = find_spans(config.root, first, config.run_date, read)
     files = table_files(config, sorted(found, key=lambda f: (f[0], str(f[2]), f[1])))
     warnings = near_files(config.root, found)
     return table_set(config, layout, files, window)._replace(warnings=warnings)
@@ -239,6 +251,7 @@ def read_settings(
     time_unit: Literal["seconds", "order"],
     now: int | None = None,
     attributes: tuple[str, ...] = (),
+    features: FeaturesConfig | None = None,
 ) -> ReadSettings:
     """Returns the row checks of a run.
 
@@ -247,6 +260,7 @@ def read_settings(
       time_unit: `order` switches the epoch checks off.
       now: seconds since 1970 that replace the clock where there is no run date.
       attributes: see `ReadSettings.attributes`.
+      features: see `ReadSettings.features`; None for none.
     """
     latest = int(time.time()) if now is None else now
     if tables.run_date is not None:
@@ -255,6 +269,7 @@ def read_settings(
         time_unit=time_unit,
         max_timestamp=None if time_unit == "order" else latest,
         attributes=attributes,
+        features=features or FeaturesConfig(),
         csv_escape=tables.csv_escape,
         topics_separator=tables.topics_separator,
     )

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from core.errors import ConfigError, DataError
 from core.files import staged_directory
-from input_tables.contract import TABLES, TOPIC_SEPARATOR
+from input_tables.contract import TABLES, TOPIC_SEPARATOR, USERS
 
 FileFormat = Literal["parquet", "csv", "csv.gz"]
 FILE_FORMATS: tuple[FileFormat, ...] = ("parquet", "csv", "csv.gz")
@@ -72,7 +72,7 @@ def _joined_topics(table: pa.Table) -> pa.Table:
     for number, field in enumerate(table.schema):
         if not pa.types.is_list(field.type):
             continue
-        column = table.column(number)
+        column = table.column(number).cast(pa.list_(pa.string()))
         values = pc.list_flatten(column)
         if pc.any(pc.match_substring(values, TOPIC_SEPARATOR)).as_py():
             raise DataError(
@@ -115,7 +115,8 @@ def _refuse_target(target: Path, force: bool) -> None:
         return
     if not force:
         raise ConfigError(f"--out {target}: is not empty; give another folder, or --force")
-    expected = {*TABLES, *_OWN_ENTRIES, *(f"{t}.{f}" for t in TABLES for f in FILE_FORMATS)}
+    tables = (*TABLES, USERS)
+    expected = {*tables, *_OWN_ENTRIES, *(f"{t}.{f}" for t in tables for f in FILE_FORMATS)}
     strange = [name for name in entries if name not in expected]
     if strange:
         raise ConfigError(

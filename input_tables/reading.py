@@ -136,8 +136,8 @@ def _parquet_batches(
 
 
 def _wanted(schema: pa.Schema, table: Table, settings: ReadSettings, name: str) -> list[str]:
-    _refuse(parquet_problems(schema, table, name, settings.attributes))
-    columns = columns_of(table, settings.attributes)
+    _refuse(parquet_problems(schema, table, name, settings.wanted))
+    columns = columns_of(table, settings.wanted)
     return [column.name for column in columns if column.name in schema.names]
 
 
@@ -146,7 +146,7 @@ def _read_csv(
 ) -> Iterator[Checked]:
     escape = settings.csv_escape is not None
     names, line = csv_header(stream, name)
-    _refuse(csv_problems(names, line, table, name, settings.attributes))
+    _refuse(csv_problems(names, line, table, name, settings.wanted))
     first_id = next(column.name for column in columns_of(table) if column.kind == "id")
     before = 0
     for block in blocks(decompressed(stream, name), name, settings.block_bytes, escape):
@@ -179,7 +179,7 @@ def _parsed(
     `open_csv` reads ahead in a thread that outlives its reader, and aborts the process or
     waits for the interpreter forever when either ends; `read_csv` of a buffer has none.
     """
-    columns = columns_of(table, settings.attributes)
+    columns = columns_of(table, settings.wanted)
     wanted = [column.name for column in columns if column.name in names]
 
     def keep(row: pacsv.InvalidRow) -> str:

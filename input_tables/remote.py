@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from core.progress import track
 from core.storage import Entry, ObjectStore, is_remote
 from input_tables.catalogue import find_items
 from input_tables.config import CopiedData, DataConfig
-from input_tables.contract import ENGAGEMENTS, ITEMS, TABLES, Table
+from input_tables.contract import ENGAGEMENTS, ITEMS, Table, tables_with
 from input_tables.layout import TableSet, find_tables
 from input_tables.near_names import near_tables
 from input_tables.spans import FORMATS, is_day
@@ -30,7 +30,9 @@ _FOLDER = Entry(None, "")
 
 
 @contextmanager
-def local_tables(config: DataConfig, items_only: bool = False) -> Iterator[DataConfig]:
+def local_tables(
+    config: DataConfig, items_only: bool = False, wanted: Sequence[str] = ()
+) -> Iterator[DataConfig]:
     """Yields a configuration whose tables are local files; where they are so already, itself.
 
     The copy lies below TMPDIR and goes with the block. Errors that leave the block name
@@ -39,6 +41,7 @@ def local_tables(config: DataConfig, items_only: bool = False) -> Iterator[DataC
     Args:
       config: its `root` may be a URL.
       items_only: the items table is all that is needed.
+      wanted: see `input_tables.layout.find_tables`.
 
     Raises:
       DataError: as `find_tables` or `find_items`; the store cannot be read, a file
@@ -47,7 +50,7 @@ def local_tables(config: DataConfig, items_only: bool = False) -> Iterator[DataC
     if not is_remote(config.root):
         yield config
         return
-    with outlined(config, items_only) as outline:
+    with outlined(config, items_only, wanted) as outline:
         root = Path(outline.copy.root)
         names = [Path(file.path).relative_to(root).as_posix() for file in outline.found.files]
         sizes = {name: outline.entries[name].size or 0 for name in names}
@@ -72,7 +75,9 @@ class Outline(NamedTuple):
 
 
 @contextmanager
-def outlined(config: DataConfig, items_only: bool = False) -> Iterator[Outline]:
+def outlined(
+    config: DataConfig, items_only: bool = False, wanted: Sequence[str] = ()
+) -> Iterator[Outline]:
     """Yields what lies under a URL without reading it; arguments, errors: `local_tables`."""
     store = ObjectStore(config.root)
     with tempfile.TemporaryDirectory(prefix="tessera-tables-") as folder:
@@ -80,8 +85,8 @@ def outlined(config: DataConfig, items_only: bool = False) -> Iterator[Outline]:
         values = {key: getattr(config, key) for key in DataConfig.model_fields}
         copy = CopiedData(**values | {"root": str(root), "origin": store.url})
         try:
-            entries = _outline(store, copy, items_only)
-            found = find_items(copy) if items_only else find_tables(copy)
+            entries = _outline(store, copy, (ITEMS,) if items_only else tables_with(wanted))
+            found = find_items(copy) if items_only else find_tables(copy, wanted)
             warnings = tuple(text.replace(str(root), store.url) for text in found.warnings)
             found = found._replace(warnings=warnings)
             yield Outline(store, copy, found, entries)
@@ -90,7 +95,7 @@ def outlined(config: DataConfig, items_only: bool = False) -> Iterator[Outline]:
             raise
 
 
-def _outline(store: ObjectStore, copy: CopiedData, items_only: bool) -> dict[str, Entry]:
+def _outline(store: ObjectStore, copy: CopiedData, tables: Sequence[Table]) -> dict[str, Entry]:
     """Makes the folders and, empty, the files that the layout and the window decide about.
 
     Returns:
@@ -101,7 +106,7 @@ def _outline(store: ObjectStore, copy: CopiedData, items_only: bool) -> dict[str
     # A name that is nearly that of a table is more than a name that is not there.
     for name in near_tables(top):
         _make(Path(copy.root) / name, top[name])
-    for table in (ITEMS,) if items_only else TABLES:
+    for table in tables:
         if copy.layout != "spans":
             for name in _singles(top, table):
                 entries |= {name: top[name]} if top[name].size is not None else {}
@@ -109,7 +114,7 @@ def _outline(store: ObjectStore, copy: CopiedData, items_only: bool) -> dict[str
         if copy.layout != "single" and table in top:
             entries[table] = top[table]
             if top[table].size is None:
-                first = items_only or table == ENGAGEMENTS
+                first = table == tables[0]
                 entries |= _spans(store, copy, table, tells_layout=first)
     for name, entry in entries.items():
         _make(Path(copy.root) / name, entry)

@@ -49,12 +49,15 @@ class RowGroup(NamedTuple):
 RowGroups = dict[str, tuple[RowGroup, ...]]
 
 
-def listed_tables(config: DataConfig, items_only: bool = False) -> TableSet:
+def listed_tables(
+    config: DataConfig, items_only: bool = False, wanted: Sequence[str] = ()
+) -> TableSet:
     """Finds the files of the window under a URL as `input_tables.layout.find_tables` does.
 
     Args:
       config: its `root` is a URL.
       items_only: the items table is all that is needed.
+      wanted: see `input_tables.layout.find_tables`.
 
     Returns:
       Files whose `path` is a URL, with their size and the store's mark of their content.
@@ -62,7 +65,7 @@ def listed_tables(config: DataConfig, items_only: bool = False) -> TableSet:
     Raises:
       DataError: as `find_tables` or `find_items`, or the store cannot be read.
     """
-    with outlined(config, items_only) as outline:
+    with outlined(config, items_only, wanted) as outline:
         root = Path(outline.copy.root)
         files = []
         for file in outline.found.files:
@@ -88,9 +91,9 @@ def checked_tables(
       DataError: see `listed_tables` and `check_remote_headers`.
     """
     if is_remote(config.root):
-        tables = listed_tables(config, items_only)
+        tables = listed_tables(config, items_only, attributes)
         return _warned(tables, check_remote_headers(tables, attributes)[1])
-    tables = find_items(config) if items_only else find_tables(config)
+    tables = find_items(config) if items_only else find_tables(config, attributes)
     return _warned(tables, check_headers(tables, attributes))
 
 

@@ -32,7 +32,7 @@ class CheckedRows(NamedTuple):
     """Result of `check_rows`.
 
     Attributes:
-      batch: the good rows, `schema_of(table, settings.attributes)`.
+      batch: the good rows, `schema_of(table, settings.wanted)`.
       bad: int64 `[bad]` positions of bad rows, ascending.
       reasons: `[bad]` texts.
       texts: `[bad]` rows as read, shortened.
@@ -57,10 +57,10 @@ def check_rows(
       sentinel: whether values may hold `SENTINEL` for invalid bytes.
     """
     faults = Faults(rows)
-    schema = schema_of(table, settings.attributes)
+    schema = schema_of(table, settings.wanted)
     columns = [
         _clean(raw, column, schema.field(column.name).type, rows, settings, faults, sentinel)
-        for column in columns_of(table, settings.attributes)
+        for column in columns_of(table, settings.wanted)
     ]
     if table == FOLLOWS:
         _check_follow_period(columns, faults)
@@ -94,7 +94,7 @@ def _clean(
             times = _without_for_ever(times)
         _check_epoch(times, column, settings, faults)
         return times
-    if column.kind == "value":
+    if column.kind in ("value", "values"):
         array = as_text(array)
     return clean_text(array, column, faults, sentinel)
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from core.errors import DataError
-from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, TABLES, Table
+from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, TABLES, USERS, Table
 from input_tables.near_names import near_tables
 from input_tables.sources import clear_errors
 
@@ -112,12 +112,16 @@ def _holds_spans(folder: Path) -> bool:
     return any(name.startswith(_SPAN) for name in _names(folder))
 
 
-def find_spans(root: str, first: dt.date, last: dt.date) -> list[Found]:
-    """Returns engagements of every day from `first` to `last`, items and follows of `last`."""
+def find_spans(
+    root: str, first: dt.date, last: dt.date, tables: Iterable[Table] = TABLES
+) -> list[Found]:
+    """Returns engagements of every day from `first` to `last`, the other tables of `last`."""
     days = [first + dt.timedelta(days=n) for n in range((last - first).days + 1)]
     wanted: list[tuple[Table, dt.date]] = [(ENGAGEMENTS, day) for day in days] + [(ITEMS, last)]
     if mode_of(Path(root) / FOLLOWS) is not None:
         wanted.append((FOLLOWS, last))
+    if USERS in tables:
+        wanted.append((USERS, last))
     _refuse_odd_spans(root)
     files: list[Found] = []
     missing: list[str] = []

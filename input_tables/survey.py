@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from input_tables.columns import as_binary
 from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, MILLISECONDS_FROM, Table
+from input_tables.feature_survey import FeatureSurvey
 
 _SECONDS_PER_DAY = 86_400
 #: 1990-01-01: whatever is earlier is no second since 1970 of a log.
@@ -59,6 +60,7 @@ class Survey:
       without_topics: items without a topic.
       latest: the latest engagements.
       bounds: first and last timestamp.
+      features: counts of the features' values.
     """
 
     rows: Counter[str] = field(default_factory=Counter)
@@ -76,12 +78,14 @@ class Survey:
     without_topics: int = 0
     latest: list[SurveyedEvent] = field(default_factory=list)
     bounds: tuple[int, int] | None = None
+    features: FeatureSurvey = field(default_factory=FeatureSurvey)
 
     def add(self, table: Table, batch: pa.RecordBatch, file: str) -> None:
         """Counts a batch of good rows of `SCHEMAS[table]` from a file of this name."""
         if not batch.num_rows:
             return
         self.rows[table] += batch.num_rows
+        self.features.add(table, batch)
         if table == ENGAGEMENTS:
             self._add_engagements(batch, file)
         elif table == ITEMS:
@@ -107,6 +111,7 @@ class Survey:
         self.items |= other.items
         self.followers |= other.followers
         self.followed |= other.followed
+        self.features.merge(other.features)
         self.without_topics += other.without_topics
         for key, (count, example) in other.early.items():
             self.early[key] = (self.early.get(key, (0, 0))[0] + count, example)

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from core.config import BaseConfig
 from core.errors import DataError
-from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, TABLES
+from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, TABLES, USERS
 from input_tables.near import near_list, near_miss
 from input_tables.survey import Survey, SurveyedEvent, odd_topics
 
@@ -118,6 +118,7 @@ def judge(survey: Survey, rules: Rules) -> TablesVerdict:
     if rules.time_unit == "seconds":
         _judge_times(survey, rules.checks, verdict)
     _judge_actions(survey, rules, verdict)
+    _judge_features(survey, verdict)
     return verdict
 
 
@@ -125,12 +126,22 @@ def judge_items(survey: Survey, topics_separator: str | None) -> TablesVerdict:
     """Judges the items table alone, for a refresh."""
     verdict = TablesVerdict([], [], {})
     _judge_topics(survey, Rules(topics_separator=topics_separator), verdict)
+    _judge_features(survey, verdict)
     return verdict
+
+
+def _judge_features(survey: Survey, verdict: TablesVerdict) -> None:
+    found = survey.features.judge(survey.users)
+    verdict.errors.extend(found.errors)
+    verdict.warnings.extend(found.warnings)
+    if found.facts:
+        verdict.facts["features"] = found.facts
 
 
 def _judge_rows(survey: Survey, rules: Rules, verdict: TablesVerdict) -> None:
     repeated = survey.rows[ITEMS] - len(survey.items)
-    rows = {table: survey.rows[table] + survey.bad[table] for table in TABLES}
+    read = (*TABLES, USERS) if survey.rows[USERS] + survey.bad[USERS] else TABLES
+    rows = {table: survey.rows[table] + survey.bad[table] for table in read}
     bad = {**survey.bad, ITEMS: survey.bad[ITEMS] + repeated}
     verdict.facts.update(
         {
@@ -139,7 +150,7 @@ def _judge_rows(survey: Survey, rules: Rules, verdict: TablesVerdict) -> None:
             "topics": len(survey.item_topics),
             "actions": {k.decode(): n for k, n in survey.actions.most_common(20)},
             "timestamps": list(survey.bounds) if survey.bounds else None,
-            "lines": {table: survey.lines[table] for table in TABLES if survey.lines[table]},
+            "lines": {table: survey.lines[table] for table in read if survey.lines[table]},
             "repeated item rows": repeated,
             "items without topics": survey.without_topics,
         }
@@ -149,7 +160,7 @@ def _judge_rows(survey: Survey, rules: Rules, verdict: TablesVerdict) -> None:
             verdict.errors.append(f"{table}: no rows under the header; deliver the whole table")
     if not rows[FOLLOWS]:
         verdict.warnings.append("no follows table: nobody follows a topic")
-    for table in TABLES:
+    for table in read:
         count = bad.get(table, 0)
         if rows[table] and count > rules.max_bad_share * rows[table]:
             verdict.errors.append(

@@ -47,6 +47,7 @@ GATE_CODE = (*EXAMPLES_CODE, "components/data_gate", "components/examples_io.py"
 TRANSFORM_CODE = (
     "core",
     "trainer/config.py",
+    "trainer/feature_values.py",
     "trainer/features.py",
     "trainer/preprocessing.py",
 )
@@ -92,6 +93,7 @@ def example_gen_config(config: RunConfig, data_root: Text) -> ExampleGenConfig:
         history_max_items=config.transform.history_max_items,
         follows_max_topics=config.transform.follows_max_topics,
         attributes=config.retrieval.attribute_columns(),
+        features=config.features,
         **config.examples.model_dump(),
     )
 
@@ -106,10 +108,11 @@ def _evaluator_config(config: RunConfig, paths: Paths) -> EvaluatorConfig:
 
 def training_digest(config: RunConfig) -> str:
     """Returns the digest of everything but the data that decides the trained model."""
-    parts = ("examples", "transform", "model", "trainer", "index", "retrieval")
+    parts = ("examples", "features", "transform", "model", "trainer", "index", "retrieval")
     dumped = config.model_dump(mode="json")
     code = code_digest((*_DATA_CODE, *_MODEL_CODE))
-    return json_digest({"config": {part: dumped[part] for part in parts}, "code": code})
+    named = {part: dumped[part] for part in parts if part in dumped}
+    return json_digest({"config": named, "code": code})
 
 
 def checkpoint_digest(config: RunConfig) -> str:
@@ -119,7 +122,8 @@ def checkpoint_digest(config: RunConfig) -> str:
     done with the model afterwards (index, retrieval) must not be in it.
     """
     dumped = config.model_dump(mode="json")
-    parts = {part: dumped[part] for part in ("name", "transform", "model", "trainer")}
+    names = ("name", "features", "transform", "model", "trainer")
+    parts = {part: dumped[part] for part in names if part in dumped}
     return json_digest({"config": parts, "code": code_digest(_MODEL_CODE)})
 
 
@@ -169,7 +173,7 @@ def _data_nodes(config: RunConfig, paths: Paths) -> _DataNodes:
         code_digest=code_digest(EXAMPLES_CODE),
     )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
-    schema_gen = CuratedSchema(schema_text=paths.schema)
+    schema_gen = CuratedSchema(schema_text=_with_features(paths.schema, config))
     validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema_gen.outputs["schema"],
@@ -181,7 +185,7 @@ def _data_nodes(config: RunConfig, paths: Paths) -> _DataNodes:
         anomalies=validator.outputs["anomalies"],
         report=example_gen.outputs["report"],
         config_json=config.gate.canonical_json(),
-        corpus_schema=paths.corpus_schema,
+        corpus_schema=_with_features(paths.corpus_schema, config, corpus=True),
         code_digest=code_digest(GATE_CODE),
     )
     transform = Transform(
@@ -193,6 +197,7 @@ def _data_nodes(config: RunConfig, paths: Paths) -> _DataNodes:
         ),
         custom_config={
             "transform": config.transform.canonical_json(),
+            **_named_features(config),
             "code_digest": code_digest(TRANSFORM_CODE),
         },
         disable_statistics=True,
@@ -286,10 +291,27 @@ def _trainer(config: RunConfig, paths: Paths, data: _DataNodes, resolver: BaseNo
             "transform": config.transform.canonical_json(),
             "model": model_config(config).canonical_json(),
             "trainer": config.trainer.canonical_json(),
+            **_named_features(config),
             "checkpoint_dir": paths.checkpoint_dir,
             "code_digest": code_digest(_MODEL_CODE),
         },
     )
+
+
+def _named_features(config: RunConfig) -> dict[str, str]:
+    """Returns what Transform and Trainer are told of features, nothing where there are none."""
+    return {"features": config.features.canonical_json()} if config.features else {}
+
+
+def _with_features(schema: str, config: RunConfig, corpus: bool = False) -> str:
+    """Returns a schema with the columns of features, where there are any it does not have."""
+    if not config.features:
+        return schema
+    for name in features.VALUE_FEATURES:
+        most = "max: 0 " if corpus and name == features.USER_VALUES else ""
+        if f'name: "{name}"' not in schema:
+            schema += f'feature {{ name: "{name}" type: BYTES value_count {{ min: 0 {most}}} }}\n'
+    return schema
 
 
 def _run_date(config: RunConfig, paths: Paths) -> Text:

@@ -42,6 +42,7 @@ class UserRequest:
       history_action: how; as many as items, or none (then all are '').
       followed_topic: followed topics.
       user_id: given back in the answer.
+      user_features: texts `name=value`, for a model that has features of users.
     """
 
     timestamp: int
@@ -50,6 +51,7 @@ class UserRequest:
     history_action: Sequence[str] = ()
     followed_topic: Sequence[str] = ()
     user_id: str = ""
+    user_features: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,7 @@ def user_inputs(requests: Sequence[UserRequest]) -> dict[str, np.ndarray]:
     times = np.zeros(items.shape, np.int64)
     for row, request in enumerate(requests):
         times[row, : len(request.history_timestamp)] = request.history_timestamp
-    return {
+    found = {
         "timestamp": np.array([request.timestamp for request in requests], np.int64),
         "history_item_id": items,
         "history_timestamp": times,
@@ -288,6 +290,9 @@ def user_inputs(requests: Sequence[UserRequest]) -> dict[str, np.ndarray]:
         ),
         "followed_topic": padded([list(request.followed_topic) for request in requests]),
     }
+    if any(request.user_features for request in requests):  # a model without has no such input
+        found["user_features"] = padded([list(request.user_features) for request in requests])
+    return found
 
 
 def padded(rows: Sequence[Sequence[str]], width: int | None = None) -> np.ndarray:
@@ -319,7 +324,8 @@ def _examples(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
                 values = values[: lengths[row]]
             feature = example.features.feature[name]
             if value.dtype.kind == "O":
-                kept = [each for each in values if each or name != "followed_topic"]
+                pads = ("followed_topic", "user_features")
+                kept = [each for each in values if each or name not in pads]
                 feature.bytes_list.value.extend(kept)
             else:
                 feature.int64_list.value.extend(int(each) for each in values)

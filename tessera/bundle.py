@@ -101,9 +101,10 @@ class Bundle(Model):
         """
         manifest = self.manifest
         _check_moment(now, manifest.time_unit)
-        with local_tables(lookup.data_config(manifest, self._data)) as config:
+        place, further = lookup.data_config(manifest, self._data), manifest.features
+        with local_tables(place, wanted=further.columns()) as config:
             unit, limit = lookup.time_unit(manifest), lookup.follows_limit(manifest)
-            return lookup.find_user(config, unit, user, limit, now, follows)
+            return lookup.find_user(config, unit, user, limit, now, follows, further)
 
     def typed(
         self,
@@ -190,6 +191,7 @@ def _request(question: Question) -> UserRequest:
         history_action=[event.action for event in question.history],
         followed_topic=question.follows,
         user_id=question.user or "",
+        user_features=question.features,
     )
 
 

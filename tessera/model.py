@@ -15,7 +15,7 @@ from serving.filters import FILTERED, Condition, Filters, make_filters
 from serving.server.errors import Code, RequestError
 from tessera import answers
 from tessera.rows import Rows
-from tessera.user import Users
+from tessera.user import Users, feature_texts
 
 ModelT = TypeVar("ModelT", bound="Model")
 _NO_SIGNATURE = ("signature key", "Serving signature", "no signature")
@@ -94,6 +94,7 @@ class Model(ABC):
         items: str | Sequence[str] | Mapping[str, Sequence[str]],
         n: int = 20,
         *,
+        features: Mapping[str, Mapping[str, object]] | None = None,
         allow: Sequence[str] | None = None,
         deny: Sequence[str] = (),
         filters: Mapping[str, Condition] | Sequence[str] = (),
@@ -104,6 +105,8 @@ class Model(ABC):
           items: an id, ids, or id -> topics. Topics describe an item that the catalogue does not
             hold; those of a known item are not read.
           n: neighbours of each.
+          features: id -> features (name -> value, or several values) of items that the catalogue
+            does not hold, for a model that has features of items.
           allow: see `recommend`, as `deny` and `filters`.
           deny: ids.
           filters: conditions.
@@ -128,6 +131,9 @@ class Model(ABC):
             "item_topics": padded([list(topics) or [""] for topics in asked.values()]),
             "num_results": np.full(len(asked), n, np.int32),
         }
+        if features:
+            texts = [feature_texts(features.get(item, {})) for item in asked]
+            inputs["item_features"] = padded([each or [""] for each in texts])
         return answers.similar(list(asked), self._run_filtered("similar_items", inputs, wanted))
 
     def score(self, users: Users, items: Sequence[str] | Sequence[Sequence[str]]) -> Rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TypeAlias
 
 from core.errors import ConfigError
@@ -24,6 +24,7 @@ class User:
       actions: how, one per item; without them the usual action.
       now: time of the request in the unit of the data; without it the present.
       user_id: given back in the answer.
+      features: name -> value, or several values; for a model that has features of users.
     """
 
     history: Sequence[str] = ()
@@ -32,6 +33,7 @@ class User:
     actions: Sequence[str] = ()
     now: int | None = None
     user_id: str = ""
+    features: Mapping[str, object] = field(default_factory=dict)
 
     def request(self, time_unit: str = "seconds", action: str = "") -> UserRequest:
         """Returns the request that a signature takes.
@@ -61,7 +63,23 @@ class User:
             history_action=list(self.actions) or [action] * size,
             followed_topic=list(self.follows),
             user_id=self.user_id,
+            user_features=feature_texts(self.features),
         )
+
+
+def feature_texts(features: Mapping[str, object]) -> list[str]:
+    """Returns features as requests hold them, `name=value`; a list gives several.
+
+    The floats of an embedding are one text with blanks between them.
+    """
+    texts = []
+    for name, value in features.items():
+        several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+        values = list(value) if several else [value]  # type: ignore[call-overload]
+        if values and all(isinstance(each, float) for each in values) and several:
+            values = [" ".join(map(str, values))]
+        texts += [f"{name}={each}" for each in values if each is not None]
+    return texts
 
 
 #: A user as a caller may write one: a `User`, or its fields as a mapping.

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from core.errors import ExportError
 from trainer import conditions, features
+from trainer.inputs_by_name import with_inputs
 from trainer.model import EXPLICIT, IMPLICIT, RetrievalModel
 
 _STRINGS = tf.TensorSpec([None, None], tf.string)
@@ -64,13 +65,26 @@ class EmbeddingModule(tf.Module):
           mass [batch, slots] float32, slot_kind [batch, slots] int32 (0 implicit,
           1 explicit), slot_topic [batch, slots] string, history_slot [batch, length] int32.
         """
+        return self.users(
+            {
+                features.TIMESTAMP: timestamp,
+                features.HISTORY_ITEM_ID: history_item_id,
+                features.HISTORY_TIMESTAMP: history_timestamp,
+                features.HISTORY_ACTION: history_action,
+                features.FOLLOWED_TOPIC: followed_topic,
+            }
+        )
+
+    def users(self, given: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Embeds users; the inputs of `embed_user` by name, and what it returns."""
+        timestamp = given[features.TIMESTAMP]
+        followed_topic = given[features.FOLLOWED_TOPIC]
+        history_item_id = given[features.HISTORY_ITEM_ID]
+        lists = {name: value for name, value in given.items() if name != features.TIMESTAMP}
         columns = self._transformed(
             {
                 features.TIMESTAMP: timestamp[:, tf.newaxis],
-                features.HISTORY_ITEM_ID: _all_present(history_item_id),
-                features.HISTORY_TIMESTAMP: _all_present(history_timestamp),
-                features.HISTORY_ACTION: _all_present(history_action),
-                features.FOLLOWED_TOPIC: _all_present(followed_topic),
+                **{name: _all_present(value) for name, value in lists.items()},
             },
             tf.size(timestamp),
         )
@@ -109,16 +123,23 @@ class EmbeddingModule(tf.Module):
         Returns:
           embeddings [items, dim] float32.
         """
+        return self.items({features.ITEM_ID: item_id, features.ITEM_TOPICS: item_topics})
+
+    def items(self, given: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Embeds items; the inputs of `embed_items` by name, and what it returns."""
+        item_id = given[features.ITEM_ID]
+        lists = {name: value for name, value in given.items() if name != features.ITEM_ID}
         columns = self._transformed(
             {
                 features.ITEM_ID: item_id[:, tf.newaxis],
-                features.ITEM_TOPICS: _all_present(item_topics),
+                **{name: _all_present(value) for name, value in lists.items()},
             },
             tf.size(item_id),
         )
         vectors = self._model().item_tower(
             columns[features.transformed_name(features.ITEM_ID)][:, 0],
             columns[features.transformed_name(features.ITEM_TOPICS)],
+            columns,
         )
         return {"embeddings": vectors}
 
@@ -130,7 +151,8 @@ class EmbeddingModule(tf.Module):
           rows: number of rows.
         """
         complete = {}
-        for name in features.RAW_FEATURES:
+        further = features.VALUE_FEATURES if self._model().vocabularies.has_features else ()
+        for name in (*features.RAW_FEATURES, *further):
             dtype = tf.int64 if name in features.INT_FEATURES else tf.string
             if name in raw:
                 complete[name] = raw[name]
@@ -180,6 +202,25 @@ class EmbeddingModule(tf.Module):
         return {**outputs, **merged}
 
 
+class FeaturedModule(EmbeddingModule):
+    """The same for a model with features: one more input each, texts `name=value`."""
+
+    def __init__(self, model: RetrievalModel, transform_output: Any) -> None:
+        """Wraps a trained model; see `EmbeddingModule`."""
+        super().__init__(model, transform_output)
+        for name, body in (("embed_user", self.users), ("embed_items", self.items)):
+            further = features.USER_VALUES if name == "embed_user" else features.ITEM_VALUES
+            spec = tf.TensorSpec([None, None], tf.string, further)
+            given = getattr(type(self), name).input_signature
+            setattr(self, name, with_inputs(body, {s.name: s for s in (*given, spec)}))
+
+
+def embedding_module(model: RetrievalModel, transform_output: Any) -> EmbeddingModule:
+    """Returns what is exported of a model: with inputs for features where it has any."""
+    kind = FeaturedModule if model.vocabularies.has_features else EmbeddingModule
+    return kind(model, transform_output)
+
+
 def export_model(model: RetrievalModel, transform_output: Any, path: str) -> None:
     """Writes the SavedModel with signatures `embed_user` (default) and `embed_items`.
 
@@ -191,7 +232,7 @@ def export_model(model: RetrievalModel, transform_output: Any, path: str) -> Non
     Raises:
       ExportError: TensorFlow could not write the model.
     """
-    module = EmbeddingModule(model, transform_output)
+    module = embedding_module(model, transform_output)
     signatures = {
         "serving_default": module.embed_user,
         "embed_user": module.embed_user,

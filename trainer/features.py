@@ -47,6 +47,12 @@ RAW_FEATURES = (
     SOURCE_TOPIC_DERIVED,
 )
 
+#: Columns of a run with `features:`, beside those above: texts `name=value` of the features
+#: that the item, or the user, has a value for (`trainer.feature_values`).
+ITEM_VALUES = "item_features"
+USER_VALUES = "user_features"
+VALUE_FEATURES = (ITEM_VALUES, USER_VALUES)
+
 #: Training alone: targets of the global batch, in the slice of each replica of several.
 BATCH_TARGETS = "batch_targets"
 

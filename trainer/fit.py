@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,13 @@ import tf_keras
 
 from core.digest import json_digest
 from core.errors import ConfigError
+from core.feature_config import FeaturesConfig
 from trainer import features, inputs
 from trainer.callbacks import TensorBoardLog
 from trainer.checkpoints import Checkpoints
 from trainer.config import ModelConfig, TrainerConfig, TransformConfig
 from trainer.distribution import Distribution
+from trainer.feature_tables import value_tables
 from trainer.item_clusters import cluster_items
 from trainer.item_start import apply_start, co_occurrence, start_from
 from trainer.loop import TrainingLoop
@@ -49,6 +51,7 @@ class TrainingJob:
       model: the model.
       trainer: optimisation and stopping.
       transform: what the transform graph was built with.
+      features: those that it was built with.
       checkpoint_dir: folder of this training's checkpoints.
       log_dir: folder of the TensorBoard log.
       code_digest: of the code; another one starts the training anew.
@@ -65,6 +68,7 @@ class TrainingJob:
     log_dir: str
     code_digest: str = ""
     base_model: str | None = None
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
     on_epoch: Callable[[Mapping[str, Any]], None] | None = None
 
 
@@ -133,7 +137,7 @@ def _train(
     tf_keras.utils.set_random_seed(job.trainer.seed)
     spec = transform_output.transformed_feature_spec()
     corpus = inputs.read_columns(inputs.split_files(job.examples, features.CORPUS_SPLIT), spec)
-    vocabularies = load_vocabularies(transform_output, job.transform)
+    vocabularies = load_vocabularies(transform_output, job.transform, job.features)
     if refit_epochs is not None:
         files = inputs.split_files(job.examples, features.VALIDATION_SPLIT)
         vocabularies = vocabularies.with_targets(inputs.read_columns(files, spec)[_TARGET][:, 0])
@@ -148,6 +152,7 @@ def _train(
             vocabularies,
             inputs.item_topics_table(corpus, vocabularies.item_rows),
             clusters,
+            value_tables(corpus, vocabularies.features, vocabularies.item_rows),
         )
         model.compile(optimizer=make_optimizer(job.trainer, epoch_steps))
         model.build_from(spec)
@@ -219,7 +224,8 @@ def _start_counted(model: RetrievalModel, job: TrainingJob, spec: Mapping[str, A
     files = inputs.split_files(job.examples, features.TRAIN_SPLIT)
     counts = co_occurrence(files, spec, model.vocabularies.item_rows)
     rows, dim = model.vocabularies.topic_rows, job.model.embedding_dim
-    placed = apply_start(model, start_from(counts, model.item_topics.numpy(), rows, dim))
+    start = start_from(counts, model.item_topics.numpy(), rows, dim, model.item_value_tables())
+    placed = apply_start(model, start)
     return f"from the co-occurrence of {placed:,} items" if placed else _FROM_SCRATCH
 
 
@@ -231,6 +237,8 @@ def _training_key(job: TrainingJob) -> str:
         "transform": job.transform.canonical_json(),
         "code_digest": job.code_digest,
     }
+    if job.features:
+        named["features"] = job.features.canonical_json()
     return json_digest({**named, "input": [*job.examples, job.base_model or ""]})
 
 

@@ -28,11 +28,14 @@ class ItemStart(NamedTuple):
       items: `[item_rows, dim]` float32, rows of the id table; 0 where nothing was counted.
       counted: `[item_rows]` bool, items that occur beside another one.
       topics: `[topic_rows, dim]` float32, mean vector of the topic's counted items.
+      values: the same of features with a table, by name: of what topics and the features
+        before leave of their items.
     """
 
     items: np.ndarray
     counted: np.ndarray
     topics: np.ndarray
+    values: dict[str, np.ndarray]
 
 
 def co_occurrence(files: Sequence[str], spec: Mapping[str, Any], item_rows: int) -> Any:
@@ -56,7 +59,13 @@ def co_occurrence(files: Sequence[str], spec: Mapping[str, Any], item_rows: int)
     return (counts + counts.T).tocsr()
 
 
-def start_from(counts: Any, item_topics: np.ndarray, topic_rows: int, dim: int) -> ItemStart:
+def start_from(
+    counts: Any,
+    item_topics: np.ndarray,
+    topic_rows: int,
+    dim: int,
+    item_values: Mapping[str, tuple[np.ndarray, int]] | None = None,
+) -> ItemStart:
     """Places items by a truncated SVD of their positive pointwise mutual information.
 
     The left singular vectors, scaled to length 1, are the items (a whitened spectrum found
@@ -68,6 +77,8 @@ def start_from(counts: Any, item_topics: np.ndarray, topic_rows: int, dim: int) 
       item_topics: `[item_rows, topics]` int, 0 for none.
       topic_rows: rows of the topic table.
       dim: width of the vectors.
+      item_values: `[item_rows, width]` int indices of features, 0 for none, and the rows of
+        their tables.
     """
     rows = counts.shape[0]
     seen = np.flatnonzero(np.diff(counts.indptr))
@@ -75,20 +86,36 @@ def start_from(counts: Any, item_topics: np.ndarray, topic_rows: int, dim: int) 
     counted = np.zeros(rows, bool)
     topics = np.zeros((topic_rows, dim), np.float32)
     if len(seen) <= dim:
-        return ItemStart(items, counted, topics)
+        return ItemStart(items, counted, topics, {})
     items[seen] = _embed(counts[seen][:, seen], dim)
     counted[seen] = True
-    carried = item_topics[seen]
+    topics = _shared(items, seen, item_topics, topic_rows)
+    values = {
+        name: _shared(items, seen, table, table_rows)
+        for name, (table, table_rows) in (item_values or {}).items()
+    }
+    return ItemStart(items, counted, topics, values)
+
+
+def _shared(
+    items: np.ndarray, seen: np.ndarray, carried_by_item: np.ndarray, rows: int
+) -> np.ndarray:
+    """Takes from the seen items, in place, the mean of what items with the same values share.
+
+    Returns:
+      `[rows, dim]` float32, that mean by value.
+    """
+    carried = carried_by_item[seen]
     owner, place = np.nonzero(carried)
     membership = sparse.csr_matrix(
         (np.ones(len(owner), np.float32), (carried[owner, place], seen[owner])),
-        shape=(topic_rows, rows),
+        shape=(rows, len(items)),
     )
     sizes = np.maximum(np.asarray(membership.sum(axis=1)), 1.0)
-    topics = np.asarray(membership @ items / sizes, np.float32)
+    shared = np.asarray(membership @ items / sizes, np.float32)
     share = 1.0 / np.maximum((carried > 0).sum(axis=1, keepdims=True), 1)
-    items[seen] -= topics[carried].sum(axis=1) * share
-    return ItemStart(items, counted, topics)
+    items[seen] -= shared[carried].sum(axis=1) * share
+    return shared
 
 
 def _embed(counts: Any, dim: int) -> np.ndarray:
@@ -120,6 +147,8 @@ def apply_start(model: Any, start: ItemStart) -> int:
     ids.assign(tf.where(start.counted[:, np.newaxis], start.items, ids))
     some = np.any(start.topics != 0.0, axis=1, keepdims=True)
     topics.assign(tf.where(some, start.topics, topics))
+    for name, shared in start.values.items():
+        model.item_tower.values.layers[name].embeddings.assign(shared)
     for tower in (model.user_tower, model.topic_tower):
         if tower is not None:
             tower.start_as_condition()

@@ -12,6 +12,7 @@ import tf_keras
 
 from trainer import conditions, distribution, features, losses, randomness, towers
 from trainer.config import ModelConfig, TrainerConfig, TransformConfig
+from trainer.feature_tables import FeatureEncoder, table_variables
 from trainer.frequency import item_frequency
 from trainer.interests import make_extractor
 from trainer.interests.adaptive import adapt
@@ -49,6 +50,7 @@ class RetrievalModel(tfrs.Model):
         vocabularies: Vocabularies,
         item_topics: np.ndarray,
         item_clusters: np.ndarray | None = None,
+        item_values: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Builds the layers.
 
@@ -60,11 +62,13 @@ class RetrievalModel(tfrs.Model):
           item_topics: [item rows, topics] int32, topics of every item index.
           item_clusters: [item rows] int32 offline cluster of every item index, -1 for none;
             for `pfs` alone.
+          item_values: [item rows, width] transformed features of every item index by name.
         """
         super().__init__(name="retrieval_model")
         self.config, self.trainer_config = config, trainer
         self.vocabularies = vocabularies
         self.item_topics = tf.Variable(item_topics, False, dtype=tf.int32, name="item_topics")
+        self._item_values = table_variables(item_values or {})
         rows = np.arange(vocabularies.item_rows)
         self._usable_item = tf.constant((rows >= 1) & (rows <= len(vocabularies.items)))
         masked = config.negative_actions if config.ablation.mask_negative_actions else ()
@@ -77,6 +81,8 @@ class RetrievalModel(tfrs.Model):
         self._joint = config.joint_association and config.has_both_kinds
         self.item_tower = towers.ItemTower(config, vocabularies)
         self.history_encoder = towers.HistoryEncoder(config, vocabularies, transform.age_buckets)
+        users = vocabularies.features.get("users", ())
+        self.user_values = FeatureEncoder("users", users, config.embedding_dim) if users else None
         self.extractor = make_extractor(config, item_clusters)
         self.user_tower: Any = None
         self.topic_tower: Any = None
@@ -109,7 +115,7 @@ class RetrievalModel(tfrs.Model):
     @property
     def frozen_tables(self) -> list[tf.Variable]:
         """Variables that no gradient reaches but every embedding needs."""
-        tables = [self.item_topics]
+        tables = [self.item_topics, *self._item_values.values()]
         if self.item_tower.id_rows is not None:
             tables.append(self.item_tower.id_rows)
         return tables if self.extractor is None else [*tables, *self.extractor.frozen_tables]
@@ -119,24 +125,30 @@ class RetrievalModel(tfrs.Model):
     def embed_distinct(
         self, ids: list[tf.Tensor], seed: tf.Tensor | None = None
     ) -> list[tf.Tensor]:
-        """Embeds several id tensors, each distinct item once.
-
-        Args:
-          ids: int64 tensors of any shape.
-          seed: [2] int32 randomness of this training step, None at inference.
+        """Embeds several int64 id tensors, each distinct item once; see `embed_items`.
 
         Returns:
           float32 tensors `[..., dim]` in the same order.
         """
         flat = tf.concat([tf.reshape(part, [-1]) for part in ids], axis=0)
         distinct, position = tf.unique(flat)
-        vectors = self.item_tower(distinct, tf.gather(self.item_topics, distinct), seed=seed)
+        vectors = self.embed_items(distinct, seed)
         sizes = [tf.size(part) for part in ids]
         width = [tf.shape(vectors)[1]]  # not -1, which an empty batch would make 0
         return [
             tf.reshape(tf.gather(vectors, where), tf.concat([tf.shape(part), width], axis=0))
             for part, where in zip(ids, tf.split(position, sizes), strict=True)
         ]
+
+    def embed_items(self, ids: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Embeds items of the catalogue, [items] int64 to [items, dim] float32."""
+        values = {name: tf.gather(table, ids) for name, table in self._item_values.items()}
+        return self.item_tower(ids, tf.gather(self.item_topics, ids), values, seed=seed)
+
+    def item_value_tables(self) -> dict[str, tuple[np.ndarray, int]]:
+        """Feature indices of items, and rows of their tables, by feature."""
+        columns = self.vocabularies.features.get("items", ())
+        return {c.name: (self._item_values[c.name].numpy(), c.rows) for c in columns if c.rows}
 
     def history_items(self, columns: dict[str, tf.Tensor]) -> tf.Tensor:
         """Item indices of the histories, [batch, length] int64.
@@ -170,14 +182,16 @@ class RetrievalModel(tfrs.Model):
     def user_context(self, history: History, columns: dict[str, tf.Tensor]) -> tf.Tensor:
         """What every embedding of a user knows, [batch, context] float32.
 
-        Mean and last item of the history; with `followed_topics_feature` the mean of the
-        followed topics as well.
+        Mean and last item of the history, features of the user where there are any; with
+        `followed_topics_feature` the mean of the followed topics as well.
 
         Args:
           history: a batch of histories.
           columns: transformed features.
         """
         context = towers.user_context(history)
+        if self.user_values is not None:
+            context = tf.concat([context, self.user_values(columns)], axis=-1)
         if not self.config.followed_topics_feature:
             return context
         followed = columns[features.transformed_name(features.FOLLOWED_TOPIC)]
@@ -387,7 +401,7 @@ class RetrievalModel(tfrs.Model):
         Args:
           spec: transformed feature spec.
         """
-        padding = {n: tf.zeros([1, *feature.shape], tf.int64) for n, feature in spec.items()}
+        padding = {n: tf.zeros([1, *feature.shape], feature.dtype) for n, feature in spec.items()}
         self.compute_loss(padding, training=True)
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)

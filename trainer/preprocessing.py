@@ -16,7 +16,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer import features
+from core.feature_config import FeaturesConfig
+from trainer import feature_values, features
 from trainer.config import TransformConfig
 
 #: Vocabulary files of the transform graph.
@@ -34,13 +35,15 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     Args:
       inputs: raw features; `user_id`, `timestamp` and `item_id` dense `[batch, 1]`, all
         others `tf.SparseTensor` `[batch, *]`.
-      custom_config: holds the JSON of a `TransformConfig` under `transform`.
+      custom_config: holds the JSON of a `TransformConfig` under `transform` and, where there
+        are any, that of a `FeaturesConfig` under `features`.
 
     Returns:
       int64 tensors by transformed name: `history_item_id` (newest first),
       `history_timestamp` (age bucket) and `history_action` `[batch, history_max_items]`,
       `followed_topic` `[batch, follows_max_topics]`, `item_topics` `[batch, item_topics_max]`,
-      `item_id`, `source_topic` and `source_topic_derived` `[batch, 1]`.
+      `item_id`, `source_topic` and `source_topic_derived` `[batch, 1]`; and those of
+      `trainer.feature_values.transformed`.
     """
     config = TransformConfig.from_json(custom_config["transform"])
     item_id = inputs[features.ITEM_ID]
@@ -83,7 +86,12 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
             1,
         ),
     }
-    return {features.transformed_name(name): value for name, value in outputs.items()}
+    named = {features.transformed_name(name): value for name, value in outputs.items()}
+    if "features" in custom_config:
+        further = FeaturesConfig.from_json(custom_config["features"])
+        named |= feature_values.transformed(inputs[features.ITEM_VALUES], "items", further.items)
+        named |= feature_values.transformed(inputs[features.USER_VALUES], "users", further.users)
+    return named
 
 
 def _item_vocabulary(item_id: tf.Tensor) -> tf.Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from core.feature_config import FeaturesConfig
 from core.files import write_json
 from trainer.config import ModelConfig, TrainerConfig, TransformConfig
 from trainer.export import export_model
@@ -23,7 +24,8 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
       fn_args: `tfx.components.FnArgs`; its `custom_config` holds the JSON of `model`,
-        `trainer` and `transform`, the `checkpoint_dir` and the `code_digest`.
+        `trainer`, `transform` and, where there are any, `features`, the `checkpoint_dir` and
+        the `code_digest`.
 
     Raises:
       ConfigError: the process runs without legacy Keras, or a setting is missing.
@@ -54,6 +56,7 @@ def train(fn_args: Any) -> None:
             log_dir=fn_args.model_run_dir,
             code_digest=custom.get("code_digest", ""),
             base_model=fn_args.base_model,
+            features=FeaturesConfig.from_json(custom.get("features") or "{}"),
         )
     )
     if not trained.chief:

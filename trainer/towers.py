@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import tf_keras
 
 from trainer import randomness
 from trainer.config import ModelConfig
+from trainer.feature_tables import FeatureEncoder
 from trainer.interests.base import History, Interests, masked_mean
 from trainer.vocabularies import Vocabularies
 
@@ -17,10 +19,10 @@ _NEW_TOPIC_NORM = 2.0
 
 
 class ItemTower(tf_keras.layers.Layer):
-    """Item id and topics to one vector: `normalize(id + mean(topics))`.
+    """Item id, topics and features to one vector: `normalize(id + mean(topics) + features)`.
 
     Unknown ids share a few hash-bucket rows; training replaces some ids by them,
-    so that a new item gets a usable vector from its topics.
+    so that a new item gets a usable vector from what is known of it.
     """
 
     def __init__(self, config: ModelConfig, vocabularies: Vocabularies) -> None:
@@ -44,15 +46,22 @@ class ItemTower(tf_keras.layers.Layer):
             embeddings_initializer=_initializer(dim, _NEW_TOPIC_NORM),
             name="item_topic",
         )
+        columns = vocabularies.features.get("items", ())
+        self.values = FeatureEncoder("items", columns, dim) if columns else None
 
     def call(
-        self, item_ids: tf.Tensor, item_topics: tf.Tensor, seed: tf.Tensor | None = None
+        self,
+        item_ids: tf.Tensor,
+        item_topics: tf.Tensor,
+        values: Mapping[str, tf.Tensor] | None = None,
+        seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Embeds items.
 
         Args:
           item_ids: [items] int64, item indices.
           item_topics: [items, topics] integer, topic indices, 0 for none.
+          values: [items, width] transformed features by name; None where there are none.
           seed: [2] int32 randomness of this training step, None at inference.
 
         Returns:
@@ -63,6 +72,8 @@ class ItemTower(tf_keras.layers.Layer):
         if seed is not None and self._id_dropout > 0.0:
             item_ids = self._drop_ids(item_ids, seed)
         vectors = self.ids(item_ids) + self._mean_topic(item_topics)
+        if self.values is not None:
+            vectors += self.values(values)
         return tf.math.l2_normalize(vectors, axis=-1, epsilon=1e-12) if self._normalize else vectors
 
     def _drop_ids(self, item_ids: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

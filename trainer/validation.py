@@ -93,7 +93,7 @@ class Validator:
         rows = self._model.vocabularies.item_rows
         for start in range(0, rows, _BLOCK_ROWS):
             ids = tf.range(start, min(start + _BLOCK_ROWS, rows), dtype=tf.int64)
-            part = self._model.item_tower(ids, tf.gather(self._model.item_topics, ids))
+            part = self._model.embed_items(ids)
             if self._vectors is None:
                 self._vectors = tf.Variable(tf.zeros([rows, part.shape[1]]), trainable=False)
             self._vectors[start : start + len(ids)].assign(part)

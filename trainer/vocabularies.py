@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
 from core.errors import TrainingError
+from core.feature_config import FeaturesConfig
 from trainer import preprocessing
 from trainer.config import TransformConfig
+from trainer.feature_tables import FeatureColumns, feature_columns
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Vocabularies:
       item_oov_buckets, topic_oov_buckets: hash buckets for unknown tokens.
       item_trained: bool `[len(items)]`, items that are the target of a training example;
         None where that is not known, which counts as all of them.
+      features: the features of items and users.
     """
 
     items: list[bytes]
@@ -33,6 +36,12 @@ class Vocabularies:
     item_oov_buckets: int
     topic_oov_buckets: int
     item_trained: np.ndarray | None = None
+    features: FeatureColumns = field(default_factory=dict)
+
+    @property
+    def has_features(self) -> bool:
+        """Whether there are features of items or users."""
+        return any(self.features.values())
 
     def with_catalogue(self, item_ids: np.ndarray) -> Vocabularies:
         """Returns the same vocabularies, knowing which items are targets of the training.
@@ -120,12 +129,15 @@ class Vocabularies:
         return mask
 
 
-def load_vocabularies(transform_output: Any, config: TransformConfig) -> Vocabularies:
+def load_vocabularies(
+    transform_output: Any, config: TransformConfig, further: FeaturesConfig | None = None
+) -> Vocabularies:
     """Reads the vocabulary files of a transform graph.
 
     Args:
       transform_output: a `tft.TFTransformOutput`.
       config: the configuration that the graph was built with.
+      further: the features that it was built with; None for none.
 
     Raises:
       TrainingError: the two item vocabularies do not hold the same tokens.
@@ -147,4 +159,5 @@ def load_vocabularies(transform_output: Any, config: TransformConfig) -> Vocabul
         item_counts=np.array([counts[token] for token in items]),
         item_oov_buckets=config.item_oov_buckets,
         topic_oov_buckets=config.topic_oov_buckets,
+        features=feature_columns(transform_output, further or FeaturesConfig()),
     )

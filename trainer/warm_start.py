@@ -45,8 +45,7 @@ def save_warm_start(
         staging.write_bytes(buffer.getvalue())
     write_json(root / _CONFIG, model.config.model_dump(mode="json"))
     write_json(root / "history.json", list(history))
-    for kind in sorted(set(_TABLES.values())):
-        tokens = getattr(model.vocabularies, kind)
+    for kind, tokens in _tokens(model).items():
         (root / _VOCABULARY / f"{kind}.txt").write_bytes(b"".join(t + b"\n" for t in tokens))
 
 
@@ -67,12 +66,17 @@ def load_warm_start(model: RetrievalModel, folder: str) -> dict[str, int]:
     Raises:
       TrainingError: another embedding dimension, or the files cannot be read.
     """
-    root = Path(folder)
+    root, now_tokens = Path(folder), _tokens(model)
     try:
         config = read_json(root / _CONFIG)
         with np.load(root / _WEIGHTS, allow_pickle=False) as archive:
             saved = {name: archive[name] for name in archive.files}
-        tokens = {k: _read_tokens(root / _VOCABULARY / f"{k}.txt") for k in set(_TABLES.values())}
+        tokens = {
+            kind: _read_tokens(root / _VOCABULARY / f"{kind}.txt")
+            for kind in now_tokens
+            # A feature may be newer than the baseline.
+            if kind in _TABLES.values() or (root / _VOCABULARY / f"{kind}.txt").is_file()
+        }
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(
             f"warm start: {folder} cannot be read ({error}); set trainer.warm_start=false to "
@@ -87,19 +91,27 @@ def load_warm_start(model: RetrievalModel, folder: str) -> dict[str, int]:
     taken = {"weights": 0, **dict.fromkeys(_TABLES.values(), 0)}
     for name, variable in named_weights(model).items():
         kind = next((k for suffix, k in _TABLES.items() if name.endswith(suffix)), None)
-        if name not in saved:
+        own = name.split("/")[-2] if "/" in name else name
+        kind = own if kind is None and own in now_tokens else kind
+        if name not in saved or (kind is not None and kind not in tokens):
             continue
         if kind is None:
             if saved[name].shape == tuple(variable.shape):
                 variable.assign(saved[name])
                 taken["weights"] += 1
             continue
-        table, rows = remap_rows(
-            variable.numpy(), getattr(model.vocabularies, kind), saved[name], tokens[kind]
-        )
+        table, rows = remap_rows(variable.numpy(), now_tokens[kind], saved[name], tokens[kind])
         variable.assign(table)
         taken[kind] = rows
     return taken
+
+
+def _tokens(model: RetrievalModel) -> dict[str, list[bytes]]:
+    """Returns the tokens of every table whose rows belong to some, by kind."""
+    found = {kind: getattr(model.vocabularies, kind) for kind in sorted(set(_TABLES.values()))}
+    for columns in model.vocabularies.features.values():
+        found |= {c.weights: c.tokens for c in columns if c.tokens is not None}
+    return found
 
 
 def remap_rows(

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from core.config import BaseConfig
 from core.errors import BundleError
+from core.feature_config import FeaturesConfig
 
 MANIFEST_NAME = "manifest.json"
 
@@ -84,6 +85,11 @@ class Manifest(BaseConfig):
     config: dict[str, Any] = Field({}, description="run configuration, for information")
     files: dict[str, FileEntry]
     manifest_digest: str = ""
+
+    @property
+    def features(self) -> FeaturesConfig:
+        """Features that requests and catalogue have beside the contract's columns."""
+        return FeaturesConfig.model_validate(self.config.get("features") or {})
 
     @property
     def total_bytes(self) -> int:

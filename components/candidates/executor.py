@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 
 from tfx.dsl.components.base import base_beam_executor
@@ -40,9 +41,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         day = exec_properties["run_date"]
         root = {"root": exec_properties["data_root"], "run_date": day or None}
         place = DataConfig.model_validate({**config.data.model_dump(), **root})
-        with opened_bundle(destination) as bundle, local_tables(place) as tables:
-            asked = CandidateRequest(
-                find_tables(tables), config.time_unit, config.follows_max_topics, day=day
-            )
+        with ExitStack() as stack:
+            bundle = stack.enter_context(opened_bundle(destination))
+            wanted = bundle.manifest.features.columns()
+            tables = find_tables(stack.enter_context(local_tables(place, wanted=wanted)), wanted)
+            asked = CandidateRequest(tables, config.time_unit, config.follows_max_topics, day=day)
             made = write_candidates(bundle, asked, config.candidates, self._make_beam_pipeline)
         write_json(report, {"made": True, **made})

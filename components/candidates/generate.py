@@ -125,7 +125,8 @@ def _prepared(
     """Cuts the tables into buckets of users, or takes up what was cut."""
     scratch = str(staging / _SCRATCH)
     _, buckets = bucket_numbers(asked.tables, config.bucket_rows)
-    plan = UserSplit(scratch, buckets, read_settings(asked.tables, asked.time_unit), asked.only)
+    settings = read_settings(asked.tables, asked.time_unit, features=bundle.manifest.features)
+    plan = UserSplit(scratch, buckets, settings, asked.only)
     files = list(enumerate(file for file in asked.tables.files if file.table != ITEMS))
     with clear_failure("users"), track("users"), make_pipeline() as pipeline:
         _ = (
@@ -148,6 +149,7 @@ def _prepared(
         scann=scann,
         num_results=config.num_results,
         batch_size=config.batch_size,
+        features=bool(bundle.manifest.features),
     )
 
 

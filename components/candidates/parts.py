@@ -20,6 +20,7 @@ from components.candidates.requests import Moment, batches, users_of
 from components.candidates.split import pieces
 from core.errors import BundleError
 from input_tables.contract import ENGAGEMENTS, FOLLOWS
+from input_tables.contract import USERS as USER_TABLE
 from trainer import features
 
 _Item = TypeVar("_Item")
@@ -41,6 +42,7 @@ class Parts(NamedTuple):
       scann: it holds ScaNN's ops.
       num_results: items per user.
       batch_size: users per call.
+      features: the model has features, so that users have pieces of their own table.
     """
 
     scratch: str
@@ -51,6 +53,7 @@ class Parts(NamedTuple):
     scann: bool
     num_results: int
     batch_size: int
+    features: bool = False
 
     def path(self, bucket: int) -> Path:
         """Returns the file of a bucket."""
@@ -73,6 +76,7 @@ class WritePart(beam.DoFn):
             pieces(parts.scratch, ENGAGEMENTS, bucket),
             pieces(parts.scratch, FOLLOWS, bucket),
             parts.moment,
+            pieces(parts.scratch, USER_TABLE, bucket) if parts.features else None,
         )
         staging = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
         schema = SCHEMA.with_metadata({USERS: str(len(users.ids)).encode()})

@@ -14,6 +14,7 @@ from components.example_gen.arrays import combined
 from components.example_gen.columns import FOLLOW_SCHEMA
 from components.example_gen.events import collect
 from components.example_gen.follows import in_force, prepare
+from components.example_gen.users import user_values
 from trainer import features
 
 #: Rows held before duplicates and what exceeds the cap are dropped.
@@ -44,6 +45,7 @@ class BucketUsers(NamedTuple):
       item: `[events]` object (bytes); `time` int64, `action` object alike.
       follow: `[users + 1]` offsets into `topic`.
       topic: object (bytes).
+      values: `[users]` lists of texts `name=value`; None for a model without features.
     """
 
     ids: list[bytes]
@@ -54,10 +56,14 @@ class BucketUsers(NamedTuple):
     action: np.ndarray
     follow: np.ndarray
     topic: np.ndarray
+    values: pa.Array | None = None
 
 
 def users_of(
-    events: Iterable[pa.Table], follows: Iterable[pa.Table], moment: Moment
+    events: Iterable[pa.Table],
+    follows: Iterable[pa.Table],
+    moment: Moment,
+    known: Iterable[pa.Table] | None = None,
 ) -> BucketUsers:
     """Gathers the users of a bucket.
 
@@ -65,14 +71,15 @@ def users_of(
       events: tables of `EVENT_SCHEMA`; events at or after the moment are left out.
       follows: tables of `FOLLOW_SCHEMA`; who only follows is a user too.
       moment: when they ask.
+      known: tables of `USER_SCHEMA`; None for a model without features.
     """
     before = (_before(table, moment.now) for table in events)
     found = collect(before, [], moment.history_max, _COMPACT_ROWS, Counter())
     followed = pa.concat_tables([FOLLOW_SCHEMA.empty_table(), *follows])
-    known = found.user_ids.cast(pa.large_binary())
-    both = pa.chunked_array([known, *followed.column("user_id").chunks], pa.large_binary())
+    engaged = found.user_ids.cast(pa.large_binary())
+    both = pa.chunked_array([engaged, *followed.column("user_id").chunks], pa.large_binary())
     ids = pa.array(sorted(set(both.to_pylist())), pa.large_binary())
-    place = np.asarray(pc.index_in(known, value_set=ids)).astype(np.int64)
+    place = np.asarray(pc.index_in(engaged, value_set=ids)).astype(np.int64)
     user = place[found.user] if len(place) else found.user
     history = np.searchsorted(user, np.arange(len(ids) + 1))
     now = np.full(len(ids), moment.now or 0, np.int64)
@@ -90,6 +97,7 @@ def users_of(
         action=_objects(found.actions, found.action),
         follow=np.concatenate([[0], np.cumsum(live.lengths)]),
         topic=_objects(prepared.topics, live.topic),
+        values=None if known is None else user_values(known, ids),
     )
 
 
@@ -99,16 +107,18 @@ def batches(users: BucketUsers, size: int) -> Iterator[tuple[slice, dict[str, np
         rows = slice(first, min(first + size, len(users.ids)))
         item = _padded(users.history, users.item, rows, b"")
         topic = _padded(users.follow, users.topic, rows, b"")
-        yield (
-            rows,
-            {
-                features.TIMESTAMP: users.now[rows],
-                features.HISTORY_ITEM_ID: item,
-                features.HISTORY_TIMESTAMP: _padded(users.history, users.time, rows, 0),
-                features.HISTORY_ACTION: _padded(users.history, users.action, rows, b""),
-                features.FOLLOWED_TOPIC: topic,
-            },
-        )
+        inputs = {
+            features.TIMESTAMP: users.now[rows],
+            features.HISTORY_ITEM_ID: item,
+            features.HISTORY_TIMESTAMP: _padded(users.history, users.time, rows, 0),
+            features.HISTORY_ACTION: _padded(users.history, users.action, rows, b""),
+            features.FOLLOWED_TOPIC: topic,
+        }
+        if users.values is not None:
+            offsets = np.asarray(users.values.offsets)
+            texts = np.array([*users.values.values.to_pylist(), None], object)[:-1]
+            inputs[features.USER_VALUES] = _padded(offsets, texts, rows, b"")
+        yield rows, inputs
 
 
 def _before(table: pa.Table, now: int | None) -> pa.Table:

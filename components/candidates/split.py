@@ -11,13 +11,14 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.example_gen.columns import EVENT_SCHEMA, FOLLOW_SCHEMA, conform
+from components.example_gen.columns import EVENT_SCHEMA, FOLLOW_SCHEMA, USER_SCHEMA, conform
 from components.example_gen.partition import partition
-from input_tables.contract import ENGAGEMENTS, FOLLOWS, ReadSettings
+from components.example_gen.reading import with_features
+from input_tables.contract import ENGAGEMENTS, FOLLOWS, USERS, ReadSettings
 from input_tables.layout import TableFile
 from input_tables.reading import read_table
 
-_SCHEMAS = {ENGAGEMENTS: EVENT_SCHEMA, FOLLOWS: FOLLOW_SCHEMA}
+_SCHEMAS = {ENGAGEMENTS: EVENT_SCHEMA, FOLLOWS: FOLLOW_SCHEMA, USERS: USER_SCHEMA}
 _LATEST = "latest"
 
 
@@ -50,7 +51,10 @@ def split_file(numbered: tuple[int, TableFile], plan: UserSplit) -> None:
     with ExitStack() as stack:
         writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
         for batch, _ in read_table(file.path, file.table, plan.settings, name=file.name):
-            table = conform(batch, schema)
+            if file.table == USERS:
+                table = with_features(batch, plan.settings.features.users, schema)
+            else:
+                table = conform(batch, schema)
             if file.table == ENGAGEMENTS and table.num_rows:
                 latest = max(latest, pc.max(table.column("timestamp")).as_py())
             if wanted is not None:

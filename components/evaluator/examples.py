@@ -105,7 +105,7 @@ def read_rows(
         inside = chosen[(chosen >= start) & (chosen < start + batch.num_rows)] - start
         start += batch.num_rows
         if len(inside):
-            taken = pa.Table.from_batches([batch]).select(columns).take(pa.array(inside))
+            taken = pa.Table.from_batches([batch]).select(batch.schema.names).take(pa.array(inside))
             parts.extend(taken.combine_chunks().to_batches())
     if not parts:
         empty = np.zeros(0, np.int32)

@@ -72,30 +72,44 @@ def _letter(row: dict[str, Any]) -> DeadLetter:
     return DeadLetter(row["file"].decode(), row["row"], DUPLICATE_ITEM, text)
 
 
-def corpus(items: pa.Table) -> Iterator[pa.RecordBatch]:
-    """Yields the corpus examples: an item and its topics, nothing about a user."""
+def corpus(items: pa.Table, schema: pa.Schema = EXAMPLE_SCHEMA) -> Iterator[pa.RecordBatch]:
+    """Yields the corpus examples: an item and what is known of it, nothing about a user.
+
+    Args:
+      items: rows of `ITEM_SCHEMA`.
+      schema: of the examples, see `example_schema`.
+    """
     for start in range(0, items.num_rows, _CORPUS_ROWS):
         part = items.slice(start, _CORPUS_ROWS)
         rows = part.num_rows
         nothing = np.zeros(rows, np.int64)
         columns = {
             name: lists(pa.array([], kind.value_type), nothing)
-            for name, kind in zip(EXAMPLE_SCHEMA.names, EXAMPLE_SCHEMA.types, strict=True)
+            for name, kind in zip(schema.names, schema.types, strict=True)
         }
         columns[features.USER_ID] = singles(pa.array([b""] * rows, BYTES_LIST.value_type))
         columns[features.TIMESTAMP] = singles(pa.array(nothing, INT_LIST.value_type))
         columns[features.ITEM_ID] = singles(combined(part.column("item_id")))
         columns[features.ITEM_TOPICS] = topics_of(part)
-        yield pa.RecordBatch.from_arrays(
-            [columns[name] for name in EXAMPLE_SCHEMA.names], schema=EXAMPLE_SCHEMA
-        )
+        if features.ITEM_VALUES in schema.names:
+            columns[features.ITEM_VALUES] = values_of(part)
+        yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def topics_of(items: pa.Table) -> pa.Array:
     """Returns topics with empty lists for null: null means not in the catalogue elsewhere."""
-    topics = combined(items.column("topics"))
-    lengths = np.asarray(pc.list_value_length(topics).fill_null(0))
-    return lists(topics.flatten(), lengths)
+    return _without_nulls(items, "topics")
+
+
+def values_of(items: pa.Table) -> pa.Array:
+    """Returns the texts `name=value` of items, empty lists for null."""
+    return _without_nulls(items, "features")
+
+
+def _without_nulls(items: pa.Table, name: str) -> pa.Array:
+    column = combined(items.column(name))
+    lengths = np.asarray(pc.list_value_length(column).fill_null(0))
+    return lists(column.flatten(), lengths)
 
 
 def topics_named(events: pa.RecordBatch, item_ids: pa.Array, topics: pa.Array) -> pa.RecordBatch:

@@ -17,6 +17,11 @@ EXAMPLE_SCHEMA = pa.schema(
     ]
 )
 
+#: The same of a run with `features:`.
+FEATURED_SCHEMA = pa.schema(
+    [*EXAMPLE_SCHEMA, *(pa.field(name, BYTES_LIST) for name in features.VALUE_FEATURES)]
+)
+
 EVENT_SCHEMA = pa.schema(
     [
         pa.field("user_id", pa.large_binary()),
@@ -40,17 +45,27 @@ FOLLOW_SCHEMA = pa.schema(
     ]
 )
 
+#: `features` are texts `name=value`.
+USER_SCHEMA = pa.schema([pa.field("user_id", pa.large_binary()), pa.field("features", BYTES_LIST)])
+
 #: `attributes` are the values of `ReadSettings.attributes`, in that order, null for a missing
-#: one. `file` and `row` say where an item came from, for dead letters.
+#: one; `features` are texts `name=value`. `file` and `row` say where an item came from, for
+#: dead letters.
 ITEM_SCHEMA = pa.schema(
     [
         pa.field("item_id", pa.large_binary()),
         pa.field("topics", BYTES_LIST),
         pa.field("attributes", BYTES_LIST),
+        pa.field("features", BYTES_LIST),
         pa.field("file", pa.large_binary()),
         pa.field("row", pa.int64()),
     ]
 )
+
+
+def example_schema(featured: object) -> pa.Schema:
+    """Returns the columns of the raw examples: with those of features where there are any."""
+    return FEATURED_SCHEMA if featured else EXAMPLE_SCHEMA
 
 
 def conform(batch: pa.RecordBatch | pa.Table, schema: pa.Schema) -> pa.Table:

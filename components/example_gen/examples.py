@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from components.config import ExampleGenConfig
 from components.example_gen.arrays import lists, optionals, ranges, singles
-from components.example_gen.columns import EXAMPLE_SCHEMA, FOLLOW_SCHEMA
+from components.example_gen.columns import FOLLOW_SCHEMA, example_schema
 from components.example_gen.events import Events, collect
 from components.example_gen.follows import Follows, InForce, in_force, prepare, window_sizes
 from components.example_gen.sources import source_topics
 from components.example_gen.targets import TARGET_SPLITS, Targets, choose
+from components.example_gen.users import user_values
 from trainer import features
 
 #: Examples built at a time, and values of their longest lists; bounds memory.
@@ -26,6 +27,7 @@ def build(
     event_tables: Iterable[pa.Table],
     topic_tables: Iterable[pa.Table],
     follow_tables: Iterable[pa.Table],
+    user_tables: Iterable[pa.Table],
     config: ExampleGenConfig,
     window_end: int,
     counts: Counter[str],
@@ -38,6 +40,7 @@ def build(
       event_tables: tables of `EVENT_SCHEMA`; all rows of a user are in this bucket.
       topic_tables: tables of `TOPIC_SCHEMA` with every catalogue item that the events name.
       follow_tables: tables of `FOLLOW_SCHEMA`.
+      user_tables: tables of `USER_SCHEMA`; read where the configuration has features.
       config: what makes an example.
       window_end: end (exclusive) of the eval period, for the time split.
       counts: what happened is added to it.
@@ -49,6 +52,7 @@ def build(
     follows = prepare(
         pa.concat_tables([FOLLOW_SCHEMA.empty_table(), *follow_tables]), events.user_ids
     )
+    known = user_values(user_tables, events.user_ids) if config.features else None
     counts["users"] += len(events.user_ids)
     lengths, sizes = np.unique(targets.history_length, return_counts=True)
     counts.update({f"history:{n}": int(c) for n, c in zip(lengths, sizes, strict=True)})
@@ -56,7 +60,22 @@ def build(
         chosen = np.flatnonzero(targets.split == split)
         counts[f"examples:{name}"] += len(chosen)
         for chunk in _chunks(chosen, events, targets, follows, config.follows_max_topics):
-            yield name, _batch(chunk, events, targets, follows, config.follows_max_topics, counts)
+            batch = _batch(chunk, events, targets, follows, config.follows_max_topics, counts)
+            yield name, batch if known is None else _featured(batch, known, events, targets, chunk)
+
+
+def _featured(
+    batch: pa.RecordBatch, known: pa.Array, events: Events, targets: Targets, chunk: np.ndarray
+) -> pa.RecordBatch:
+    """Adds the features of the users; those of items stand in the corpus alone."""
+    nothing = lists(known.values[:0], np.zeros(len(chunk), np.int64))
+    columns = {
+        **dict(zip(batch.schema.names, batch.columns, strict=True)),
+        features.ITEM_VALUES: nothing,
+        features.USER_VALUES: _take(known, events.user[targets.row[chunk]]),
+    }
+    schema = example_schema(known)
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def _chunks(
@@ -116,9 +135,8 @@ def _batch(
         features.SOURCE_TOPIC: optionals(source_topic),
         features.SOURCE_TOPIC_DERIVED: lists(pa.array(derived[present]), present.astype(np.int64)),
     }
-    return pa.RecordBatch.from_arrays(
-        [columns[name] for name in EXAMPLE_SCHEMA.names], schema=EXAMPLE_SCHEMA
-    )
+    schema = example_schema(False)
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def _followed(follows: Follows, followed: InForce) -> pa.LargeListArray:

@@ -3,7 +3,7 @@
     files ─ read ─┬─ engagements ┐ by item bucket
                   ├─ items ──────┴─ join catalogue ─┬─ corpus files
                   │                                 └─ engagements ┐ by user bucket
-                  ├─ follows ──────────────────────────────────────┴─ build ─ example files
+                  ├─ follows, users ──────────────────────────────────────┴─ build ─ example files
                   └─ dead letters, counts
 
 No step holds a table: an item bucket holds its share of the catalogue while
@@ -25,6 +25,7 @@ from components.config import ExampleGenConfig
 from components.example_gen.arrays import combined
 from components.example_gen.attributes import write_attributes
 from components.example_gen.catalogue import corpus, distinct_items, topics_named, topics_of
+from components.example_gen.columns import example_schema
 from components.example_gen.examples import build
 from components.example_gen.lines import write_lines
 from components.example_gen.partition import (
@@ -32,6 +33,7 @@ from components.example_gen.partition import (
     FOLLOW,
     ITEM,
     TOPICS,
+    USER,
     encode,
     gathered,
     partition,
@@ -42,7 +44,8 @@ from components.example_gen.reading import letter_json, read
 from components.example_gen.verdict import AddSurveys, verdict_json
 from components.example_gen.writing import SplitWriters
 from core.errors import DataError
-from input_tables.contract import FOLLOWS, ITEMS, DeadLetter, ReadSettings
+from input_tables.contract import FOLLOWS, ITEMS, USERS, DeadLetter, ReadSettings
+from input_tables.feature_survey import FeatureSurvey
 from input_tables.survey import Survey
 from input_tables.verdict import Rules
 from trainer import features
@@ -104,8 +107,8 @@ class _Read(beam.DoFn):
     def process(self, part: Part) -> Iterator[TaggedOutput]:
         counts: Counter[str] = Counter()
         file = part.file
-        survey = Survey()
-        tag = _BY_USER if file.table == FOLLOWS else _BY_ITEM
+        survey = Survey(features=FeatureSurvey(self._settings.features))
+        tag = _BY_USER if file.table in (FOLLOWS, USERS) else _BY_ITEM
         try:
             for found in read(file, self._settings, self._buckets, counts, survey, part.rows):
                 if isinstance(found, DeadLetter):
@@ -130,6 +133,7 @@ class _JoinCatalogue(beam.DoFn):
         self._uri = plan.examples_uri
         self._buckets = plan.item_buckets
         self._attributes = plan.settings.attributes
+        self._schema = example_schema(plan.config.features)
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
         bucket, rows = element
@@ -137,7 +141,7 @@ class _JoinCatalogue(beam.DoFn):
         items, letters = distinct_items(rows_of(rows, ITEM))
         ids, topics = combined(items.column("item_id")), topics_of(items)
         with SplitWriters(self._uri, _file_name(bucket, self._buckets)) as writers:
-            for batch in corpus(items):
+            for batch in corpus(items, self._schema):
                 writers.write(features.CORPUS_SPLIT, batch)
         name = _file_name(bucket, self._buckets)
         write_attributes(self._uri, name, items, self._attributes)
@@ -169,8 +173,10 @@ class _Build(beam.DoFn):
         end = self._window_end if self._window_end is not None else latest + 1
         counts: Counter[str] = Counter()
         with SplitWriters(self._uri, _file_name(bucket, self._buckets)) as writers:
-            events, topics, follows = (rows_of(rows, tag) for tag in (EVENT, TOPICS, FOLLOW))
-            for split, batch in build(events, topics, follows, self._config, end, counts):
+            events, topics, follows, users = (
+                rows_of(rows, tag) for tag in (EVENT, TOPICS, FOLLOW, USER)
+            )
+            for split, batch in build(events, topics, follows, users, self._config, end, counts):
                 writers.write(split, batch)
         yield from counts.items()
 

@@ -10,6 +10,7 @@ import apache_beam as beam
 
 from components.beam_job import clear_failure
 from components.config import ExampleGenConfig
+from components.example_gen.columns import example_schema
 from components.example_gen.graph import Plan, assemble
 from components.example_gen.lines import read_lines
 from components.example_gen.parts import parts_of
@@ -85,7 +86,7 @@ def ingest(
             _LOG.warning("%s", warning)
         for split in features.SPLITS:
             if not places.has_split(split):
-                write_empty(places.examples, split)
+                write_empty(places.examples, split, example_schema(config.features))
         places.deliver(report)
     _LOG.info("%s", _line(report))
     return report
@@ -94,16 +95,18 @@ def ingest(
 def _plan(config: ExampleGenConfig, tables: TableSet, places: Places) -> tuple[Plan, list[str]]:
     """Returns what the graph needs to know, and what is odd about the names in the tables."""
     if is_remote(tables.root):
-        row_groups, odd_names = check_remote_headers(tables, config.attributes)
+        row_groups, odd_names = check_remote_headers(tables, config.wanted)
         known = {path: sum(group.rows for group in found) for path, found in row_groups.items()}
         parts = parts_of(tables, row_groups)
     else:
-        odd_names = check_headers(tables, config.attributes)
+        odd_names = check_headers(tables, config.wanted)
         known, parts = {}, parts_of(tables)
     item_buckets, user_buckets = bucket_numbers(tables, config.bucket_rows, known)
     plan = Plan(
         parts=parts,
-        settings=read_settings(tables, config.time_unit, attributes=config.attributes),
+        settings=read_settings(
+            tables, config.time_unit, attributes=config.attributes, features=config.features
+        ),
         config=config,
         item_buckets=item_buckets,
         user_buckets=user_buckets,

@@ -19,10 +19,17 @@ from components.example_gen.columns import (
     FOLLOW_SCHEMA,
     ITEM_SCHEMA,
     TOPIC_SCHEMA,
+    USER_SCHEMA,
 )
 
-EVENT, TOPICS, FOLLOW, ITEM = b"e", b"t", b"f", b"i"
-_SCHEMAS = {EVENT: EVENT_SCHEMA, TOPICS: TOPIC_SCHEMA, FOLLOW: FOLLOW_SCHEMA, ITEM: ITEM_SCHEMA}
+EVENT, TOPICS, FOLLOW, ITEM, USER = b"e", b"t", b"f", b"i", b"u"
+_SCHEMAS = {
+    EVENT: EVENT_SCHEMA,
+    TOPICS: TOPIC_SCHEMA,
+    FOLLOW: FOLLOW_SCHEMA,
+    ITEM: ITEM_SCHEMA,
+    USER: USER_SCHEMA,
+}
 
 
 def buckets_of(ids: pa.ChunkedArray | pa.Array, buckets: int) -> np.ndarray:

@@ -12,9 +12,17 @@ import numpy as np
 import pyarrow as pa
 
 from components.example_gen.attributes import with_attributes
-from components.example_gen.columns import EVENT_SCHEMA, FOLLOW_SCHEMA, ITEM_SCHEMA, conform
-from components.example_gen.partition import EVENT, FOLLOW, ITEM, encode, partition
-from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, DeadLetter, ReadSettings
+from components.example_gen.columns import (
+    EVENT_SCHEMA,
+    FOLLOW_SCHEMA,
+    ITEM_SCHEMA,
+    USER_SCHEMA,
+    conform,
+)
+from components.example_gen.partition import EVENT, FOLLOW, ITEM, USER, encode, partition
+from core.feature_config import FeatureConfig
+from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, USERS, DeadLetter, ReadSettings
+from input_tables.feature_values import packed
 from input_tables.layout import TableFile, TableSet
 from input_tables.newer_parquet import parquet_rows
 from input_tables.reading import read_table
@@ -54,12 +62,12 @@ def read(
       file: what to read.
       settings: row checks.
       buckets: numbers of item buckets and of user buckets. Engagements and items go
-        to item buckets, follows to user buckets.
+        to item buckets, follows and users to user buckets.
       counts: rows are added to it.
       survey: what the verdict on all tables needs is added to it.
       rows: what to read of it; None: all.
     """
-    with opened_table(file, rows.groups if rows else None, settings.attributes) as source:
+    with opened_table(file, rows.groups if rows else None, settings.wanted) as source:
         yield from _read(source, file, settings, buckets, counts, survey, rows)
 
 
@@ -95,11 +103,24 @@ def _read(
         elif file.table == ITEMS:
             places = numbers.take(batch.num_rows, letters)
             placed = with_attributes(_with_place(batch, file.name, places), settings.attributes)
-            table = conform(placed, ITEM_SCHEMA)
+            table = with_features(placed, settings.features.items, ITEM_SCHEMA)
             yield from _elements(table, "item_id", item_buckets, ITEM)
         elif file.table == FOLLOWS:
             table = conform(batch, FOLLOW_SCHEMA)
             yield from _elements(table, "user_id", user_buckets, FOLLOW)
+        elif file.table == USERS:
+            table = with_features(batch, settings.features.users, USER_SCHEMA)
+            yield from _elements(table, "user_id", user_buckets, USER)
+
+
+def with_features(
+    rows: pa.RecordBatch | pa.Table, named: Mapping[str, FeatureConfig], schema: pa.Schema
+) -> pa.Table:
+    """Returns rows of `ITEM_SCHEMA` or `USER_SCHEMA` with their column `features`."""
+    table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+    if named:
+        table = table.append_column("features", packed(named, rows))
+    return conform(table, schema)
 
 
 def _elements(table: pa.Table, key: str, buckets: int, tag: bytes) -> Iterator[tuple[int, bytes]]:
@@ -156,9 +177,9 @@ def bucket_numbers(
     """
     rows = {
         table: sum(_estimated_rows(file, known or {}) for file in tables.of(table))
-        for table in (ENGAGEMENTS, ITEMS, FOLLOWS)
+        for table in (ENGAGEMENTS, ITEMS, FOLLOWS, USERS)
     }
-    users = -(-(rows[ENGAGEMENTS] + rows[FOLLOWS] // 4) // bucket_rows)
+    users = -(-(rows[ENGAGEMENTS] + (rows[FOLLOWS] + rows[USERS]) // 4) // bucket_rows)
     items = -(-max(rows[ITEMS], rows[ENGAGEMENTS] // 4) // bucket_rows)
     return max(1, items), max(1, users)
 

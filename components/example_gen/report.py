@@ -14,7 +14,7 @@ import numpy as np
 
 from core.errors import DataError
 from core.storage import ObjectStore, is_remote
-from input_tables.contract import TABLES
+from input_tables.contract import TABLES, USERS
 from input_tables.layout import TableSet
 from trainer import features
 
@@ -46,6 +46,7 @@ def summary(tables: TableSet, fingerprint: str, counts: Mapping[str, int]) -> di
     dropped["duplicate_event"] = counts.get("duplicate_event", 0)
     dropped["over_user_cap"] = counts.get("over_user_cap", 0)
     rows = counts.get(f"rows:{TABLES[0]}", 0)
+    read = (*TABLES, USERS) if tables.of(USERS) else TABLES
     return {
         "tables": {
             table: {
@@ -54,7 +55,7 @@ def summary(tables: TableSet, fingerprint: str, counts: Mapping[str, int]) -> di
                 "files": len(tables.of(table)),
                 "bytes": sum(file.bytes for file in tables.of(table)),
             }
-            for table in TABLES
+            for table in read
         },
         "users": counts.get("users", 0),
         "items": splits[features.CORPUS_SPLIT],
@@ -65,7 +66,7 @@ def summary(tables: TableSet, fingerprint: str, counts: Mapping[str, int]) -> di
             "over_user_cap": counts.get("over_user_cap", 0),
         },
         "dropped": {name: number for name, number in sorted(dropped.items()) if number},
-        "dead_letters": sum(counts.get(f"letters:{table}", 0) for table in TABLES),
+        "dead_letters": sum(counts.get(f"letters:{table}", 0) for table in read),
         "dead_letter_reasons": _prefixed(counts, "reason:"),
         "examples": splits,
         "source_topic": {

@@ -77,9 +77,9 @@ def resolve(config: ExampleGenConfig, exec_properties: Mapping[str, Any]) -> Win
     data = data_config(config.data, exec_properties)
     known = exec_properties.get(FINGERPRINT_PROPERTY)
     if not is_remote(data.root):
-        tables = find_tables(data)
+        tables = find_tables(data, config.wanted)
         return Window(tables, known or fingerprint(tables))
-    tables = listed_tables(data)
+    tables = listed_tables(data, wanted=config.wanted)
     found = marks_fingerprint(tables)
     if known and known != found:
         raise DataError(

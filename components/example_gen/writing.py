@@ -19,7 +19,9 @@ from trainer import features
 #: Rows that readers get at once; TFX makes one batch of each row group.
 ROW_GROUP_ROWS = 4_096
 _DICTIONARY_COLUMNS = [
-    f"{name}.list.item" for name in features.RAW_FEATURES if name not in features.INT_FEATURES
+    f"{name}.list.item"
+    for name in (*features.RAW_FEATURES, *features.VALUE_FEATURES)
+    if name not in features.INT_FEATURES
 ]
 
 
@@ -45,18 +47,18 @@ class SplitWriters:
         self._open: dict[str, tuple[pq.ParquetWriter, BinaryIO, str]] = {}
 
     def write(self, split: str, batch: pa.RecordBatch) -> None:
-        """Appends a batch of `EXAMPLE_SCHEMA`."""
+        """Appends a batch of examples; all of a split have one schema (`example_schema`)."""
         if split not in self._open:
-            self._open[split] = self._start(split)
+            self._open[split] = self._start(split, batch.schema)
         self._open[split][0].write_table(
             pa.Table.from_batches([batch]), row_group_size=ROW_GROUP_ROWS
         )
 
-    def _start(self, split: str) -> tuple[pq.ParquetWriter, BinaryIO, str]:
+    def _start(self, split: str, schema: pa.Schema) -> tuple[pq.ParquetWriter, BinaryIO, str]:
         staging = _staging(self._uri, split, self._name)
         sink = FileSystems.create(staging, "application/octet-stream", "uncompressed")
         writer = pq.ParquetWriter(
-            sink, EXAMPLE_SCHEMA, compression="snappy", use_dictionary=_DICTIONARY_COLUMNS
+            sink, schema, compression="snappy", use_dictionary=_DICTIONARY_COLUMNS
         )
         return writer, sink, staging
 
@@ -100,7 +102,7 @@ def _staging(uri: str, split: str, name: str) -> str:
     return str(FileSystems.join(folder, hidden))
 
 
-def write_empty(examples_uri: str, split: str) -> None:
+def write_empty(examples_uri: str, split: str, schema: pa.Schema = EXAMPLE_SCHEMA) -> None:
     """Writes a file without rows, so that a split without examples can still be read."""
     with SplitWriters(examples_uri, "examples-empty") as writers:
-        writers.write(split, pa.RecordBatch.from_pylist([], schema=EXAMPLE_SCHEMA))
+        writers.write(split, pa.RecordBatch.from_pylist([], schema=schema))

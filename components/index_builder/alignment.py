@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from components.index_builder.catalogue import Catalogue
 from core.errors import IndexQualityError
+from trainer import features
 from trainer.retrieval.search import ExactSearch
 
 _TOLERANCE = 1e-3
@@ -34,12 +35,11 @@ def check_alignment(model: Any, catalogue: Catalogue, sample: int = 512) -> int:
     """
     count = min(sample, len(catalogue.ids))
     rows = np.unique(np.linspace(0, len(catalogue.ids) - 1, count).astype(int))
-    width = max([1, *[len(catalogue.topics[row]) for row in rows]])
-    topics = [[*catalogue.topics[r], *[b""] * (width - len(catalogue.topics[r]))] for r in rows]
-    again = model.embed_items(
-        item_id=tf.constant([catalogue.ids[row] for row in rows], tf.string),
-        item_topics=tf.constant(topics, tf.string),
-    )["embeddings"].numpy()
+    given = {features.ITEM_ID: tf.constant([catalogue.ids[row] for row in rows], tf.string)}
+    given[features.ITEM_TOPICS] = _matrix([catalogue.topics[row] for row in rows])
+    if catalogue.values is not None:
+        given[features.ITEM_VALUES] = _matrix([catalogue.values[row] for row in rows])
+    again = model.embed_items(**given)["embeddings"].numpy()
     search = ExactSearch(tf.Variable(_unit(catalogue.embeddings), trainable=False))
     found, scores = search.search(tf.constant(_unit(again)), tf.constant(1))
     own = np.sum(_unit(again) * _unit(catalogue.embeddings[rows]), axis=1)
@@ -54,6 +54,11 @@ def check_alignment(model: Any, catalogue: Catalogue, sample: int = 512) -> int:
             "ids and vectors are out of step"
         )
     return len(rows)
+
+
+def _matrix(texts: list[list[bytes]]) -> tf.Tensor:
+    width = max([1, *map(len, texts)])
+    return tf.constant([[*row, *[b""] * (width - len(row))] for row in texts], tf.string)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

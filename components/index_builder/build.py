@@ -223,12 +223,14 @@ def _write_retriever(
 
 
 def _write_items(catalogue: Catalogue, out: Path) -> None:
-    table = pa.table(
-        {
-            "item_id": pa.array(catalogue.ids, pa.binary()).cast(pa.string()),
-            "topics": pa.array(catalogue.topics, pa.list_(pa.binary())).cast(pa.list_(pa.string())),
-        }
-    )
+    texts = pa.list_(pa.string())
+    columns = {
+        "item_id": pa.array(catalogue.ids, pa.binary()).cast(pa.string()),
+        "topics": pa.array(catalogue.topics, pa.list_(pa.binary())).cast(texts),
+    }
+    if catalogue.values is not None:
+        columns["features"] = pa.array(catalogue.values, pa.list_(pa.binary())).cast(texts)
+    table = pa.table(columns)
     with staged_file(out / ITEMS_FILE) as staging:
         pq.write_table(table, staging)
     with staged_file(out / EMBEDDINGS_FILE) as staging, open(staging, "wb") as stream:

@@ -27,21 +27,23 @@ class Catalogue:
       ids: distinct item ids.
       topics: topics of each item.
       embeddings: `[items, dim]` float32, finite.
+      values: texts `name=value` of each item; None for a model without features.
     """
 
     ids: list[bytes]
     topics: list[list[bytes]]
     embeddings: np.ndarray
+    values: list[list[bytes]] | None = None
 
 
 def embed_items(model: Any, batch: pa.RecordBatch) -> np.ndarray:
     """Returns the vectors of a batch of corpus rows, `[items, dim]` float32."""
-    longest = longest_list(batch, features.ITEM_TOPICS)
-    vectors = model.embed_items(
-        item_id=tf.constant(padded(batch, features.ITEM_ID, 1, b"")[:, 0], tf.string),
-        item_topics=tf.constant(padded(batch, features.ITEM_TOPICS, longest, b""), tf.string),
-    )
-    return vectors["embeddings"].numpy()
+    given = {features.ITEM_ID: tf.constant(padded(batch, features.ITEM_ID, 1, b"")[:, 0])}
+    for name in (features.ITEM_TOPICS, features.ITEM_VALUES):
+        if name in batch.schema.names:
+            texts = padded(batch, name, longest_list(batch, name), b"")
+            given[name] = tf.constant(texts, tf.string)
+    return model.embed_items(**given)["embeddings"].numpy()
 
 
 def embed_catalogue(model: Any, examples_uri: str, batch_size: int) -> Catalogue:
@@ -60,19 +62,27 @@ def embed_catalogue(model: Any, examples_uri: str, batch_size: int) -> Catalogue
     """
     ids: list[bytes] = []
     topics: list[list[bytes]] = []
+    values: list[list[bytes]] = []
     parts: list[np.ndarray] = []
+    columns = [*features.ITEM_FEATURES, features.ITEM_VALUES]
     with track("embedding items") as bar:
-        for batch in read_split(examples_uri, features.CORPUS_SPLIT, list(features.ITEM_FEATURES)):
+        for batch in read_split(examples_uri, features.CORPUS_SPLIT, columns):
             for start in range(0, batch.num_rows, batch_size):
                 part = batch.slice(start, batch_size)
                 ids.extend(padded(part, features.ITEM_ID, 1, b"")[:, 0].tolist())
-                column = part.column(part.schema.get_field_index(features.ITEM_TOPICS))
-                topics.extend([list(names or []) for names in column.to_pylist()])
+                topics.extend(_lists(part, features.ITEM_TOPICS))
+                if features.ITEM_VALUES in part.schema.names:
+                    values.extend(_lists(part, features.ITEM_VALUES))
                 parts.append(embed_items(model, part))
                 bar.advance(part.num_rows)
     embeddings = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
     check_catalogue(ids, embeddings)
-    return Catalogue(ids, topics, np.ascontiguousarray(embeddings, np.float32))
+    return Catalogue(ids, topics, np.ascontiguousarray(embeddings, np.float32), values or None)
+
+
+def _lists(batch: pa.RecordBatch, name: str) -> list[list[bytes]]:
+    column = batch.column(batch.schema.get_field_index(name))
+    return [list(texts or []) for texts in column.to_pylist()]
 
 
 def check_catalogue(ids: list[bytes], embeddings: np.ndarray) -> None:

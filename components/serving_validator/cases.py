@@ -73,7 +73,8 @@ def make_cases(
 
 def user_inputs(request: Arrays) -> Arrays:
     """Returns the inputs that `embed_user` takes."""
-    return {name: request[name] for name in features.USER_FEATURES}
+    names = (*features.USER_FEATURES, features.USER_VALUES)
+    return {name: request[name] for name in names if name in request}
 
 
 def serialised(request: Arrays) -> np.ndarray:
@@ -122,7 +123,10 @@ def _odd_users(batch: Arrays, item_ids: list[bytes]) -> list[Case]:
     unknown_topics = {features.FOLLOWED_TOPIC: _matrix([[b"no such topic", b"nor this one"]])}
     unknown_items = _history(one, [b"no such item", b"nor this one", b"\xf0\x9f\x98\x80"])
     long = _history(one, [item_ids[n % len(item_ids)] for n in range(LONG_HISTORY)])
+    strange = {features.USER_VALUES: _matrix([[b"no such feature=1", b"no value", b"="]])}
+    further = Case("unknown features", signature.RETRIEVE, {**one, **strange})
     return [
+        *([further] if features.USER_VALUES in one else []),
         Case("no history", signature.RETRIEVE, no_history),
         Case("no history, no follows", signature.RETRIEVE, {**no_history, **no_follows}),
         Case("unknown items and topics", signature.RETRIEVE, {**unknown_items, **unknown_topics}),
@@ -195,6 +199,8 @@ def _example(request: Arrays, row: int) -> bytes:
         features.FOLLOWED_TOPIC: follows,
         features.USER_ID: [request[features.USER_ID][row]],
     }
+    if features.USER_VALUES in request:
+        values[features.USER_VALUES] = [v for v in request[features.USER_VALUES][row] if v != b""]
     example = tf.train.Example()
     for name, content in values.items():
         feature = example.features.feature[name]

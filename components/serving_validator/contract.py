@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from core.errors import BundleError
+from trainer import features
 from trainer.retrieval import signature
 
 _USER = {name: (spec.dtype, spec.shape.rank) for name, spec in signature.USER_SPECS.items()}
@@ -88,6 +89,8 @@ def broken_promises(saved_model: Path, filtered: bool = False) -> list[str]:
     definitions = _definitions(saved_model)
     problems = []
     promised = {**PROMISED, **PROMISED_FILTERED} if filtered else PROMISED
+    if features.USER_VALUES in definitions[signature.EMBED_USER].inputs:
+        promised = {name: (_featured(given), out) for name, (given, out) in promised.items()}
     for name, (inputs, outputs) in promised.items():
         if name not in definitions:
             problems.append(f"no signature `{name}`")
@@ -95,10 +98,17 @@ def broken_promises(saved_model: Path, filtered: bool = False) -> list[str]:
         definition = definitions[name]
         problems += _compare(f"{name} input", definition.inputs, inputs, open_shape=True)
         problems += _compare(f"{name} output", definition.outputs, outputs, open_shape=False)
-        problems += _defaults(
-            name, definition, [k for k in inputs if k in {**_OPTIONS, **_FILTERS}]
-        )
+        optional = {**_OPTIONS, **_FILTERS, **dict.fromkeys(features.VALUE_FEATURES)}
+        problems += _defaults(name, definition, [k for k in inputs if k in optional])
     return problems
+
+
+def _featured(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Returns the inputs of a signature of a model with features."""
+    texts = (tf.string, 2)
+    if features.TIMESTAMP in inputs:
+        return {**inputs, features.USER_VALUES: texts}
+    return {**inputs, features.ITEM_VALUES: texts} if features.ITEM_TOPICS in inputs else inputs
 
 
 def _definitions(saved_model: Path) -> Any:
@@ -141,8 +151,8 @@ def _defaults(name: str, definition: Any, options: list[str]) -> list[str]:
             problems.append(f"{name} input `{option}` has no default")
             continue
         value = tf.make_ndarray(definition.defaults[option])
-        filters = option in signature.FILTER_SPECS
-        wanted = [[b""]] if filters else [signature.OPTION_DEFAULTS[option]]
+        known = option in signature.OPTION_DEFAULTS
+        wanted = [signature.OPTION_DEFAULTS[option]] if known else [[b""]]
         if not np.array_equal(value, wanted):
             problems.append(f"{name} input `{option}` has default {value!r}, promised {wanted!r}")
     return problems

@@ -16,7 +16,7 @@ from components.serving_validator.cases import Arrays, Case
 from components.serving_validator.probe import in_one_line
 from core.errors import BundleError
 from trainer.config import RetrievalConfig
-from trainer.retrieval import signature
+from trainer.retrieval import featured, signature
 from trainer.retrieval.retriever import Retriever
 
 
@@ -59,6 +59,6 @@ def exact_answers(
 
 
 def _ask(retriever: Retriever, case: Case) -> Arrays:
-    specs: dict[str, Any] = {**signature.USER_SPECS, **signature.OPTION_SPECS}
+    specs: dict[str, Any] = {**signature.USER_SPECS, **signature.OPTION_SPECS, **featured.SPECS}
     given = {name: tf.constant(value, specs[name].dtype) for name, value in case.inputs.items()}
     return {name: value.numpy() for name, value in retriever.retrieve(**given).items()}

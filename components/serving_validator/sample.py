@@ -19,7 +19,12 @@ from trainer import features
 #: Splits that requests are taken from; the first one that holds any is used.
 SPLITS = (features.EVAL_SPLIT, features.VALIDATION_SPLIT)
 _COLUMNS = (features.USER_ID, *USER_COLUMNS)
-_STRINGS = (features.HISTORY_ITEM_ID, features.HISTORY_ACTION, features.FOLLOWED_TOPIC)
+_STRINGS = (
+    features.HISTORY_ITEM_ID,
+    features.HISTORY_ACTION,
+    features.FOLLOWED_TOPIC,
+    features.USER_VALUES,
+)
 
 
 def sample_requests(examples_uri: str, count: int, seed: int) -> tuple[str, pa.Table]:
@@ -107,11 +112,12 @@ def _made_up(sample: pa.Table, item_ids: Sequence[bytes], seed: int) -> pa.Table
         features.HISTORY_ACTION: pa.LargeListArray.from_arrays(
             offsets, action.take(pa.array(np.zeros(total, np.int64)))
         ),
-        features.FOLLOWED_TOPIC: pa.LargeListArray.from_arrays(
-            nothing, pa.array([], pa.large_binary())
+        **dict.fromkeys(
+            (features.FOLLOWED_TOPIC, features.USER_VALUES),
+            pa.LargeListArray.from_arrays(nothing, pa.array([], pa.large_binary())),
         ),
     }
-    return pa.table({name: made_up[name] for name in _COLUMNS})
+    return pa.table({name: made_up[name] for name in sample.column_names})
 
 
 def _with(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
@@ -131,10 +137,10 @@ def write_requests(table: pa.Table, path: Path) -> None:
         features.TIMESTAMP: _first(table, features.TIMESTAMP).cast(pa.int64()),
         features.HISTORY_TIMESTAMP: table[features.HISTORY_TIMESTAMP].cast(pa.list_(pa.int64())),
     }
-    for name in _STRINGS:
+    for name in (name for name in _STRINGS if name in table.column_names):
         columns[name] = table[name].cast(pa.list_(pa.binary())).cast(pa.list_(pa.string()))
     with staged_file(path) as staging:
-        pq.write_table(pa.table({name: columns[name] for name in _COLUMNS}), staging)
+        pq.write_table(pa.table({name: columns[name] for name in table.column_names}), staging)
 
 
 def _first(table: pa.Table, column: str) -> pa.ChunkedArray:
@@ -157,6 +163,7 @@ def _take(examples_uri: str, split: str, wanted: np.ndarray) -> pa.Table:
         inside = wanted[(wanted >= start) & (wanted < start + batch.num_rows)] - start
         start += batch.num_rows
         if len(inside):
-            table = pa.Table.from_batches([batch]).select(list(_COLUMNS))
+            found = [name for name in _COLUMNS if name in batch.schema.names]
+            table = pa.Table.from_batches([batch]).select(found)
             parts.append(table.take(pa.array(inside)))
     return pa.concat_tables(parts).combine_chunks()

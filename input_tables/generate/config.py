@@ -16,6 +16,8 @@ class GeneratorConfig(BaseConfig):
     embedding per user is not enough.
     """
 
+    LATER = ("features",)
+
     users: int = Field(2000, ge=1)
     items: int = Field(3000, ge=1)
     topics: int = Field(40, ge=4, description="broad topics and their sub-topics together")
@@ -55,6 +57,10 @@ class GeneratorConfig(BaseConfig):
     extra_follows: float = Field(1.2, ge=0.0, description="mean follows without such an interest")
     undated_share: float = Field(0.15, ge=0.0, le=1.0, description="follows without a date")
     unfollow_share: float = Field(0.06, ge=0.0, le=1.0, description="dated follows ended later")
+
+    features: bool = Field(
+        False, description="further columns of items, and a table `users`, that tell of interests"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> GeneratorConfig:

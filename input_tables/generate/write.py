@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 
 from core.files import write_json
 from core.progress import track
-from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS
+from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, USERS
 from input_tables.generate.config import GeneratorConfig
+from input_tables.generate.features import add_item_features, user_features
 from input_tables.generate.simulate import simulate
 from input_tables.output import FileFormat, TableWriter, whole_folder
 
@@ -46,9 +47,11 @@ def write_generated(
         engagements = _engagement_sink(root, config, file_format, layout, stack)
         truth = stack.enter_context(TableWriter(root / "truth", "engagements", "parquet"))
         user_truth = stack.enter_context(TableWriter(root / "truth", "users", "parquet"))
-        follows = []
+        follows, people = [], []
         with track("generate", config.users) as bar:
-            for chunk in simulation.chunks:
+            for number, chunk in enumerate(simulation.chunks):
+                if config.features:
+                    people.append(user_features(config, chunk.user_truth, number))
                 engagements(chunk.engagements)
                 truth.write(chunk.engagement_truth)
                 user_truth.write(chunk.user_truth)
@@ -58,9 +61,11 @@ def write_generated(
                 bar.advance(len(pc.unique(chunk.user_truth["user_id"])))
         with TableWriter(root / "truth", "items", "parquet") as writer:
             writer.write(simulation.item_truth)
-        _write_snapshots(
-            root, config, file_format, layout, simulation.items, pa.concat_tables(follows)
-        )
+        items = simulation.items
+        if config.features:
+            items = add_item_features(config, items, simulation.item_truth)
+            _write_users(root, config, file_format, layout, pa.concat_tables(people))
+        _write_snapshots(root, config, file_format, layout, items, pa.concat_tables(follows))
         stack.close()
         write_json(root / "generator.json", config.model_dump(mode="json"))
     return {**counts, "seconds": round(time.monotonic() - started, 2)}
@@ -93,6 +98,22 @@ def _engagement_sink(
             writer.write(table.slice(low, high - low))
 
     return write
+
+
+def _write_users(
+    root: Path,
+    config: GeneratorConfig,
+    file_format: FileFormat,
+    layout: Literal["single", "spans"],
+    users: pa.Table,
+) -> None:
+    """Writes the table of users, once or the same on each day."""
+    places = [(root, str(USERS))]
+    if layout == "spans":
+        places = [(root / USERS / f"span={day}", "part-0") for day in _days(config)]
+    for folder, stem in places:
+        with TableWriter(folder, stem, file_format) as writer:
+            writer.write(users)
 
 
 def _write_snapshots(

@@ -28,6 +28,7 @@ from components.config import (
 )
 from core.config import BaseConfig, ConfigT
 from core.errors import ConfigError
+from core.feature_config import FeaturesConfig
 from input_tables.config import DataConfig
 from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.config.unique_keys import load_yaml
@@ -74,6 +75,8 @@ class RefreshConfig(BaseConfig):
 class RunConfig(BaseConfig):
     """Everything one run of the pipeline needs."""
 
+    LATER = ("features",)
+
     name: str = Field(
         "tessera", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="pipeline and model name"
     )
@@ -89,6 +92,9 @@ class RunConfig(BaseConfig):
     data: DataConfig = Field(description="the input tables")
     examples: ExamplesConfig = Field(
         ExamplesConfig(), description="how tables become training examples"
+    )
+    features: FeaturesConfig = Field(
+        FeaturesConfig(), description="further columns of items and users that the model reads"
     )
     gate: GateConfig = Field(GateConfig(), description="when the data gate stops a run")
     transform: TransformConfig = Field(
@@ -144,6 +150,12 @@ class RunConfig(BaseConfig):
             raise ValueError(
                 f"evaluator.ks asks for k={max(self.evaluator.ks)} but retrieval.num_results is "
                 f"{self.retrieval.num_results}"
+            )
+        several = {name.removesuffix("[]") for name in self.features.columns() if "[" in name}
+        if filtered := sorted(several & set(self.retrieval.attribute_columns())):
+            raise ValueError(
+                f"retrieval.filters names {filtered[0]!r}, which features reads as a list; filter "
+                "by a column with single values"
             )
         return self
 

@@ -85,6 +85,7 @@ def _catalogue_gen(config: RunConfig, paths: Paths, source: BaseNode) -> Catalog
         data=config.data.model_copy(update={"root": paths.data_root}),
         time_unit=config.examples.time_unit,
         attributes=config.retrieval.attribute_columns(),
+        features=config.features,
         max_bad_share=config.examples.max_bad_share,
         max_removed_share=config.refresh.max_removed_share,
     )

@@ -23,8 +23,8 @@ from pipeline.config import RunConfig, merge_trees, validate_tree
 STABLE = "stable"
 #: Sections of the recorded configuration that a refresh goes on with.
 _RECORDED = (
-    "examples", "gate", "transform", "model", "trainer", "index", "retrieval", "evaluator",
-    "serving", "pusher",
+    "examples", "features", "gate", "transform", "model", "trainer", "index", "retrieval",
+    "evaluator", "serving", "pusher",
 )  # fmt: skip
 #: Sections that a refresh may set anew.
 _FREE = ("index", "retrieval", "serving", "pusher")

@@ -20,7 +20,7 @@ from research.experiment.asking import asked_examples, read_examples
 from research.experiment.jobs import ITEMS_FILE, SLOT_EXAMPLES, SLOTS_FILE, Job, VariantJob
 from research.experiment.timing import percentiles_ms
 from trainer import features
-from trainer.export import EmbeddingModule
+from trainer.export import embedding_module
 from trainer.fit import Trained
 from trainer.retrieval.retriever import Retriever
 
@@ -42,7 +42,7 @@ def evaluate(job: Job, trained: Trained) -> tuple[dict[str, float], dict[str, di
     Raises:
       TesseraError: the model's vectors are not finite, or it does not answer.
     """
-    module = EmbeddingModule(trained.model, trained.transform_output)
+    module = embedding_module(trained.model, trained.transform_output)
     catalogue = embed_catalogue(module, job.examples, _ITEM_BATCH)
     items = Items(catalogue.ids, catalogue.topics)
     examples = read_examples(job.examples, items, job.max_examples, job.sample_seed)

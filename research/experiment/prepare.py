@@ -134,7 +134,7 @@ def _record(config: ExperimentConfig, run: RunConfig) -> Path:
     dumped = run.model_dump(mode="json")
     tables = [
         (file.path, file.bytes, os.stat(file.path).st_mtime_ns)
-        for file in find_tables(run.data).files
+        for file in find_tables(run.data, run.features.columns()).files
     ]
     key = json_digest(
         {

@@ -11,12 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.bundle.manifest import Manifest
-from components.example_gen.columns import FOLLOW_SCHEMA
+from components.example_gen.columns import FOLLOW_SCHEMA, USER_SCHEMA
 from components.example_gen.follows import in_force, prepare
+from components.example_gen.reading import with_features
+from components.example_gen.users import user_values
 from core.errors import ConfigError, DataError
+from core.feature_config import FeaturesConfig
 from input_tables.catalogue import find_items
 from input_tables.config import DataConfig
-from input_tables.contract import Table
+from input_tables.contract import USERS, Table
 from input_tables.layout import TableSet, find_tables, read_settings
 from input_tables.reading import read_table
 from serving.recommend.question import HistoryEvent, Question
@@ -61,6 +64,7 @@ def find_user(
     follows_max: int,
     now: int | None = None,
     extra_follows: Collection[str] = (),
+    features: FeaturesConfig | None = None,
 ) -> Question:
     """Reads a user's history and follows.
 
@@ -75,12 +79,14 @@ def find_user(
       follows_max: most followed topics.
       now: another moment; later events are left out.
       extra_follows: topics that count as followed just now.
+      features: of the model; those of users are read from the table `users`.
 
     Raises:
       UnknownUserError: the user is not in the tables and follows nothing.
       DataError: tables missing or broken.
     """
-    tables = find_tables(config)
+    features = features or FeaturesConfig()
+    tables = find_tables(config, features.columns())
     found = list(_rows(tables, "engagements", time_unit, user))
     latest = max((newest for _, newest in found), default=0)
     events = [rows.select(_EVENTS.names).cast(_EVENTS) for rows, _ in found]
@@ -101,6 +107,7 @@ def find_user(
         now=moment,
         user=user,
         notes=tuple(notes),
+        features=_user_features(tables, time_unit, user, features),
     )
 
 
@@ -156,6 +163,20 @@ def _follow_rows(tables: TableSet, time_unit: TimeUnit, user: str) -> pa.Table:
         for mine, _ in _rows(tables, "follows", time_unit, user)
     ]
     return pa.concat_tables([FOLLOW_SCHEMA.empty_table(), *rows])
+
+
+def _user_features(
+    tables: TableSet, time_unit: TimeUnit, user: str, features: FeaturesConfig
+) -> tuple[str, ...]:
+    """Returns the user's features as texts `name=value`, as training took them."""
+    ids = pa.array([user.encode()], pa.large_binary())
+    rows = []
+    settings = read_settings(tables, time_unit, features=features)
+    for file in tables.of(USERS):
+        for batch, _ in read_table(file.path, USERS, settings):
+            mine = batch.filter(pc.equal(batch.column("user_id"), ids[0].cast(pa.binary())))
+            rows.append(with_features(mine, features.users, USER_SCHEMA))
+    return tuple(text.decode() for text in user_values(rows, ids)[0].as_py())
 
 
 def _history(events: pa.Table, now: int) -> tuple[HistoryEvent, ...]:

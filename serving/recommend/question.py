@@ -30,6 +30,7 @@ class Question:
       now: time of the request, in the data's own unit.
       user: id of the user, None for a typed history.
       notes: what the person who asks should know.
+      features: texts `name=value`.
     """
 
     history: tuple[HistoryEvent, ...]
@@ -37,6 +38,7 @@ class Question:
     now: int
     user: str | None = None
     notes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the inputs of the signature `retrieve`, batch size 1.
@@ -47,13 +49,17 @@ class Question:
         actions = [event.action.encode() for event in self.history] or [b""]
         times = [event.timestamp for event in self.history] or [0]
         topics = [topic.encode() for topic in self.follows] or [b""]
-        return {
+        found = {
             features.TIMESTAMP: np.array([self.now], np.int64),
             features.HISTORY_ITEM_ID: np.array([items], object),
             features.HISTORY_TIMESTAMP: np.array([times], np.int64),
             features.HISTORY_ACTION: np.array([actions], object),
             features.FOLLOWED_TOPIC: np.array([topics], object),
         }
+        if self.features:  # a model without has no such input
+            given = [text.encode() for text in self.features]
+            found[features.USER_VALUES] = np.array([given], object)
+        return found
 
 
 def typed_history(

@@ -28,8 +28,10 @@ def topics_of(item):
     return [TOPICS[number % 4]] if number % 5 else []
 
 
-def raw_spec():
+def raw_spec(featured=False):
     spec = {}
+    for name in features.VALUE_FEATURES if featured else ():
+        spec[name] = tf.io.VarLenFeature(tf.string)
     for name in features.RAW_FEATURES:
         dtype = tf.int64 if name in features.INT_FEATURES else tf.string
         dense = name in features.DENSE_FEATURES
@@ -110,11 +112,14 @@ class Tiny:
         )
 
 
-def transform(folder, raw=None, config=TRANSFORM):
+def transform(folder, raw=None, config=TRANSFORM, further=None):
     """Runs Transform on raw examples in this process."""
     raw = raw or raw_splits()
-    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(raw_spec()))
+    spec = raw_spec(further is not None)
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
     custom = {"transform": config.canonical_json()}
+    if further is not None:
+        custom["features"] = further.canonical_json()
     graph, examples = os.path.join(folder, "graph"), os.path.join(folder, "examples")
     options = beam.options.pipeline_options.PipelineOptions([])
     with (

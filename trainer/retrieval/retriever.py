@@ -11,7 +11,7 @@ import tensorflow as tf
 from core.errors import ExportError
 from trainer import features
 from trainer.config import RetrievalConfig
-from trainer.retrieval import filtered, score, signature, similar
+from trainer.retrieval import featured, filtered, score, signature, similar
 from trainer.retrieval.budgets import EXPLICIT, EXPLORED
 from trainer.retrieval.delta import Delta
 from trainer.retrieval.delta_search import DeltaSearch, DeltaTopicFilter
@@ -91,6 +91,9 @@ class Retriever(tf.Module):
         self.explorer = None
         if newest is not None and config.explore_share > 0:
             self.explorer = Explorer(newest, config.explore_share)
+        self._featured = featured.has_features(embedding_model)
+        if self._featured:  # one input more
+            self.retrieve = featured.make_retrieve(self, filtered=False)
 
     def _searches(
         self, search: Searcher, within: TopicFilter | None
@@ -274,6 +277,9 @@ class Retriever(tf.Module):
 
     def signatures(self) -> dict[str, Any]:
         """Returns the signatures of the SavedModel, `retrieve` being the default."""
+        if self._featured:
+            found = dict.fromkeys(("serving_default", signature.RETRIEVE), self.retrieve)
+            return {**found, **featured.make_signatures(self, _checked)}
 
         @tf.function(
             autograph=False, input_signature=[tf.TensorSpec([None], tf.string, signature.EXAMPLES)]

@@ -101,7 +101,8 @@ def bind(model: Any, name: str) -> Callable[..., dict[str, tf.Tensor]]:
     signature = model.signatures[name]
     inputs = signature.structured_input_signature[1]
     left_out = {option: default_option(option) for option in OPTION_DEFAULTS if option in inputs}
-    left_out |= {name: no_filter() for name in FILTER_SPECS if name in inputs}
+    texts = (*FILTER_SPECS, *features.VALUE_FEATURES)
+    left_out |= {name: no_filter() for name in texts if name in inputs}
 
     def call(**given: Any) -> dict[str, tf.Tensor]:
         return signature(**{**left_out, **given})

@@ -26,10 +26,12 @@ def changes(served: Path, items: pa.Table) -> dict[str, Any]:
       items: the new catalogue, distinct `item_id` (binary) and `topics` (list of binary).
 
     Returns:
-      `items_before`, `items`, `added`, `removed`, `topics_changed` (numbers), `unchanged`
+      `items_before`, `items`, `added`, `removed`, `topics_changed` and, of a model with features,
+      `features_changed` (numbers), `unchanged`
       (bool) and `removed_examples`, a few ids.
     """
     before = pq.read_table(served)
+    known = "features" in before.column_names
     old_ids, new_ids = binary(before.column("item_id")), binary(items.column("item_id"))
     place = pc.index_in(old_ids, value_set=new_ids)
     kept = place.is_valid()
@@ -37,6 +39,11 @@ def changes(served: Path, items: pa.Table) -> dict[str, Any]:
     new_topics = joined_topics(items.column("topics")).take(place.drop_null())
     removed = old_ids.filter(pc.invert(kept))
     moved = pc.sum(pc.not_equal(old_topics, new_topics)).as_py() or 0
+    told = 0
+    if known:
+        old = joined_topics(before.column("features")).filter(kept)
+        new = joined_topics(items.column("features")).take(place.drop_null())
+        told = pc.sum(pc.not_equal(old, new)).as_py() or 0
     added = len(new_ids) - len(old_topics)
     return {
         "items_before": len(old_ids),
@@ -44,7 +51,8 @@ def changes(served: Path, items: pa.Table) -> dict[str, Any]:
         "added": added,
         "removed": len(removed),
         "topics_changed": moved,
-        "unchanged": not (added or moved or len(removed)),
+        **({"features_changed": told} if known else {}),
+        "unchanged": not (added or moved or told or len(removed)),
         "removed_examples": [
             name.decode(errors="replace") for name in removed.slice(0, _SHOWN).to_pylist()
         ],

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from components.example_gen.attributes import write_attributes
 from components.example_gen.catalogue import corpus
+from components.example_gen.columns import example_schema
 from components.example_gen.report import LETTERS_DIR, REPORT_FILE
 from components.example_gen.window import Window
 from components.example_gen.writing import SplitWriters, write_empty
@@ -68,7 +69,8 @@ def read_catalogue(
       BundleError: the bundle's requests cannot be read.
       DataError: the table breaks the contract, is empty or lost too many items.
     """
-    requests = request_examples(paths.bundle / REQUESTS_FILE)
+    schema = example_schema(config.features)
+    requests = request_examples(paths.bundle / REQUESTS_FILE, schema)
     items, report = checked_items(
         config, window, paths.report / LETTERS_DIR, paths.dead_letters, requests.num_rows
     )
@@ -78,7 +80,7 @@ def read_catalogue(
     refuse_lost_items(
         found, config.max_removed_share, ", ".join(f.name for f in window.tables.files)
     )
-    _write_examples(paths.examples, items, requests)
+    _write_examples(paths.examples, items, requests, schema)
     write_attributes(str(paths.examples), _FILE_NAME, items, config.attributes)
     source = read_json(paths.bundle / SOURCE_FILE)
     report["catalogue"] = {"served_version": source["version"], **found}
@@ -97,14 +99,16 @@ def describe(found: dict[str, Any]) -> str:
     )
 
 
-def _write_examples(target: Path, items: pa.Table, requests: pa.RecordBatch) -> None:
+def _write_examples(
+    target: Path, items: pa.Table, requests: pa.RecordBatch, schema: pa.Schema
+) -> None:
     for split in features.SPLITS:  # of an attempt that was killed
         shutil.rmtree(target / f"Split-{split}", ignore_errors=True)
     uri = str(target)
     with SplitWriters(uri, _FILE_NAME) as writers:
-        for batch in corpus(items):
+        for batch in corpus(items, schema):
             writers.write(features.CORPUS_SPLIT, batch)
         writers.write(features.VALIDATION_SPLIT, requests)
     for split in features.SPLITS:
         if split not in (features.CORPUS_SPLIT, features.VALIDATION_SPLIT):
-            write_empty(uri, split)
+            write_empty(uri, split, schema)

@@ -20,6 +20,7 @@ from core.errors import DataError
 from core.files import staged_file
 from core.progress import track
 from input_tables.contract import ITEMS, DeadLetter
+from input_tables.feature_survey import FeatureSurvey
 from input_tables.layout import TableSet, check_headers, read_settings
 from input_tables.survey import Survey
 from input_tables.verdict import judge_items
@@ -51,8 +52,9 @@ def checked_items(
       DataError: the table breaks the contract or has too many bad rows.
     """
     tables = window.tables
-    odd_names = [*tables.warnings, *check_headers(tables, config.attributes)]
-    counts, survey = Counter[str](), Survey()
+    columns = (*config.attributes, *config.features.columns())
+    odd_names = [*tables.warnings, *check_headers(tables, columns)]
+    counts, survey = Counter[str](), Survey(features=FeatureSurvey(config.features))
     items, letters = _read_items(config, tables, counts, survey)
     _write_letters(letters, letters_dir)
     counts[f"examples:{features.CORPUS_SPLIT}"] = items.num_rows
@@ -75,7 +77,9 @@ def _read_items(
     Returns:
       Distinct items of `ITEM_SCHEMA`, sorted by id, and the dead letters.
     """
-    settings = read_settings(tables, config.time_unit, attributes=config.attributes)
+    settings = read_settings(
+        tables, config.time_unit, attributes=config.attributes, features=config.features
+    )
     rows: list[bytes] = []
     letters: list[DeadLetter] = []
     problems: list[str] = []

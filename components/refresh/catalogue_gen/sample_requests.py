@@ -21,28 +21,31 @@ LIST_COLUMNS = (
 )
 
 
-def request_examples(path: Path) -> pa.RecordBatch:
-    """Returns the requests of `requests.parquet` as rows of `EXAMPLE_SCHEMA`, without a target.
+def request_examples(path: Path, schema: pa.Schema = EXAMPLE_SCHEMA) -> pa.RecordBatch:
+    """Returns the requests of `requests.parquet` as raw examples without a target.
+
+    Args:
+      path: of the file.
+      schema: of the examples (`example_schema`).
 
     Raises:
       BundleError: the file cannot be read or lacks a column.
     """
     try:
-        table = pq.read_table(path, columns=[*SINGLE_COLUMNS, *LIST_COLUMNS])
-        table = table.select([*SINGLE_COLUMNS, *LIST_COLUMNS])
+        lists = [*LIST_COLUMNS, *(n for n in (features.USER_VALUES,) if n in schema.names)]
+        table = pq.read_table(path, columns=[*SINGLE_COLUMNS, *lists])
+        table = table.select([*SINGLE_COLUMNS, *lists])
     except (pa.ArrowException, KeyError, OSError) as error:
         raise BundleError(f"{path}: cannot be read as sample requests: {error}") from error
     columns = {}
-    for field in EXAMPLE_SCHEMA:
+    for field in schema:
         if field.name in SINGLE_COLUMNS:
             columns[field.name] = _single(table.column(field.name), field.type)
-        elif field.name in LIST_COLUMNS:
+        elif field.name in lists:
             columns[field.name] = _list(table.column(field.name), field.type)
         else:
             columns[field.name] = pa.array([[]] * table.num_rows, field.type)
-    return pa.RecordBatch.from_arrays(
-        [columns[name] for name in EXAMPLE_SCHEMA.names], schema=EXAMPLE_SCHEMA
-    )
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def _single(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
