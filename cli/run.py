@@ -156,7 +156,9 @@ def _dry_run_refresh(config: RunConfig) -> None:
     from pipeline.refresh.resolve import resolve_refresh
 
     refresh = resolve_refresh(config)
-    found = checked_tables(config.data, items_only=True)
+    known = refresh.config
+    columns = (*known.retrieval.attribute_columns(), *known.features.columns())
+    found = checked_tables(config.data, items_only=True, attributes=columns)
     console = Console(soft_wrap=True)
     _print_tables(console, config.name, found)
     parent = refresh.parent.manifest

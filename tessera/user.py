@@ -33,7 +33,7 @@ class User:
     actions: Sequence[str] = ()
     now: int | None = None
     user_id: str = ""
-    features: Mapping[str, object] = field(default_factory=dict)
+    features: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def request(self, time_unit: str = "seconds", action: str = "") -> UserRequest:
         """Returns the request that a signature takes.

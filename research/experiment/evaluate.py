@@ -136,7 +136,8 @@ def _raw_columns(request: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The raw features of requests as the transform graph takes them; the others are empty."""
     rows = len(request[features.TIMESTAMP])
     columns: dict[str, Any] = {}
-    for name in features.RAW_FEATURES:
+    further = features.VALUE_FEATURES if features.USER_VALUES in request else ()
+    for name in (*features.RAW_FEATURES, *further):
         missing = np.zeros((rows, 0), np.int64 if name in features.INT_FEATURES else object)
         if name not in features.DENSE_FEATURES:
             columns[name] = _every_cell(request.get(name, missing), missing.dtype == object)

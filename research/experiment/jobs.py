@@ -11,6 +11,7 @@ from components.evaluator.examples import EvalExamples
 from components.evaluator.items import Items
 from core.config import BaseConfig
 from core.digest import json_digest
+from core.feature_config import FeaturesConfig
 from pipeline.config import RunConfig, model_config
 from research.experiment.config import DatasetConfig, ExperimentConfig
 from research.experiment.digests import asking_code, training_code
@@ -87,9 +88,12 @@ class Job(BaseConfig):
     class Settings(BaseConfig):
         """What decides a training beside its data."""
 
+        LATER = ("features",)
+
         model: ModelConfig
         trainer: TrainerConfig
         transform: TransformConfig
+        features: FeaturesConfig = FeaturesConfig()
 
     dataset: str
     model: str
@@ -149,7 +153,12 @@ def _job(
     before: str | None,
 ) -> Job:
     run = config.run_config(dataset, model, seed)
-    settings = Job.Settings(model=model_config(run), trainer=run.trainer, transform=run.transform)
+    settings = Job.Settings(
+        model=model_config(run),
+        trainer=run.trainer,
+        transform=run.transform,
+        features=run.features,
+    )
     training = json_digest(
         {
             "data": prepared.fingerprint,

@@ -17,7 +17,9 @@ from research.experiment.config import ExperimentConfig
 
 _GENERATOR_FILE = "generator.json"
 #: Sections of a run configuration that decide its examples and transform graph.
-_DATA_SECTIONS = ("name", "work_dir", "data", "examples", "gate", "transform", "schema_dir")
+_DATA_SECTIONS = (
+    "name", "work_dir", "data", "examples", "features", "gate", "transform", "schema_dir",
+)  # fmt: skip
 #: Code that decides them.
 _DATA_CODE = ("core", "input_tables", "components/example_gen", "trainer/preprocessing.py")
 
@@ -138,7 +140,7 @@ def _record(config: ExperimentConfig, run: RunConfig) -> Path:
     ]
     key = json_digest(
         {
-            "config": {section: dumped[section] for section in _DATA_SECTIONS},
+            "config": {s: dumped[s] for s in _DATA_SECTIONS if s in dumped},
             "code": code_digest(_DATA_CODE),
             "tables": tables,
         }

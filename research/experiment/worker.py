@@ -94,6 +94,7 @@ def _train(job: Any) -> tuple[Any, dict[str, Any]]:
             checkpoint_dir=str(folder / "checkpoints"),
             log_dir=str(folder / "log"),
             code_digest=job.code,
+            features=job.settings.features,
         )
     )
     trained_now = not record["done"]

@@ -68,6 +68,8 @@ def run_tuning(
             "sampling": tuning.model_dump(mode="json", exclude={"space"}),
             "code": code,
         }
+        if config.features:
+            identity["features"] = config.features.model_dump(mode="json")
         seed = config.trainer.seed
         studies = {
             model: ModelStudy(study_name(model, identity), storage, space, current, tuning, seed)
@@ -105,6 +107,7 @@ def _job(
         "model": model_config(trial).model_dump(mode="json"),
         "trainer": trial.trainer.model_dump(mode="json"),
         "transform": trial.transform.model_dump(mode="json"),
+        "features": trial.features.model_dump(mode="json"),
         "code_digest": code,
     }
 

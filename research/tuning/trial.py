@@ -27,6 +27,7 @@ def run_trial(folder: Path, pipe: Pipe) -> None:
     Raises:
       TesseraError: the training cannot go on.
     """
+    from core.feature_config import FeaturesConfig
     from trainer.config import ModelConfig, TrainerConfig, TransformConfig
     from trainer.fit import TrainingJob, fit
 
@@ -44,6 +45,7 @@ def run_trial(folder: Path, pipe: Pipe) -> None:
             checkpoint_dir=str(folder / "checkpoints"),
             log_dir=str(folder / "log"),
             code_digest=asked["code_digest"],
+            features=FeaturesConfig.model_validate(asked["features"]),
             on_epoch=lambda record: pipe.say(value=record[metric]),
         )
     )
