@@ -194,6 +194,7 @@ class ServingClient:
         version: int | None = None,
         label: str | None = None,
         timeout_s: float | None = None,
+        features: Mapping[str, Sequence[str]] | None = None,
     ) -> np.ndarray:
         """Returns the embeddings of items, `[items, dim]` float32.
 
@@ -202,11 +203,14 @@ class ServingClient:
           version: of the model.
           label: of the version.
           timeout_s: instead of the client's.
+          features: id -> texts `name=value`, for a model that has features of items.
         """
         inputs = {
             "item_id": _bytes(list(items)),
             "item_topics": padded([list(topics) for topics in items.values()]),
         }
+        if features is not None:
+            inputs["item_features"] = padded([list(features.get(item, ())) for item in items])
         outputs = self.predict("embed_items", inputs, version, label, timeout_s)[1]
         return next(iter(outputs.values()))
 

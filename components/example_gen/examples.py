@@ -27,10 +27,10 @@ def build(
     event_tables: Iterable[pa.Table],
     topic_tables: Iterable[pa.Table],
     follow_tables: Iterable[pa.Table],
-    user_tables: Iterable[pa.Table],
     config: ExampleGenConfig,
     window_end: int,
     counts: Counter[str],
+    user_tables: Iterable[pa.Table] = (),
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Yields (split, examples) of all users of one bucket.
 
@@ -40,10 +40,10 @@ def build(
       event_tables: tables of `EVENT_SCHEMA`; all rows of a user are in this bucket.
       topic_tables: tables of `TOPIC_SCHEMA` with every catalogue item that the events name.
       follow_tables: tables of `FOLLOW_SCHEMA`.
-      user_tables: tables of `USER_SCHEMA`; read where the configuration has features.
       config: what makes an example.
       window_end: end (exclusive) of the eval period, for the time split.
       counts: what happened is added to it.
+      user_tables: tables of `USER_SCHEMA`; read where the configuration has features.
     """
     events = collect(
         event_tables, topic_tables, config.max_events_per_user, 2 * config.bucket_rows, counts

@@ -176,7 +176,7 @@ class _Build(beam.DoFn):
             events, topics, follows, users = (
                 rows_of(rows, tag) for tag in (EVENT, TOPICS, FOLLOW, USER)
             )
-            for split, batch in build(events, topics, follows, users, self._config, end, counts):
+            for split, batch in build(events, topics, follows, self._config, end, counts, users):
                 writers.write(split, batch)
         yield from counts.items()
 

@@ -46,6 +46,7 @@ def make_cases(
     item_ids: list[bytes],
     item_topics: list[list[bytes]],
     filtered: bool = False,
+    item_values: list[list[bytes]] | None = None,
 ) -> list[Case]:
     """Returns every request that a SavedModel is asked.
 
@@ -55,12 +56,15 @@ def make_cases(
       item_ids: some items of the catalogue, at least one.
       item_topics: their topics.
       filtered: whether requests may be filtered.
+      item_values: their features, texts `name=value`; None for a model without features.
     """
     batches = [request_of(sample, rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
     items = {
         features.ITEM_ID: objects([*item_ids, b"no such item"]),
         features.ITEM_TOPICS: _matrix([*item_topics, [b"no such topic"]]),
     }
+    if item_values is not None:
+        items[features.ITEM_VALUES] = _matrix([*item_values, [b"no such feature=1"]])
     return [
         *_replays(batches),
         *_sizes(sample, rows),

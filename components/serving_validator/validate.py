@@ -151,9 +151,9 @@ def _world(
     index: Path, description: dict[str, Any], sample: pa.Table, config: ServingValidatorConfig
 ) -> _World:
     items = Items.read(index / ITEMS_FILE)
-    topics = pq.read_table(index / ITEMS_FILE, columns=["topics"])["topics"]
     chosen = spread(len(items), _ITEM_SAMPLE)
-    names = topics.take(pa.array(chosen)).cast(pa.list_(pa.binary())).to_pylist()
+    table = pq.read_table(index / ITEMS_FILE).drop(["item_id"]).take(pa.array(chosen))
+    texts = {n: table[n].cast(pa.list_(pa.binary())).to_pylist() for n in table.column_names}
     rows = spread(sample.num_rows, config.requests)
     timed = np.resize(rows, config.latency_requests)
     retrieval = RetrievalConfig.model_validate(description["retrieval"])
@@ -164,7 +164,12 @@ def _world(
         sample=sample,
         shown=kept_requests(sample, config.sample, items.ids, SEED),
         cases=make_cases(
-            sample, rows, [items.ids[i] for i in chosen], names, bool(retrieval.filters)
+            sample,
+            rows,
+            [items.ids[i] for i in chosen],
+            texts["topics"],
+            bool(retrieval.filters),
+            texts.get("features"),
         ),
         timed=[request_of(sample, np.asarray([row])) for row in timed],
         items=items,

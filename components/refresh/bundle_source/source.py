@@ -140,12 +140,13 @@ def _check_vectors(model: Any, version_dir: Path) -> None:
     stored = np.load(version_dir / EMBEDDINGS_FILE, mmap_mode="r")
     rows = np.unique(np.linspace(0, len(stored) - 1, min(_SAMPLE, len(stored))).astype(int))
     sample = table.take(rows)
-    topics = [list(names or []) for names in sample.column("topics").to_pylist()]
-    width = max(1, *(len(names) for names in topics))
-    vectors = model.embed_items(
-        item_id=tf.constant(sample.column("item_id").to_pylist(), tf.string),
-        item_topics=tf.constant([names + [""] * (width - len(names)) for names in topics]),
-    )["embeddings"].numpy()
+    given = {"item_id": tf.constant(sample.column("item_id").to_pylist(), tf.string)}
+    for name in sample.column_names[1:]:  # topics and, of a model with features, features
+        lists = [list(texts or []) for texts in sample.column(name).to_pylist()]
+        width = max(1, *map(len, lists))
+        padded = [texts + [""] * (width - len(texts)) for texts in lists]
+        given[f"item_{name}"] = tf.constant(padded, tf.string)
+    vectors = model.embed_items(**given)["embeddings"].numpy()
     difference = float(np.max(np.abs(vectors - stored[rows])))
     if not difference <= _TOLERANCE * max(1.0, float(np.max(np.abs(stored[rows])))):
         raise BundleError(
