@@ -205,6 +205,19 @@ def test_every_signature_takes_features_and_answers_without(served):
     assert scored["known"].numpy().all()
 
 
+def test_a_model_without_features_is_asked_the_same_requests(tmp_path):
+    class Plain(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int64, "timestamp")])
+        def retrieve(self, timestamp):
+            return {"item_id": timestamp}
+
+    plain = Plain()
+    tf.saved_model.save(plain, str(tmp_path), signatures={"retrieve": plain.retrieve})
+    asked = {"timestamp": tf.constant([3], tf.int64), "user_features": tf.constant([["a=b"]])}
+    answer = bind(tf.saved_model.load(str(tmp_path)), "retrieve")(**asked)
+    assert answer["item_id"].numpy().tolist() == [3]
+
+
 def test_similar_items_of_a_new_item_are_found_by_its_features(served):
     similar = bind(served[1], "similar_items")
     new = {"item_id": tf.constant(["new"]), "item_topics": tf.constant([[""]])}

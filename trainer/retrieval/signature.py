@@ -105,7 +105,9 @@ def bind(model: Any, name: str) -> Callable[..., dict[str, tf.Tensor]]:
     left_out |= {name: no_filter() for name in texts if name in inputs}
 
     def call(**given: Any) -> dict[str, tf.Tensor]:
-        return signature(**{**left_out, **given})
+        # A model without features, a baseline for instance, is asked the same requests.
+        strange = set(features.VALUE_FEATURES) - inputs.keys()
+        return signature(**{**left_out, **{k: v for k, v in given.items() if k not in strange}})
 
     call.model = model  # type: ignore[attr-defined]  # its variables live as long as the result
     return call
