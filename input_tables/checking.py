@@ -37,10 +37,9 @@ def check_tables(
       features: of items and users, None for none.
 
     Returns:
-      `layout`, `window`, `fingerprint`, `tables` {name: {files, bytes, lines, rows, bad}}
-      (lines of CSV files with their headers, 0 for Parquet), `rows`, `bad`, `bad_share` (of
-      the worst table), `reasons` {text: count}, `problems` (the first dead letters), `facts`
-      (counts and shares), `warnings`, `errors` and `passed` (there are no errors).
+      `layout`, `window`, `fingerprint`, `tables` {name: {files, bytes, rows, bad, and lines, of
+      CSV alone}}, `rows`, `bad`, `bad_share` (of the worst table), `reasons` {text: count},
+      `problems` (first dead letters), `facts`, `warnings`, `errors` and `passed` (no errors).
 
     Raises:
       DataError: the layout or a header is wrong, or a file is damaged.

@@ -60,13 +60,11 @@ class RetrievalModel(tfrs.Model):
           transform: sizes of the transformed features.
           vocabularies: tokens and item frequencies.
           item_topics: [item rows, topics] int32, topics of every item index.
-          item_clusters: [item rows] int32 offline cluster of every item index, -1 for none;
-            for `pfs` alone.
+          item_clusters: [item rows] int32 offline cluster of every item, -1 for none; for `pfs`.
           item_values: [item rows, width] transformed features of every item index by name.
         """
         super().__init__(name="retrieval_model")
-        self.config, self.trainer_config = config, trainer
-        self.vocabularies = vocabularies
+        self.config, self.trainer_config, self.vocabularies = config, trainer, vocabularies
         self.item_topics = tf.Variable(item_topics, False, dtype=tf.int32, name="item_topics")
         self._item_values = table_variables(item_values or {})
         rows = np.arange(vocabularies.item_rows)
@@ -74,9 +72,8 @@ class RetrievalModel(tfrs.Model):
         masked = config.negative_actions if config.ablation.mask_negative_actions else ()
         self._negative_action = tf.constant(vocabularies.action_mask(masked))
         self._missing_item = vocabularies.missing_items(config.ablation.missing_item_share)
-        drawn = np.arange(1, 1 + len(vocabularies.items))
-        if config.untrained_items == "unknown_id":
-            drawn = vocabularies.trained_rows()
+        every = config.untrained_items != "unknown_id"
+        drawn = np.arange(1, 1 + len(vocabularies.items)) if every else vocabularies.trained_rows()
         self._drawn_rows = tf.constant(drawn, tf.int64)
         self._joint = config.joint_association and config.has_both_kinds
         self.item_tower = towers.ItemTower(config, vocabularies)

@@ -87,11 +87,18 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         ),
     }
     named = {features.transformed_name(name): value for name, value in outputs.items()}
-    if "features" in custom_config:
-        further = FeaturesConfig.from_json(custom_config["features"])
-        named |= feature_values.transformed(inputs[features.ITEM_VALUES], "items", further.items)
-        named |= feature_values.transformed(inputs[features.USER_VALUES], "users", further.users)
-    return named
+    return {**named, **_further(inputs, custom_config.get("features"))}
+
+
+def _further(inputs: dict[str, Any], config: str | None) -> dict[str, tf.Tensor]:
+    """Returns the features of items and users; none for None."""
+    if config is None:
+        return {}
+    named = FeaturesConfig.from_json(config)
+    return {
+        **feature_values.transformed(inputs[features.ITEM_VALUES], "items", named.items),
+        **feature_values.transformed(inputs[features.USER_VALUES], "users", named.users),
+    }
 
 
 def _item_vocabulary(item_id: tf.Tensor) -> tf.Tensor:
