@@ -116,8 +116,14 @@ def _retrieval(refresh: Refresh, version_dir: Path, summary: dict[str, Any]) -> 
     """Returns the published settings.
 
     Raises:
-      BundleError: there is no room for a delta, or other settings are asked for.
+      BundleError: there is no room for a delta, the model has features of items, or other
+        settings are asked for.
     """
+    if refresh.config.features.items:
+        raise BundleError(
+            f"{version_dir}: its model has features of items, which a delta does not carry; run "
+            "the ordinary refresh"
+        )
     wanted = refresh.config.retrieval
     given = summary.get("retrieval") or {}
     if not given.get("delta"):
