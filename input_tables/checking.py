@@ -49,30 +49,26 @@ def check_tables(
     settings = read_settings(found, rules.time_unit, attributes=attributes, features=features)
     survey = Survey(features=FeatureSurvey(features))
     reasons, problems = Counter[str](), list[DeadLetter]()
-    tables: dict[str, dict[str, int]] = {}
+    tables: dict[str, Counter[str]] = {}
     with track("check", len(found.files)) as bar:
         for file in found.files:
-            entry = tables.setdefault(file.table, {"files": 0, "bytes": 0, "rows": 0, "bad": 0})
-            entry["files"] += 1
-            entry["bytes"] += file.bytes
+            entry = tables.setdefault(file.table, Counter(files=0, bytes=0, rows=0, bad=0))
+            entry.update(files=1, bytes=file.bytes)
             for batch, letters in _read(file, settings, survey):
                 entry["rows"] += batch.num_rows + len(letters)
                 reasons.update(f"{file.table}: {letter.reason}" for letter in letters)
                 problems += letters[: max_problems - len(problems)]
             bar.advance()
     verdict = judge(survey, rules)
-    bad = survey.bad.copy()
-    if repeated := survey.rows[ITEMS] - len(survey.items):
-        bad[ITEMS] += repeated
-        reasons[f"{ITEMS}: duplicate item_id"] = repeated
+    bad = _bad_rows(survey, reasons)
     for table, entry in tables.items():
-        entry |= {"bad": bad[table], "lines": survey.lines[table]}
+        entry.update(bad=bad[table], lines=survey.lines[table])
     shares = [entry["bad"] / entry["rows"] for entry in tables.values() if entry["rows"]]
     return {
         "layout": found.layout,
         "window": [str(day) for day in found.window] if found.window else None,
         "fingerprint": marks_fingerprint(found) if is_remote(found.root) else fingerprint(found),
-        "tables": {table: tables[table] for table in (*TABLES, USERS) if table in tables},
+        "tables": {table: dict(tables[table]) for table in (*TABLES, USERS) if table in tables},
         "rows": sum(entry["rows"] for entry in tables.values()),
         "bad": sum(bad.values()),
         "bad_share": max(shares, default=0.0),
@@ -83,6 +79,15 @@ def check_tables(
         "errors": verdict.errors,
         "passed": not verdict.errors,
     }
+
+
+def _bad_rows(survey: Survey, reasons: Counter[str]) -> Counter[str]:
+    """Returns bad rows by table; repeated items count, and become one of the reasons."""
+    bad = survey.bad.copy()
+    if repeated := survey.rows[ITEMS] - len(survey.items):
+        bad[ITEMS] += repeated
+        reasons[f"{ITEMS}: duplicate item_id"] = repeated
+    return bad
 
 
 def _read(file: TableFile, settings: ReadSettings, survey: Survey) -> Iterator[Checked]:

@@ -31,4 +31,4 @@ def with_inputs(
     call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [inspect.Parameter(name, kind, default=left_out.get(name, none)) for name in names]
     )
-    return tf.function(call, input_signature=list(specs.values()))
+    return tf.function(call, autograph=False, input_signature=list(specs.values()))

@@ -59,7 +59,9 @@ def make_signatures(
     """
     model = retriever.embedding_model
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, signature.EXAMPLES)])
+    @tf.function(
+        autograph=False, input_signature=[tf.TensorSpec([None], tf.string, signature.EXAMPLES)]
+    )
     def retrieve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         user, options = signature.parse_examples(examples)
         name = features.USER_VALUES
