@@ -224,7 +224,9 @@ def _start_counted(model: RetrievalModel, job: TrainingJob, spec: Mapping[str, A
     files = inputs.split_files(job.examples, features.TRAIN_SPLIT)
     counts = co_occurrence(files, spec, model.vocabularies.item_rows)
     rows, dim = model.vocabularies.topic_rows, job.model.embedding_dim
-    start = start_from(counts, model.item_topics.numpy(), rows, dim, model.item_value_tables())
+    columns = model.vocabularies.features.get("items", ())
+    values = {c.name: (model.item_values[c.name].numpy(), c.rows) for c in columns if c.rows}
+    start = start_from(counts, model.item_topics.numpy(), rows, dim, values)
     placed = apply_start(model, start)
     return f"from the co-occurrence of {placed:,} items" if placed else _FROM_SCRATCH
 

@@ -66,7 +66,7 @@ class RetrievalModel(tfrs.Model):
         super().__init__(name="retrieval_model")
         self.config, self.trainer_config, self.vocabularies = config, trainer, vocabularies
         self.item_topics = tf.Variable(item_topics, False, dtype=tf.int32, name="item_topics")
-        self._item_values = table_variables(item_values or {})
+        self.item_values = table_variables(item_values or {})
         rows = np.arange(vocabularies.item_rows)
         self._usable_item = tf.constant((rows >= 1) & (rows <= len(vocabularies.items)))
         masked = config.negative_actions if config.ablation.mask_negative_actions else ()
@@ -112,7 +112,7 @@ class RetrievalModel(tfrs.Model):
     @property
     def frozen_tables(self) -> list[tf.Variable]:
         """Variables that no gradient reaches but every embedding needs."""
-        tables = [self.item_topics, *self._item_values.values()]
+        tables = [self.item_topics, *self.item_values.values()]
         if self.item_tower.id_rows is not None:
             tables.append(self.item_tower.id_rows)
         return tables if self.extractor is None else [*tables, *self.extractor.frozen_tables]
@@ -139,13 +139,8 @@ class RetrievalModel(tfrs.Model):
 
     def embed_items(self, ids: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Embeds items of the catalogue, [items] int64 to [items, dim] float32."""
-        values = {name: tf.gather(table, ids) for name, table in self._item_values.items()}
+        values = {name: tf.gather(table, ids) for name, table in self.item_values.items()}
         return self.item_tower(ids, tf.gather(self.item_topics, ids), values, seed=seed)
-
-    def item_value_tables(self) -> dict[str, tuple[np.ndarray, int]]:
-        """Feature indices of items, and rows of their tables, by feature."""
-        columns = self.vocabularies.features.get("items", ())
-        return {c.name: (self._item_values[c.name].numpy(), c.rows) for c in columns if c.rows}
 
     def history_items(self, columns: dict[str, tf.Tensor]) -> tf.Tensor:
         """Item indices of the histories, [batch, length] int64.
