@@ -94,6 +94,12 @@ class FeatureEncoder(tf_keras.layers.Layer):
         return tf.add_n(parts)
 
 
+def encoder_of(side: str, known: FeatureColumns, dim: int) -> FeatureEncoder | None:
+    """Returns the encoder of one side's features; None where there are none."""
+    columns = known.get(side, ())
+    return FeatureEncoder(side, columns, dim) if columns else None
+
+
 def table_variables(tables: Mapping[str, np.ndarray]) -> dict[str, tf.Variable]:
     """Returns what `value_tables` made as variables that no gradient reaches."""
     return {n: tf.Variable(t, False, name=n.replace(".", "_")) for n, t in tables.items()}

@@ -12,7 +12,7 @@ import tf_keras
 
 from trainer import conditions, distribution, features, losses, randomness, towers
 from trainer.config import ModelConfig, TrainerConfig, TransformConfig
-from trainer.feature_tables import FeatureEncoder, table_variables
+from trainer.feature_tables import encoder_of, table_variables
 from trainer.frequency import item_frequency
 from trainer.interests import make_extractor
 from trainer.interests.adaptive import adapt
@@ -78,8 +78,7 @@ class RetrievalModel(tfrs.Model):
         self._joint = config.joint_association and config.has_both_kinds
         self.item_tower = towers.ItemTower(config, vocabularies)
         self.history_encoder = towers.HistoryEncoder(config, vocabularies, transform.age_buckets)
-        users = vocabularies.features.get("users", ())
-        self.user_values = FeatureEncoder("users", users, config.embedding_dim) if users else None
+        self.user_values = encoder_of("users", vocabularies.features, config.embedding_dim)
         self.extractor = make_extractor(config, item_clusters)
         self.user_tower: Any = None
         self.topic_tower: Any = None

@@ -11,7 +11,7 @@ import tf_keras
 
 from trainer import randomness
 from trainer.config import ModelConfig
-from trainer.feature_tables import FeatureEncoder
+from trainer.feature_tables import encoder_of
 from trainer.interests.base import History, Interests, masked_mean
 from trainer.vocabularies import Vocabularies
 
@@ -46,8 +46,7 @@ class ItemTower(tf_keras.layers.Layer):
             embeddings_initializer=_initializer(dim, _NEW_TOPIC_NORM),
             name="item_topic",
         )
-        columns = vocabularies.features.get("items", ())
-        self.values = FeatureEncoder("items", columns, dim) if columns else None
+        self.values = encoder_of("items", vocabularies.features, dim)
 
     def call(
         self,
