@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ExportError
-from tests.trainer.retrieval.fake_model import FakeModel, request, save_fake_model, unit
+from tests.trainer.retrieval.fake_model import request, unit
 from tests.trainer.retrieval.plain import (
     IDS,
     ITEM_TOPICS,
@@ -45,19 +45,6 @@ CONFIG = RetrievalConfig(
 COLUMNS = CONFIG.filter_columns()
 #: Rows of the index; from `OLD` on their vectors, topics and attributes are those of yesterday.
 INDEXED, OLD = 45, 32
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("model"))
-    save_fake_model(FakeModel(IDS, TOPICS), path)
-    return tf.saved_model.load(path)
-
-
-@pytest.fixture(scope="module")
-def vectors(model):
-    no_topics = tf.zeros([ITEMS, 1], tf.string)
-    return model.embed_items(item_id=tf.constant(IDS), item_topics=no_topics)["embeddings"].numpy()
 
 
 def yesterday(vectors: np.ndarray) -> tuple[list, np.ndarray, Attributes]:

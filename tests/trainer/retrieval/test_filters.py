@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.retrieval.fake_model import FakeModel, request, save_fake_model
+from tests.trainer.retrieval.fake_model import request
 from tests.trainer.retrieval.plain import (
     IDS,
     ITEM_TOPICS,
@@ -34,19 +34,6 @@ ATTRIBUTES = Attributes(
 CONFIG = RetrievalConfig(num_results=12, filters=("topics", "region", "created_at"))
 HISTORIES = [["i3", "i9", "i3"], [], ["gone"], [f"i{i}" for i in range(20)]]
 FOLLOWS = [["t1"], ["t0", "t4"], ["nope"], []]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("model"))
-    save_fake_model(FakeModel(IDS, TOPICS), path)
-    return tf.saved_model.load(path)
-
-
-@pytest.fixture(scope="module")
-def vectors(model):
-    no_topics = tf.zeros([ITEMS, 1], tf.string)
-    return model.embed_items(item_id=tf.constant(IDS), item_topics=no_topics)["embeddings"].numpy()
 
 
 def whole(embeddings: tf.Variable, few: int) -> ExactSearch:

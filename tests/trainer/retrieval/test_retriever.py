@@ -7,12 +7,11 @@ import pytest
 import tensorflow as tf
 
 from core.errors import ExportError
-from tests.trainer.retrieval.fake_model import FakeModel, request, save_fake_model
+from tests.trainer.retrieval.fake_model import request
 from tests.trainer.retrieval.plain import (
     IDS,
     ITEM_TOPICS,
     ITEMS,
-    TOPICS,
     assert_same_but_for_ties,
     plain_retrieval,
 )
@@ -23,19 +22,6 @@ from trainer.retrieval.signature import SIGNATURES, bind
 
 HISTORIES = [["i3", "i9", "i3"], [], ["gone"], [f"i{i}" for i in range(20)], ["i1", "i1"]]
 FOLLOWS = [["t1"], ["t0", "t4"], ["nope"], [], ["t2", "t1", "t0"]]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("model"))
-    save_fake_model(FakeModel(IDS, TOPICS), path)
-    return tf.saved_model.load(path)
-
-
-@pytest.fixture(scope="module")
-def vectors(model):
-    items = tf.constant(IDS), tf.zeros([ITEMS, 1], tf.string)
-    return model.embed_items(item_id=items[0], item_topics=items[1])["embeddings"].numpy()
 
 
 def retrieve(model, vectors, asked, **config):
