@@ -167,10 +167,10 @@ def test_every_row_of_the_papers_tables_is_trained(table):
 
 
 def test_models_of_equal_settings_train_once_whatever_the_experiment():
-    """Fails when a file gives a data set settings of its own."""
+    """Fails when a file gives a data set settings of its own; `joint` is about others."""
     seen = {}
     for config in of_models():
-        for dataset in config.datasets:
+        for dataset in () if config.name == "joint" else config.datasets:
             seen.setdefault(dataset, set()).add(config.data_config(dataset).model_dump_json())
     assert {dataset: len(values) for dataset, values in seen.items()} == dict.fromkeys(seen, 1)
 
