@@ -103,6 +103,40 @@ class World:
     def manifests(self):
         return {v: json.loads(files["manifest.json"]) for v, files in self.published().items()}
 
+    def entrypoint_of(self, task):
+        """Process number of a running task's container command, None when there is none.
+
+        Other worlds, of another test run on this machine, have tasks of the same name.
+        """
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                words = Path(f"/proc/{entry}/cmdline").read_bytes().decode(errors="replace")
+                folder = os.readlink(f"/proc/{entry}/cwd")
+            except OSError:
+                continue
+            if (
+                "kubeflow_pipelines.task.entrypoint" in words
+                and f"/pods/{task}-" in folder
+                and folder.startswith(f"{self.work_dir.resolve()}/")
+            ):
+                return int(entry)
+        return None
+
+    def kill_when(self, task, condition):
+        """Kills the first attempt of a task with -9 once a condition holds."""
+
+        def killing():
+            wait_for(condition)
+            pid = self.entrypoint_of(task)
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+
+        thread = threading.Thread(target=killing, daemon=True)
+        thread.start()
+        return thread
+
 
 def wait_for(condition, seconds=1500.0):
     deadline = time.monotonic() + seconds
@@ -110,35 +144,6 @@ def wait_for(condition, seconds=1500.0):
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.1)
     return found
-
-
-def entrypoint_of(task):
-    """Process number of a running task's container command, None when there is none."""
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            words = Path(f"/proc/{entry}/cmdline").read_bytes().decode(errors="replace")
-            folder = os.readlink(f"/proc/{entry}/cwd")
-        except OSError:
-            continue
-        if "kubeflow_pipelines.task.entrypoint" in words and f"/pods/{task}-" in folder:
-            return int(entry)
-    return None
-
-
-def kill_when(task, condition):
-    """Kills the first attempt of a task with -9 once a condition holds."""
-
-    def killing():
-        wait_for(condition)
-        pid = entrypoint_of(task)
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-
-    thread = threading.Thread(target=killing, daemon=True)
-    thread.start()
-    return thread
 
 
 class ExecutingStub(KfpStub):

@@ -12,8 +12,6 @@ from tests.e2e.compiled_world import (
     NAME,
     ExecutingStub,
     World,
-    entrypoint_of,
-    kill_when,
     wait_for,
 )
 from tests.e2e.conftest import FIRST_DAY, LAST_DAY, tessera
@@ -36,10 +34,10 @@ def world(tables, tmp_path_factory):
 def first_day(world):
     """A run in which a task is killed while it trains, one while it publishes, and the runner."""
     world.s3.faults.reset(_slow_publishing)  # so that the Pusher is met while it publishes
-    trainer = kill_when("Trainer", lambda: [p for p in world.logs("Trainer") if _started(p)])
-    pusher = kill_when("Pusher", lambda: _being_published(world))
+    trainer = world.kill_when("Trainer", lambda: [p for p in world.logs("Trainer") if _started(p)])
+    pusher = world.kill_when("Pusher", lambda: _being_published(world))
     runner = world.start(FIRST_DAY)
-    wait_for(lambda: entrypoint_of("IndexBuilder"))
+    wait_for(lambda: world.entrypoint_of("IndexBuilder"))
     runner.send_signal(signal.SIGKILL)
     runner.communicate()
     second = world.start(FIRST_DAY)
@@ -61,7 +59,7 @@ def _started(path):
 
 
 def _being_published(world):
-    if entrypoint_of("Pusher") is None:
+    if world.entrypoint_of("Pusher") is None:
         return False
     keys = world.s3.keys(f"{world.serving_root}/{NAME}")
     return any(key.split("/")[0].isdigit() for key in keys) and not world.published()
