@@ -23,7 +23,7 @@ export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: seaweedfs prism help setup setup-dev demo test test-fast test-all lint docs bench-example-gen bench-beam bench-training bench-peers bench-serving bench-filters bench-load bench-compiled bench-refresh image image-size lock clean
+.PHONY: seaweedfs prism help setup setup-dev demo test test-fast test-all lint docs bench-example-gen bench-beam bench-scale bench-training bench-peers bench-serving bench-filters bench-load bench-compiled bench-refresh image image-size lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -91,6 +91,9 @@ bench-example-gen: setup-dev  ## Rows/s, CPU and memory of ExampleGen and Transf
 
 bench-beam: setup-dev  ## ExampleGen and Transform in one process, in several and on Prism.
 	$(BIN)/python -m benchmarks.beam $(BEAM_ARGS)
+
+bench-scale: setup-dev  ## Cost of each step at several sizes, the constants of `tessera plan`, its errors.
+	$(BIN)/python -m benchmarks.scale $(SCALE_ARGS)
 
 bench-training: setup-dev  ## Training examples/s of the models in turn; PEER="cmd" adds another program.
 	$(BIN)/python -m benchmarks.training $(if $(PEER),--peer "$(PEER)")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "PYTHONWARNINGS": "ignore",
@@ -21,7 +21,7 @@ _ENVIRONMENT = {
 
 def fresh(command: Sequence[str], cwd: Path = ROOT) -> dict[str, Any]:
     """Runs a command in a new process and reads the JSON of its last line."""
-    environment = {**os.environ, **_ENVIRONMENT}
+    environment = {**os.environ, **ENVIRONMENT}
     done = subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )

@@ -16,6 +16,7 @@ from pipeline import environment
 _SECTIONS = {
     "Run": {
         "init": ("cli.init", "init", "Write a commented configuration."),
+        "plan": ("cli.plan", "plan", "Forecast time, memory, disk and pods of a size."),
         "run": ("cli.run", "run", "Run the whole pipeline on this machine."),
         "refresh": ("cli.refresh", "refresh", "New items for the served model, no training."),
         "recommend": ("cli.recommend", "recommend", "Ask a pushed bundle."),
