@@ -174,7 +174,8 @@ def _user_features(
     settings = read_settings(tables, time_unit, features=features)
     for file in tables.of(USERS):
         for batch, _ in read_table(file.path, USERS, settings):
-            mine = batch.filter(pc.equal(batch.column("user_id"), ids[0].cast(pa.binary())))
+            ours = pa.scalar(user.encode(), batch.column("user_id").type)
+            mine = batch.filter(pc.equal(batch.column("user_id"), ours))
             rows.append(with_features(mine, features.users, USER_SCHEMA))
     return tuple(text.decode() for text in user_values(rows, ids)[0].as_py())
 

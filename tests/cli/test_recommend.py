@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from cli.recommend import recommend
 from core.errors import BundleError, ConfigError, DataError
+from core.feature_config import FeaturesConfig
 from input_tables.config import DataConfig
 from serving.recommend.lookup import find_user
 from serving.recommend.question import HistoryEvent, typed_history
@@ -146,6 +147,17 @@ def test_events_at_or_after_the_moment_are_not_history(tmp_path):
     assert question.history == (HistoryEvent("i0", 1700000000, "click"),)
     assert question.follows == ("odd",)
     assert find_user(config, "seconds", "007", 10, now=1640000000).follows == ("even",)
+
+
+def test_what_the_users_table_says_of_a_user_is_asked_with(tmp_path):
+    root = write_tables(tmp_path / "tables")
+    (root / "users.csv").write_text("user_id,age,region\n007,30,\n008,31,north\n")
+    features = FeaturesConfig(users={"age": "number", "region": "category"})
+    config = DataConfig(root=str(root))
+    question = find_user(config, "seconds", "007", 10, features=features)
+    assert question.features == ("age=30",)
+    other = find_user(config, "seconds", "new", 10, extra_follows=("odd",), features=features)
+    assert other.features == ()
 
 
 def test_positions_count_from_the_users_own_last_event(tmp_path):
