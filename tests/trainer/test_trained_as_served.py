@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from trainer import features
+from trainer import features, losses
 from trainer.config import ModelConfig, TrainerConfig, TransformConfig
 from trainer.model import RetrievalModel
 from trainer.validation import all_slots
@@ -69,6 +69,13 @@ def vectors_of(model, ids):
     return model.item_tower(tf.constant(ids, tf.int64), tf.constant(ITEM_TOPICS[ids])).numpy()
 
 
+def negatives_of(model):
+    """The uniform negatives of the step that comes next."""
+    seed = tf.stack([model.trainer_config.seed, tf.cast(model.steps, tf.int32)])
+    count = model.trainer_config.uniform_negatives
+    return losses.uniform_draws(model._drawn_rows, count, seed).numpy()
+
+
 def test_the_loss_is_the_softmax_over_the_slots_that_are_served():
     model, columns = make_model(), batch()
     loss = float(model.compute_loss(columns, training=False))
@@ -78,7 +85,7 @@ def test_the_loss_is_the_softmax_over_the_slots_that_are_served():
     users, valid = all_slots(model, columns, tf.constant(everything[history]))
     scores = np.einsum("bsd,id->bsi", users.numpy(), everything) / TEMPERATURE
     best = np.where(valid.numpy()[..., None], scores, -np.inf).max(axis=1)
-    negatives = model._negative_ids().numpy()
+    negatives = negatives_of(model)
     want = []
     for user, wanted in enumerate(target):
         others = best[user, negatives[negatives != wanted]]
@@ -136,5 +143,5 @@ def test_negatives_are_drawn_among_items_that_can_be_targets():
     model, drawn = make_model(), set()
     for step in range(40):
         model.steps.assign(step)
-        drawn |= set(model._negative_ids().numpy().tolist())
+        drawn |= set(negatives_of(model).tolist())
     assert drawn == set((1 + np.flatnonzero(~UNTRAINED)).tolist())

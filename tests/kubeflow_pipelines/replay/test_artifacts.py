@@ -7,15 +7,20 @@ from kubeflow_pipelines.replay.artifacts import ArtifactStore
 from kubeflow_pipelines.replay.launcher import retry_pauses, retry_window
 from kubeflow_pipelines.replay.run import RunFolders, run_spec
 from tests.kubeflow_pipelines.replay.toy import toy_spec
-from tests.object_store import s3, s3_server  # noqa: F401
+from tests.object_store import running_s3, s3, s3_server  # noqa: F401
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running_s3() as found:
+        yield found
 
 
 @pytest.fixture(params=["folder", "s3"])
 def place(request, tmp_path):
     if request.param == "folder":
         return ArtifactStore(tmp_path / "objects"), "minio://bucket/root/x"
-    server = request.getfixturevalue("s3")
-    return ArtifactStore(None), server.fresh()
+    return ArtifactStore(None), request.getfixturevalue("server").fresh()
 
 
 def _tree(folder):
