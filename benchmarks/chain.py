@@ -89,14 +89,8 @@ def probe() -> float:
     return time.process_time() - used
 
 
-def forked(work: Callable[..., object], arguments: Sequence[Any]) -> dict[str, float]:
-    """Runs work in a fork of this process and returns what the kernel counted.
-
-    Raises:
-      SystemExit: it failed; its traceback is on stderr.
-    """
-    before = probe()
-    started = time.monotonic()
+def _fork(work: Callable[..., object], *arguments: Any) -> int:
+    """Starts work in a fork, which exits with 1 and a traceback where it fails; returns its id."""
     child = os.fork()
     if not child:
         code = 1
@@ -108,6 +102,18 @@ def forked(work: Callable[..., object], arguments: Sequence[Any]) -> dict[str, f
         finally:
             sys.stderr.flush()
             os._exit(code)
+    return child
+
+
+def forked(work: Callable[..., object], arguments: Sequence[Any]) -> dict[str, float]:
+    """Runs work in a fork of this process and returns what the kernel counted.
+
+    Raises:
+      SystemExit: it failed; its traceback is on stderr.
+    """
+    before = probe()
+    started = time.monotonic()
+    child = _fork(work, *arguments)
     _, status, usage = os.wait4(child, 0)
     if status:
         raise SystemExit(f"a step failed: {os.waitstatus_to_exitcode(status)}")
@@ -229,18 +235,12 @@ def run_case(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     """
     steps, ends = Pipe()
     result = folder / RESULT
-    builder = os.fork()
-    if not builder:
+
+    def build() -> None:
         steps.close()
-        code = 1
-        try:
-            result.write_text(json.dumps(measure(case, folder, ends)))
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
+        result.write_text(json.dumps(measure(case, folder, ends)))
+
+    builder = _fork(build)
     ends.close()
     while True:
         try:
