@@ -18,7 +18,8 @@ def section(published: Published) -> str:
         "## The default model of this repository\n",
         "Not the paper's rule: one association over implicit and explicit slots, items without a "
         "training target known by their topics. Every model trains until validation stops "
-        f"improving within the same budget, which `{EXPERIMENT}` states, and all rows but those "
+        f"improving or the same budget ends, which `{EXPERIMENT}` states (a best epoch that is the "
+        "budget's last one could have gone on), and all rows but those "
         "named otherwise merge by `balanced` (`/agreement`: by score, with `retrieval.agreement` "
         f"0.1). The last column is {ROW} minus the row.\n",
     ]
