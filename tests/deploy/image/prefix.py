@@ -34,6 +34,7 @@ class Container:
     Attributes:
       root: what is `/` in the image.
       env: as ENV says, paths replaced.
+      args: defaults of ARG; steps of the build see them, the image does not.
       folder: the WORKDIR.
     """
 
@@ -45,6 +46,7 @@ class Container:
         for name, line in _SHIMS.items():
             (self.shims / name).write_text(f"#!/bin/bash\n{line}\n")
             (self.shims / name).chmod(0o755)
+        self.args = {}
         self.env = {"PATH": f"{self.shims}:/usr/bin:/bin", "HOME": str(root), "LANG": "C.UTF-8"}
 
     def inside(self, text):
@@ -54,6 +56,7 @@ class Container:
     def build(self):
         """Carries out every step."""
         steps = {
+            "ARG": self._arg,
             "ENV": self._env,
             "WORKDIR": self._workdir,
             "COPY": self._copy,
@@ -63,7 +66,7 @@ class Container:
             if word in steps:
                 steps[word](rest)
             else:
-                assert word in {"ARG", "LABEL", "USER", "ENTRYPOINT", "CMD"}, word
+                assert word in {"LABEL", "USER", "ENTRYPOINT", "CMD"}, word
         return self
 
     def run(self, *words, timeout=600, **options):
@@ -77,6 +80,10 @@ class Container:
             timeout=timeout,
             **options,
         )
+
+    def _arg(self, rest):
+        name, _, default = rest.strip().partition("=")
+        self.args[name] = default
 
     def _env(self, rest):
         for pair in shlex.split(rest):
@@ -120,7 +127,7 @@ class Container:
             done = subprocess.run(
                 ["bash", "-ec", self.inside(command)],
                 cwd=self.folder,
-                env=self.env,
+                env={**self.args, **self.env},
                 capture_output=True,
                 text=True,
                 timeout=600,

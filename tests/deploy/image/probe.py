@@ -52,7 +52,8 @@ def named(documents):
             found["function"].add(text)
         if key == "instanceSchema":
             found["type"].add(yaml.safe_load(text)["title"])
-        if key == "schemaTitle":
+        # Types of the backend itself are no classes.
+        if key == "schemaTitle" and not text.startswith("system."):
             found["type"].add(text)
     return {kind: sorted(paths) for kind, paths in found.items()}
 

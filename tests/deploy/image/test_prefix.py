@@ -19,7 +19,10 @@ from pipeline.doctor.packages import read_lock
 from tests.deploy.image.prefix import image
 from tests.deploy.image.recipe import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly]
+pytestmark = [
+    pytest.mark.slow("every step of the Dockerfile, once, in a prefix"),
+    pytest.mark.nightly,
+]
 
 LOCK = ROOT / "requirements.txt"
 DIGEST = f"registry.example/tessera@sha256:{'0' * 64}"
