@@ -33,6 +33,7 @@ _SECTIONS = {
     },
     "Serve": {
         "serve": ("cli.serve", "serve", "Serve a pushed model on this machine."),
+        "route": ("cli.route", "route", "Answer from servers of an index's shards."),
         "versions": ("cli.versions", "versions", "List and pin pushed versions."),
         "promote": ("cli.promote", "promote", "Choose what is served, by labels."),
         "rollback": ("cli.rollback", "rollback", "Serve an earlier version."),

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from components.user_ids import IdKey
     from serving.request_log.writer import RequestLog
     from serving.server.engine import Engine
+    from serving.server.http import Route
     from serving.server.source import VersionSource
+    from serving.server.version import LoadedVersion
 
 
 @click.command()
@@ -75,6 +78,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Log users' ids too, hashed with the key in TESSERA_ID_KEY; nobody is named without it.",
 )
+@click.option(
+    "--shard",
+    type=click.IntRange(0),
+    help="Serve this shard alone (`index.shards`), for `tessera route`; as NAME-shard-NUMBER.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Also log every HTTP request.")
 def serve(
     bundle: Path | str | None,
@@ -91,6 +99,7 @@ def serve(
     log_requests: Path | None,
     log_share: float,
     log_users: bool,
+    shard: int | None,
     verbose: bool,
 ) -> None:
     """Serve a published model on this machine, with a page to look at it.
@@ -103,15 +112,12 @@ def serve(
     key = _user_key(log_users)
     with tempfile.TemporaryDirectory(prefix="tessera-serve-") as cache:
         source = model_source(bundle, serving_dir, name, conf, Path(cache))
-        _log_to_stderr(verbose)
+        log_to_stderr(verbose)
         log = None if log_requests is None else _request_log(log_requests, log_share, key)
-        engine = _engine(source, poll_s, log)
-        in_time = _serve(engine, data_root, host, port, rest_port, workers, grace_s)
-    if in_time:
-        click.echo("stopped")
-    else:
-        click.echo(f"stopped; requests that ran longer than {grace_s:g} s were cut off", err=True)
-    _exit(0 if in_time else 1)
+        engine = _engine(source, poll_s, log, shard)
+        page = _page(engine, data_root) if shard is None else None
+        in_time = run_server(engine, page, host, port, rest_port, workers, grace_s)
+    leave(in_time, grace_s)
 
 
 def _user_key(wanted: bool) -> IdKey | None:
@@ -129,51 +135,79 @@ def _request_log(folder: Path, share: float, user_key: IdKey | None) -> RequestL
     return RequestLog(folder, share, user_key)
 
 
-def _engine(source: VersionSource, poll_s: float, log: RequestLog | None) -> Engine:
+def _engine(
+    source: VersionSource, poll_s: float, log: RequestLog | None, shard: int | None
+) -> Engine:
     from serving.server.engine import Engine
 
-    return Engine(source, poll_s=poll_s, request_log=log)
+    if shard is None:
+        return Engine(source, poll_s=poll_s, request_log=log)
+    from serving.server.shard import ShardSource, load_shard
+
+    def loader(folder: Path) -> LoadedVersion:
+        return load_shard(folder, shard)
+
+    return Engine(ShardSource(source, shard), poll_s=poll_s, request_log=log, loader=loader)
 
 
-def _serve(
+def _page(engine: Engine, data_root: Path | None) -> Mapping[str, Route]:
+    from serving.page.app import Page
+
+    return Page(engine, data_root).routes()
+
+
+def run_server(
     engine: Engine,
-    data_root: Path | None,
+    page: Mapping[str, Route] | None,
     host: str,
     port: int,
     rest_port: int,
     workers: int,
     grace_s: float,
 ) -> bool:
-    """Serves until a signal; returns whether all requests ended in time."""
-    from serving.page.app import Page
+    """Serves until a signal; returns whether all requests ended in time.
+
+    Args:
+      engine: not started yet.
+      page: further paths of HTTP; None for no page.
+      host: address of both ports.
+      port: of gRPC.
+      rest_port: of HTTP.
+      workers: gRPC requests that run at once.
+      grace_s: seconds that running requests get at the end.
+    """
     from serving.server.process import ModelServer, run_until_signal
 
     # What was imported stays for ever: collecting the garbage of an unloaded version, which
     # holds up every request, need not look through it.
     gc.freeze()
-    routes = Page(engine, data_root).routes()
-    server = ModelServer(engine, host, port, rest_port, workers, routes)
+    server = ModelServer(engine, host, port, rest_port, workers, page)
 
     def started() -> None:
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"model {engine.name}: version {_versions(engine.status())}")
         click.echo(f"  gRPC  {shown}:{server.port}")
         click.echo(f"  REST  http://{shown}:{server.rest_port}/v1/models/{engine.name}")
-        click.echo(f"  page  http://{shown}:{server.rest_port}/")
+        if page is not None:
+            click.echo(f"  page  http://{shown}:{server.rest_port}/")
 
     return run_until_signal(server, started, grace_s)
 
 
-def _exit(code: int) -> NoReturn:
-    """Ends the process at once.
+def leave(in_time: bool, grace_s: float) -> NoReturn:
+    """Ends the process at once, and says whether running requests ended in time.
 
     Everything is closed by now; the interpreter's own end would walk through all of
     TensorFlow's graphs for seconds and wait for threads of gRPC.
     """
+    if in_time:
+        click.echo("stopped")
+    else:
+        click.echo(f"stopped; requests that ran longer than {grace_s:g} s were cut off", err=True)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(0 if in_time else 1)
 
 
 def model_source(
@@ -229,7 +263,8 @@ def _versions(states: list) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _log_to_stderr(verbose: bool) -> None:
+def log_to_stderr(verbose: bool) -> None:
+    """Shows what the server logs, with every HTTP request if asked to."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s"))
     logger = logging.getLogger("tessera")

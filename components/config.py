@@ -122,6 +122,13 @@ class IndexConfig(BaseConfig):
         0.95, gt=0.0, le=1.0, description="recall@100 against exact search"
     )
     batch_size: int = Field(4096, ge=1, description="items embedded at a time")
+    shards: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="indexes that the items are spread over by a hash of their ids; above 1 the "
+        "bundle also holds one model per shard and a router's, for servers of their own",
+    )
 
 
 class ThresholdConfig(BaseConfig):

@@ -33,11 +33,14 @@ from components.index_builder.layout import (
     ITEMS_FILE,
     NATIVE_INDEX,
     RETRIEVER,
+    ROUTER,
     SCANN_RETRIEVER,
+    SHARDS,
 )
 from components.index_builder.native import write_native
 from components.index_builder.queries import query_embeddings
-from components.index_builder.tuning import SCANN_MIN_ITEMS, tune_partitions, tune_scann
+from components.index_builder.sharded import by_shard, parts, tune_shards, write_shards
+from components.index_builder.tuning import SCANN_MIN_ITEMS, tune_partitions
 from core.files import staged_directory, staged_file, write_json
 from trainer.config import RetrievalConfig
 from trainer.retrieval.delta import DELTA_ASSET, no_items, write_delta
@@ -98,38 +101,26 @@ def build_index(
     catalogue = embed_catalogue(model, paths.examples, config.batch_size)
     checked = check_alignment(model, catalogue)
     out = Path(paths.index)
-    for leftover in (RETRIEVER, SCANN_RETRIEVER, NATIVE_INDEX):
+    for leftover in (RETRIEVER, SCANN_RETRIEVER, NATIVE_INDEX, SHARDS, ROUTER):
         shutil.rmtree(out / leftover, ignore_errors=True)  # of an attempt that was killed
-    kind = choose_kind(config, len(catalogue.ids))
-    summary: dict[str, Any] = {
-        "kind": kind,
-        "serve": SCANN_RETRIEVER if kind == "scann" else RETRIEVER,
-        "items": len(catalogue.ids),
-        "dim": int(catalogue.embeddings.shape[1]),
-        "topics": len({topic for topics in catalogue.topics for topic in topics}),
-        "aligned_items_checked": checked,
-        "recall_vs_exact": 1.0,
-        "recall_queries": 0,
-        "parameters": {},
-        "tried": [],
-        "stock": {"kind": "exact", "recall_vs_exact": 1.0},
-        "retrieval": retrieval.model_dump(mode="json"),
-    }
+    if config.shards > 1:
+        catalogue = by_shard(catalogue, config.shards)
+    kind = choose_kind(config, min(catalogue.shards, default=len(catalogue.ids)))
+    summary = _described(catalogue, kind, checked, retrieval)
     _write_items(catalogue, out)
     table = attributes_table(paths.examples, catalogue, retrieval)
     write_attributes_file(table, out / ATTRIBUTES_FILE)
-    write = partial(
-        _write_retriever,
-        model,
-        catalogue,
-        retrieval,
-        filter_attributes(table, catalogue, retrieval),
-        newest(table, catalogue, retrieval),
-    )
+    attributes = filter_attributes(table, catalogue, retrieval)
+    new = newest(table, catalogue, retrieval)
+    write = partial(_write_retriever, model, catalogue, retrieval, attributes, new)
+    search = None
     if kind == "scann":
-        summary.update(_add_scann(model, catalogue, paths, config, retrieval, write))
+        search, found = _add_scann(model, catalogue, paths, config, retrieval, write)
+        summary.update(found)
     else:
         write(out / RETRIEVER)
+    if catalogue.shards:
+        summary["shards"] = write_shards(model, catalogue, retrieval, attributes, search, out)
     summary["build_s"] = round(time.perf_counter() - started, 3)
     summary["bytes"] = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     write_json(out / INDEX_FILE, summary)
@@ -143,6 +134,26 @@ def build_index(
     return summary
 
 
+def _described(
+    catalogue: Catalogue, kind: str, checked: int, retrieval: RetrievalConfig
+) -> dict[str, Any]:
+    """Returns what `index.json` says of exact search."""
+    return {
+        "kind": kind,
+        "serve": SCANN_RETRIEVER if kind == "scann" else RETRIEVER,
+        "items": len(catalogue.ids),
+        "dim": int(catalogue.embeddings.shape[1]),
+        "topics": len({topic for topics in catalogue.topics for topic in topics}),
+        "aligned_items_checked": checked,
+        "recall_vs_exact": 1.0,
+        "recall_queries": 0,
+        "parameters": {},
+        "tried": [],
+        "stock": {"kind": "exact", "recall_vs_exact": 1.0},
+        "retrieval": retrieval.model_dump(mode="json"),
+    }
+
+
 def _add_scann(
     model: Any,
     catalogue: Catalogue,
@@ -150,25 +161,27 @@ def _add_scann(
     config: IndexConfig,
     retrieval: RetrievalConfig,
     write: Write,
-) -> dict[str, Any]:
+) -> tuple[Searcher, dict[str, Any]]:
     queries = query_embeddings(
         model, paths.examples, _RECALL_QUERIES, implicit_only=retrieval.topic_filter
     )
     source = "users"
     if not len(queries):
         queries, source = catalogue.embeddings[:_RECALL_QUERIES], "items"
-    search, parameters, reached, tried = tune_scann(
-        catalogue.embeddings, queries, config.recall_target, retrieval.num_results
+    search, tuned, reached, tried = tune_shards(
+        catalogue, queries, config.recall_target, retrieval.num_results
     )
     out = Path(paths.index)
     write(out / SCANN_RETRIEVER, lambda _: search)
-    write_native(catalogue.embeddings, parameters, out / NATIVE_INDEX)
-    return {
+    for number, (part, parameters) in enumerate(zip(parts(catalogue), tuned, strict=True)):
+        native = out / NATIVE_INDEX / str(number) if catalogue.shards else out / NATIVE_INDEX
+        write_native(catalogue.embeddings[part], parameters, native)
+    return search, {
         "stock": _write_stock(catalogue, queries, config, write, out / RETRIEVER),
         "recall_vs_exact": reached,
         "recall_queries": len(queries),
         "recall_query_source": source,
-        "parameters": parameters._asdict(),
+        "parameters": {} if catalogue.shards else tuned[0]._asdict(),
         "tried": tried,
     }
 

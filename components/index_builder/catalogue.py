@@ -28,12 +28,14 @@ class Catalogue:
       topics: topics of each item.
       embeddings: `[items, dim]` float32, finite.
       values: texts `name=value` of each item; None for a model without features.
+      shards: items of each shard, which follow one another; () for one index.
     """
 
     ids: list[bytes]
     topics: list[list[bytes]]
     embeddings: np.ndarray
     values: list[list[bytes]] | None = None
+    shards: tuple[int, ...] = ()
 
 
 def embed_items(model: Any, batch: pa.RecordBatch) -> np.ndarray:

@@ -8,6 +8,9 @@ RETRIEVER = "retriever"
 SCANN_RETRIEVER = "retriever_scann"
 #: ScaNN's native index.
 NATIVE_INDEX = "scann"
+#: With `index.shards`: a SavedModel per shard (`shards/0`, ...), and the router's.
+SHARDS = "shards"
+ROUTER = "router"
 ITEMS_FILE = "items.parquet"
 #: What requests filter by, where `retrieval.filters` names columns: a column of text each.
 ATTRIBUTES_FILE = "item_attributes.parquet"

@@ -151,6 +151,12 @@ class RunConfig(BaseConfig):
                 f"evaluator.ks asks for k={max(self.evaluator.ks)} but retrieval.num_results is "
                 f"{self.retrieval.num_results}"
             )
+        if self.index.shards > 1 and (self.retrieval.delta or self.retrieval.explore_share):
+            clash = "delta" if self.retrieval.delta else "explore_share"
+            raise ValueError(
+                f"index.shards is {self.index.shards}, but a router cannot answer with "
+                f"retrieval.{clash}: leave that out, or set index.shards to 1"
+            )
         several = {name.removesuffix("[]") for name in self.features.columns() if "[" in name}
         if filtered := sorted(several & set(self.retrieval.attribute_columns())):
             raise ValueError(

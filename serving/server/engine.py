@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -48,6 +49,7 @@ class Engine:
         load_tries: int = 4,
         retry_s: float = 1.0,
         request_log: RequestLog | None = None,
+        loader: Callable[[Path], LoadedVersion] = load,
     ) -> None:
         """Loads nothing yet; see `start`.
 
@@ -57,12 +59,13 @@ class Engine:
           load_tries: times that a version is tried before it is given up.
           retry_s: seconds before the second try; doubled after each.
           request_log: takes the requests of both APIs; closed by `stop`.
+          loader: makes what answers from the folder of a version.
         """
         self.name = source.name
         self.metrics = Metrics(source.name)
         self._source = source
         self._poll_s, self._load_tries, self._retry_s = poll_s, load_tries, retry_s
-        self._request_log = request_log
+        self._request_log, self._loader = request_log, loader
         self._lock = threading.Lock()
         self._loaded: dict[int, LoadedVersion] = {}
         self._labels: dict[str, int] = {}
@@ -197,7 +200,7 @@ class Engine:
         self._set_state(version, State.LOADING)
         began = time.monotonic()
         try:
-            loaded = load(aspired.folders[version])
+            loaded = self._loader(aspired.folders[version])
         except Exception as error:
             self._failed(version, failure, error)
             return

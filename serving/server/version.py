@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,18 +109,29 @@ class LoadedVersion:
         return True
 
 
+def opened(folder: Path) -> tuple[VerifiedBundle, dict[str, Any]]:
+    """Verifies a bundle; returns it and what its `index.json` holds.
+
+    Raises:
+      BundleError: it is damaged.
+    """
+    bundle = VerifiedBundle(folder, verify(folder))
+    try:
+        index = read_json(folder / INDEX_FILE)
+        index["serve"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{folder / INDEX_FILE}: does not say what to serve: {error}") from error
+    return bundle, index
+
+
 def load(folder: Path) -> LoadedVersion:
     """Verifies a bundle, loads the SavedModel that its index says is served, and warms it up.
 
     Raises:
       BundleError: it is damaged, does not load or fails a warm-up request.
     """
-    bundle = VerifiedBundle(folder, verify(folder))
-    try:
-        serve = read_json(folder / INDEX_FILE)["serve"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{folder / INDEX_FILE}: does not say what to serve: {error}") from error
-    scann = serve == SCANN_RETRIEVER
+    bundle, index = opened(folder)
+    scann = index["serve"] == SCANN_RETRIEVER
     model = folder / SCANN_RETRIEVER if scann else folder
     session = Session(model, scann)
     try:

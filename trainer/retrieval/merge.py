@@ -121,6 +121,11 @@ def best_score(
     return _earliest(rows, scores, item, usable, tf.reshape(turn, shape), span, (limit, width))
 
 
+def unseen(rows: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
+    """Returns which candidates `[batch, slots, candidates]` are none of `[batch, any]`; no pads."""
+    return _items(rows, seen).unseen
+
+
 class _Items(NamedTuple):
     """Candidates grouped by user and item.
 

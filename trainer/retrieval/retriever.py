@@ -17,7 +17,7 @@ from trainer.retrieval.delta import Delta
 from trainer.retrieval.delta_search import DeltaSearch, DeltaTopicFilter
 from trainer.retrieval.explore import Explorer
 from trainer.retrieval.filters import Attributes, ItemFilters, RequestedFilters
-from trainer.retrieval.search import ExactSearch, ScannSearch, Searcher
+from trainer.retrieval.search import ExactSearch, Searcher, save_options
 from trainer.retrieval.selection import SearchedSlots, Selector
 from trainer.retrieval.topic_filter import TopicFilter
 
@@ -174,7 +174,7 @@ class Retriever(tf.Module):
           options: inputs of `signature.OPTION_SPECS`.
           filters: inputs of `signature.FILTER_SPECS`; None for an unfiltered request.
         """
-        user = _checked(user)
+        user = checked(user)
         rows = tf.shape(user[features.TIMESTAMP])
         options = {name: tf.broadcast_to(value, rows) for name, value in options.items()}
         user_id = options.pop(signature.USER_ID)
@@ -214,8 +214,7 @@ class Retriever(tf.Module):
 
     def limit(self, num_results: tf.Tensor) -> tf.Tensor:
         """Returns the number of items that each row gets, `[batch]` int32."""
-        wanted = tf.where(num_results > 0, num_results, self.config.num_results)
-        return tf.minimum(wanted, self.config.max_results)
+        return list_length(num_results, self.config)
 
     def _answer(
         self,
@@ -262,15 +261,12 @@ class Retriever(tf.Module):
         use_implicit: tf.Tensor,
         use_explicit: tf.Tensor,
     ) -> SearchedSlots:
-        finite = tf.reduce_all(tf.math.is_finite(slots["embeddings"]), axis=2)
-        explicit = tf.equal(slots["slot_kind"], EXPLICIT)
-        chosen = tf.where(explicit, use_explicit[:, None], use_implicit[:, None])
         return SearchedSlots(
             vectors=slots["embeddings"],
             topic=slots["slot_topic"],
             kind=slots["slot_kind"],
             mass=slots["mass"],
-            valid=slots["slot_valid"] & finite & chosen,
+            valid=searched_slots(slots, use_implicit, use_explicit),
             seen=self._seen_rows(user[features.HISTORY_ITEM_ID]),
             limit=limit,
         )
@@ -279,7 +275,7 @@ class Retriever(tf.Module):
         """Returns the signatures of the SavedModel, `retrieve` being the default."""
         if self._featured:
             found = dict.fromkeys(("serving_default", signature.RETRIEVE), self.retrieve)
-            return {**found, **featured.make_signatures(self, _checked)}
+            return {**found, **featured.make_signatures(self, checked)}
 
         @tf.function(
             autograph=False, input_signature=[tf.TensorSpec([None], tf.string, signature.EXAMPLES)]
@@ -290,7 +286,7 @@ class Retriever(tf.Module):
 
         @tf.function(autograph=False, input_signature=[signature.USER_SPECS])
         def embed_user(user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            return dict(self.embedding_model.embed_user(**_checked(user)))
+            return dict(self.embedding_model.embed_user(**checked(user)))
 
         @tf.function(autograph=False, input_signature=[signature.ITEM_SPECS])
         def embed_items(items: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -303,7 +299,7 @@ class Retriever(tf.Module):
             signature.EMBED_USER: embed_user,
             signature.EMBED_ITEMS: embed_items,
             signature.SIMILAR_ITEMS: similar.make_signature(self),
-            signature.SCORE_ITEMS: score.make_signature(self, _checked),
+            signature.SCORE_ITEMS: score.make_signature(self, checked),
         }
         if self.selector.item_filters is not None:
             found[signature.RETRIEVE_FILTERED] = filtered.make_signature(self)
@@ -317,7 +313,29 @@ class Retriever(tf.Module):
         return self.rows_of(history_item_id)
 
 
-def _checked(user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def list_length(num_results: tf.Tensor, config: RetrievalConfig) -> tf.Tensor:
+    """Returns the number of items that each row gets, `[batch]` int32."""
+    wanted = tf.where(num_results > 0, num_results, config.num_results)
+    return tf.minimum(wanted, config.max_results)
+
+
+def searched_slots(
+    slots: dict[str, tf.Tensor], use_implicit: tf.Tensor, use_explicit: tf.Tensor
+) -> tf.Tensor:
+    """Returns which slots of `embed_user` are searched, `[batch, slots]` bool.
+
+    Args:
+      slots: outputs of `embed_user`.
+      use_implicit: `[batch]` bool.
+      use_explicit: `[batch]` bool.
+    """
+    finite = tf.reduce_all(tf.math.is_finite(slots["embeddings"]), axis=2)
+    explicit = tf.equal(slots["slot_kind"], EXPLICIT)
+    chosen = tf.where(explicit, use_explicit[:, None], use_implicit[:, None])
+    return slots["slot_valid"] & finite & chosen
+
+
+def checked(user: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Refuses a request whose parts cannot belong together."""
     shape = tf.shape(user[features.HISTORY_ITEM_ID])
     alike = [
@@ -346,7 +364,5 @@ def save_retriever(retriever: Retriever, path: str) -> None:
     ScaNN's ops, where the retriever searches with them, must be registered by
     whoever loads it (`search.load_scann_ops`).
     """
-    searcher = retriever.selector.searcher
-    scann = isinstance(getattr(searcher, "base", searcher), ScannSearch)
-    options = tf.saved_model.SaveOptions(namespace_whitelist=["Scann"] if scann else [])
+    options = save_options(retriever.selector.searcher)
     tf.saved_model.save(retriever, path, signatures=retriever.signatures(), options=options)

@@ -296,6 +296,13 @@ class ScannSearch(tf.Module):
         return tf.ensure_shape(found, [*rows.shape, self._dim])
 
 
+def save_options(searcher: Any) -> tf.saved_model.SaveOptions:
+    """Returns how a module that searches is saved; ScaNN's ops are named where it has them."""
+    base = getattr(searcher, "base", searcher)
+    scann = any(isinstance(each, ScannSearch) for each in getattr(base, "shards", [base]))
+    return tf.saved_model.SaveOptions(namespace_whitelist=["Scann"] if scann else [])
+
+
 def _variable(value: tf.Tensor) -> tf.Variable:
     if value.shape.rank == 0 and value.dtype != tf.string:
         # Parts that this kind of index lacks come as scalars of uninitialised memory.
