@@ -41,6 +41,7 @@ from serving.server.shard import shard_model
 from serving.server.source import Aspired
 from serving.server.version import LoadedVersion
 from serving.transport import GrpcTransport, ModelTarget
+from trainer import features
 from trainer.config import RetrievalConfig
 from trainer.retrieval import routing
 from trainer.retrieval.retriever import Retriever, save_retriever
@@ -179,7 +180,7 @@ def shard_recall(addresses: list[str], work: Path) -> float:
         routing.SLOT_KIND: np.zeros(shape, np.int32),
         routing.VALID: np.ones(shape, bool),
         routing.LIMIT: np.full(len(queries), K, np.int32),
-        routing.features.HISTORY_ITEM_ID: np.full(shape, b"", object),
+        features.HISTORY_ITEM_ID: np.full(shape, b"", object),
     }
     shards = Shards(NAME, addresses, partial=False, timeout_s=600.0)
     for servers in shards.servers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -112,13 +113,15 @@ def write_shards(
       Number of items of each shard, as `index.json` has them.
     """
     for number, part in enumerate(parts(catalogue)):
-        own = search.shards[number] if isinstance(search, ShardedSearch) else None
+        searcher: Callable[[tf.Variable], Searcher] = ExactSearch
+        if isinstance(search, ShardedSearch):
+            searcher = partial(_ready, search.shards[number])
         shard = ShardRetriever(
             catalogue.ids[part],
             catalogue.topics[part],
             catalogue.embeddings[part],
             retrieval,
-            searcher=ExactSearch if own is None else lambda _, own=own: own,
+            searcher=searcher,
             attributes=None if attributes is None else _of_rows(attributes, part),
         )
         with staged_directory(out / SHARDS / str(number)) as staging:
@@ -126,6 +129,11 @@ def write_shards(
     with staged_directory(out / ROUTER) as staging:
         save_module(Router(model, retrieval, attributes is not None), str(staging))
     return [{"items": size} for size in catalogue.shards]
+
+
+def _ready(searcher: Searcher, vectors: tf.Variable) -> Searcher:
+    del vectors  # it has its own
+    return searcher
 
 
 def _of_rows(attributes: Attributes, part: slice) -> Attributes:

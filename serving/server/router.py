@@ -260,7 +260,7 @@ class RoutedSession(Session):
     ) -> dict[str, np.ndarray]:
         """See `Session.run`; asks the shards in between."""
         name = signature or DEFAULT_SIGNATURE
-        encoder = _ENCODERS.get(name)
+        encoder = _ENCODERS.get(name, "")
         if encoder not in self.signatures:
             return super().run(inputs, signature, outputs)
         wanted = self._wanted(name, outputs)

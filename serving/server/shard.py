@@ -11,6 +11,7 @@ from core.errors import BundleError
 from serving.server.session import Session
 from serving.server.source import Aspired, VersionSource
 from serving.server.version import LoadedVersion, opened
+from trainer import features
 from trainer.retrieval import routing
 
 
@@ -88,5 +89,5 @@ def _first_request(dim: int) -> dict[str, np.ndarray]:
         routing.SLOT_KIND: np.zeros([1, 1], np.int32),
         routing.VALID: np.ones([1, 1], bool),
         routing.LIMIT: np.ones([1], np.int32),
-        routing.features.HISTORY_ITEM_ID: none,
+        features.HISTORY_ITEM_ID: none,
     }

@@ -55,7 +55,10 @@ def test_unknown_key_names_the_key_and_the_nearest_valid_one(conf):
         ("model: {num_interests: 50, explicit_slots: 13}", "make 63 slots; 62 at most"),
         ("retrieval: {num_results: 50}", "evaluator.ks asks for k=100"),
         ("index: {shards: 65}", "index.shards"),
-        ("index: {shards: 2}\nretrieval: {delta: true}", "index.shards is 2, but .* retrieval.delta"),
+        (
+            "index: {shards: 2}\nretrieval: {delta: true}",
+            "index.shards is 2, but .* retrieval.delta",
+        ),
         (
             "index: {shards: 2}\nretrieval: {explore_share: 0.1, filters: [created_at]}",
             "retrieval.explore_share: leave that out",

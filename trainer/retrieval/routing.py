@@ -121,11 +121,11 @@ class ShardRetriever(tf.Module):
         scores = tf.where(there, scores, tf.fill(tf.shape(scores), tf.constant(-np.inf)))
         shape, most = tf.shape(rows), tf.reduce_max(tf.pad(wanted.limit, [[0, 1]]))
         slots = shape[0] * shape[1]
-        flat = [tf.reshape(each, [slots, shape[2]]) for each in (rows, scores)]
-        rows, scores = (
-            tf.reshape(each, tf.concat([shape[:2], most[None]], axis=0))
-            for each in best_rows(*flat, most)
+        flat = best_rows(
+            tf.reshape(rows, [slots, shape[2]]), tf.reshape(scores, [slots, shape[2]]), most
         )
+        wide = tf.concat([shape[:2], most[None]], axis=0)
+        rows, scores = tf.reshape(flat[0], wide), tf.reshape(flat[1], wide)
         ids = tf.gather(self.item_ids, tf.maximum(rows, 0))
         return {ITEM_ID: tf.where(tf.math.is_finite(scores), ids, ""), SCORE: scores}
 
