@@ -69,17 +69,19 @@ class ShardServers:
 
     def look(self) -> None:
         """Finds the servers and the versions that each of them has; called by one thread."""
-        found = set()
+        found: set[str] = set()
         for host, port in self._places:
             try:
                 infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             except OSError:
+                found |= self._servers.keys()  # the name server is down, they may not be
                 continue
             found |= {_address(str(info[4][0]), port) for info in infos}
+        self._servers = {
+            each: self._servers.get(each) or GrpcTransport(each) for each in sorted(found)
+        }
         versions = {}
-        for address in sorted(found):
-            server = self._servers.get(address) or GrpcTransport(address)
-            self._servers = {**self._servers, address: server}
+        for address, server in self._servers.items():
             try:
                 states = server.status(ModelTarget(self._model), _STATUS_TIMEOUT_S)
             except RequestError as error:
@@ -87,8 +89,6 @@ class ShardServers:
                     continue
                 states = []  # it is there, and has nothing yet
             versions[address] = {each.version for each in states if each.state == "AVAILABLE"}
-        for gone in self._servers.keys() - found:
-            self._servers = {a: s for a, s in self._servers.items() if a != gone}
         self._versions = versions
 
     def reached(self) -> bool:
@@ -107,16 +107,15 @@ class ShardServers:
         Raises:
           RequestError: none answers, or the request is wrong.
         """
-        known = [a for a, own in sorted(self._versions.items()) if version in own]
-        last = RequestError(Code.UNAVAILABLE, f"no server has version {version}")
-        start = next(self._turn)
-        for place in range(len(known)):
-            server = self._servers.get(known[(start + place) % len(known)])
-            if server is None:
-                continue
+        servers, versions = self._servers, self._versions
+        ready = [each for each in servers if version in versions.get(each, ())]
+        first = next(self._turn) % max(len(ready), 1)
+        others = [each for each in servers if each not in ready]
+        last = RequestError(Code.UNAVAILABLE, "its name is not known")
+        for address in (*ready[first:], *ready[:first], *others):
             try:
                 target = ModelTarget(self._model, version)
-                return server.predict(target, name, inputs, timeout_s)[1]
+                return servers[address].predict(target, name, inputs, timeout_s)[1]
             except RequestError as error:
                 if error.code not in _ELSEWHERE:
                     raise
