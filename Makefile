@@ -23,7 +23,7 @@ export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: seaweedfs prism help setup setup-dev demo test test-fast test-all lint docs bench-example-gen bench-beam bench-scale bench-training bench-peers bench-serving bench-filters bench-load bench-compiled bench-refresh image image-size lock clean
+.PHONY: seaweedfs prism help setup setup-dev demo test test-fast test-all lint docs bench-example-gen bench-beam bench-scale bench-training bench-peers bench-serving bench-filters bench-load bench-shards bench-compiled bench-refresh image image-size lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -109,6 +109,9 @@ bench-filters: $(VENV)/.bench-serving  ## Recall and latency of filtered search 
 
 bench-load: setup-dev  ## Ten minutes of load on the local server, with a version swap and a rollback.
 	$(BIN)/python -m benchmarks.load $(LOAD_ARGS)
+
+bench-shards: setup-dev  ## Recall, memory and latency of an index in shards, in one process and in several.
+	$(BIN)/python -m benchmarks.shards $(SHARD_ARGS)
 
 bench-compiled: setup-dev  ## Seconds of the compiled pipeline, task by task, beside the local runner.
 	$(BIN)/python -m benchmarks.compiled $(COMPILED_ARGS)

@@ -6,14 +6,15 @@ Items and users are those of `benchmarks.serving`; every slot of a user searches
 catalogue (no topic filter). Each index is tuned as the index builder does, to recall@100 of at
 least .95 among its own items, on the queries of other users than those who ask. Servers are
 processes of their own, with the product's gRPC server; the client is one more. Recall is of the
-candidates that the servers give, against exact search of everything; latency is of requests of
-one user after the other, memory what a process holds after them.
+candidates that the servers give, against exact search of everything; requests are of
+one user after the other, CPU that of all servers, memory what a process holds after them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -52,6 +53,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME, K, DIM, VERSION = "shards", 100, 64, 1
 CONFIG = RetrievalConfig(num_results=K, topic_filter=False)
 _QUERIES, _USERS, _TARGET = 500, 64, 0.95
+_WARM_UP = 2
 ONE, SHARDED = "one", "sharded"
 
 
@@ -74,9 +76,9 @@ def build(what: str, work: Path) -> dict[str, Any]:
     vectors, queries = np.load(work / "vectors.npy"), np.load(work / "queries.npy")
     sizes = tuple(np.load(work / "sizes.npy").tolist()) if what == SHARDED else ()
     catalogue = Catalogue(ids, [[]] * len(ids), vectors, shards=sizes)
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), time.process_time()
     search, tuned, reached, _ = tune_shards(catalogue, queries, _TARGET, K)
-    build_s = time.perf_counter() - started
+    build_s, cpu_s = time.perf_counter() - started, time.process_time() - spent
     tower = Tower(SampleUsers(**np.load(work / "users.npz")))
     retriever = Retriever(tower, ids, catalogue.topics, vectors, CONFIG, lambda _: search)
     save_retriever(retriever, str(work / what))
@@ -84,7 +86,8 @@ def build(what: str, work: Path) -> dict[str, Any]:
         write_shards(tower, catalogue, CONFIG, None, search, work)
     chosen = [f"{each.num_leaves}/{each.leaves_to_search}/{each.reorder}" for each in tuned]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"build_s": build_s, "recall": reached, "peak_mb": peak, "tuned": ", ".join(chosen)}
+    found = {"recall": reached, "peak_mb": peak, "tuned": ", ".join(chosen)}
+    return {**found, "build_s": build_s, "cpu_s": cpu_s}
 
 
 class _Same:
@@ -151,11 +154,22 @@ def resident_mb(pid: int) -> float:
     return int(text.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def latency_ms(address: str, work: Path, rounds: int) -> tuple[float, float]:
-    """Returns median and 95th percentile of requests of one user, in milliseconds."""
+def cpu_ms(pids: list[int]) -> float:
+    """Returns the CPU milliseconds that processes have used so far."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return 1000 * ticks / os.sysconf("SC_CLK_TCK")
+
+
+def request_ms(address: str, pids: list[int], work: Path, rounds: int) -> str:
+    """Returns what requests of one user take: a median, the 95th percentile, CPU of the servers."""
     history = np.load(work / "users.npz")["history"]
-    client, spent = GrpcTransport(address), []
-    for user in [0, 1, *list(range(_USERS)) * rounds]:
+    client, spent, cpu = GrpcTransport(address), [], 0.0
+    for number, user in enumerate([0, 1, *list(range(_USERS)) * rounds]):
+        if number == _WARM_UP:
+            cpu = cpu_ms(pids)
         inputs = {
             "timestamp": np.array([user]),
             "history_item_id": np.array([[b"pin%d" % row for row in history[user]]], object),
@@ -167,7 +181,9 @@ def latency_ms(address: str, work: Path, rounds: int) -> tuple[float, float]:
         client.predict(ModelTarget(NAME, VERSION), "retrieve", inputs, 60.0)
         spent.append(1000 * (time.perf_counter() - started))
     client.close()
-    return float(np.median(spent[2:])), float(np.quantile(spent[2:], 0.95))
+    spent = spent[_WARM_UP:]
+    p50, p95 = np.median(spent), np.quantile(spent, 0.95)
+    return f"{p50:.1f} | {p95:.1f} | {(cpu_ms(pids) - cpu) / len(spent):.1f}"
 
 
 def shard_recall(addresses: list[str], work: Path) -> float:
@@ -199,29 +215,27 @@ def measured(items: int, shards: int, rounds: int, work: Path) -> list[str]:
     write_world(items, shards, work)
     lines = [
         f"### {items:,} x {DIM}, {shards} shards\n",
-        "| | build s | peak MB of the build | leaves/searched/re-scored | recall@100 "
-        "| ms a request (p95) | MB of each server |",
-        "|---|---:|---:|---|---:|---:|---:|",
+        "| | build s | CPU s | peak MB | leaves/searched/re-scored | recall@100 "
+        "| request p50 ms | p95 ms | CPU ms | MB of each server |",
+        "|---|---:|---:|---:|---|---:|---:|---:|---:|---:|",
     ]
     for what, words in ((ONE, "one index"), (SHARDED, f"{shards} shards in one process")):
         made = built(what, work)
         with served(what, work) as (address, pid):
-            timed, mb = latency_ms(address, work, rounds), resident_mb(pid)
+            timed, mb = request_ms(address, [pid], work, rounds), resident_mb(pid)
         lines.append(
-            f"| {words} | {made['build_s']:.0f} | {made['peak_mb']:,.0f} | {made['tuned']} "
-            f"| {made['recall']:.4f} | {timed[0]:.1f} ({timed[1]:.1f}) | {mb:,.0f} |"
+            f"| {words} | {made['build_s']:.0f} | {made['cpu_s']:.0f} | {made['peak_mb']:,.0f} "
+            f"| {made['tuned']} | {made['recall']:.4f} | {timed} | {mb:,.0f} |"
         )
     with ExitStack() as running:
         parts = [running.enter_context(served(str(n), work)) for n in range(shards)]
         addresses = [address for address, _ in parts]
         router, pid = running.enter_context(served("router", work, addresses))
-        timed = latency_ms(router, work, rounds)
-        held = [f"{resident_mb(each):,.0f}" for each in (pid, *(own for _, own in parts))]
+        pids = [pid, *(own for _, own in parts)]
+        timed = request_ms(router, pids, work, rounds)
+        held = " + ".join(f"{resident_mb(each):,.0f}" for each in pids)
         reached = shard_recall(addresses, work)
-    lines.append(
-        f"| a router and {shards} processes | | | | {reached:.4f} "
-        f"| {timed[0]:.1f} ({timed[1]:.1f}) | {' + '.join(held)} |"
-    )
+    lines.append(f"| a router and {shards} processes | | | | | {reached:.4f} | {timed} | {held} |")
     return lines
 
 
