@@ -43,15 +43,12 @@ class World:
         self.ends = self.router.signatures()
         self.searches = [shard.signatures() for shard in self.parts]
 
-    def answer(self, filtered: bool = False, without: int = 0, **inputs) -> dict:
+    def answer(self, filtered: bool = False, **inputs) -> dict:
         ends = self.ends
         encoded = ends[routing.ENCODE_FILTERED if filtered else routing.ENCODE](**inputs)
         name = routing.SEARCH_SLOTS_FILTERED if filtered else routing.SEARCH_SLOTS
         names = [*routing.SEARCH_SPECS, *(signature.FILTER_SPECS if filtered else {})]
-        found = [
-            search[name](**{key: encoded[key] for key in names})
-            for search in self.searches[without:]
-        ]
+        found = [search[name](**{key: encoded[key] for key in names}) for search in self.searches]
         together = {key: tf.concat([each[key] for each in found], 2) for key in found[0]}
         given = {**encoded, **together}
         return ends[routing.MERGE](**{key: given[key] for key in routing.MERGE_SPECS})
@@ -106,24 +103,3 @@ def test_filters_act_in_the_shards():
     assert found["count"].numpy().tolist()[3] == 1
     with pytest.raises(tf.errors.InvalidArgumentError, match="not understood"):
         world.answer(filtered=True, **USERS, filter=tf.constant([["colour=red"]]))
-
-
-def test_without_a_shard_the_list_is_that_of_the_others():
-    world = World()
-    found = world.answer(without=1, **USERS)
-    shards = shard_of([each for each in found["item_id"].numpy().ravel() if each], SHARDS)
-    assert set(shards.tolist()) == {1, 2}
-    assert found["count"].numpy().tolist() == [10, 10, 10, 10]
-
-
-def test_parts_are_saved_with_their_defaults(tmp_path):
-    world = World()
-    routing.save_module(world.router, str(tmp_path / "router"))
-    routing.save_module(world.parts[0], str(tmp_path / "shard"))
-    router = tf.saved_model.load(str(tmp_path / "router"))
-    encoded = signature.bind(router, routing.ENCODE)(**USERS)
-    np.testing.assert_array_equal(encoded["limit"], [10] * 4)
-    shard = tf.saved_model.load(str(tmp_path / "shard"))
-    given = {name: encoded[name] for name in routing.SEARCH_SPECS}
-    found = shard.signatures[routing.SEARCH_SLOTS](**given)
-    assert found["item_id"].shape == (4, 5, 10)
