@@ -7,8 +7,11 @@ PEER_PYTHON ?= python3.11
 PEER_VENV ?= .venv-peers
 BIN := $(VENV)/bin
 WORKERS ?= 2
-# The order is that of tests/conftest.py: what takes longest first.
-PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
+# The order is that of tests/conftest.py: what takes longest first. Bytecode is written, so that
+# neither a worker nor a process that a test starts compiles everything again.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
+# One core for less than a minute: `make test` has them run beside the tests.
+TYPES = $(BIN)/mypy && $(BIN)/lint-imports
 # A tag that never moves: what the image is built from.
 REVISION ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 IMAGE ?= tessera:$(REVISION)
@@ -23,7 +26,7 @@ export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PYTHONWARNINGS := ignore
 
-.PHONY: seaweedfs prism help setup setup-dev demo test test-fast test-all lint docs bench-example-gen bench-beam bench-scale bench-training bench-peers bench-serving bench-filters bench-load bench-shards bench-compiled bench-refresh image image-size lock clean
+.PHONY: seaweedfs prism help setup setup-dev demo test test-fast test-all lint style types docs bench-example-gen bench-beam bench-scale bench-training bench-peers bench-serving bench-filters bench-load bench-shards bench-compiled bench-refresh image image-size lock clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -47,9 +50,11 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 demo: setup  ## Run the main job on generated data and print one user's recommendations.
 	@PATH="$(abspath $(BIN)):$$PATH" bash scripts/demo.sh
 
-test: setup-dev  ## Lint, types, import contract, unit tests and the end-to-end run.
-	@$(MAKE) --no-print-directory lint
-	$(PYTEST) -n $(WORKERS) --durations 25
+test: setup-dev style  ## Lint, types, import contract, unit tests and the end-to-end run.
+	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT; \
+	  { $(TYPES); } > "$$said" 2>&1 & types=$$!; \
+	  $(PYTEST) -n $(WORKERS) --durations 25; tests=$$?; \
+	  wait $$types; types=$$?; cat "$$said"; exit $$((tests || types))
 
 test-fast: setup-dev  ## Unit tests only.
 	$(PYTEST) -n $(WORKERS) -m "not slow and not nightly"
@@ -58,11 +63,14 @@ test-all: setup-dev  ## All of it: also the tests that take minutes, with many m
 	@$(MAKE) --no-print-directory lint
 	$(PYTEST) -n $(WORKERS) -m "" --hypothesis-profile deep --timeout 3600 --durations 50
 
-lint: setup-dev  ## ruff, mypy and the import contract.
+lint: style types  ## ruff, mypy and the import contract.
+
+style: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+
+types: setup-dev
+	$(TYPES)
 
 docs: setup-dev  ## The guides as a site in site/; a broken link is an error.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -17,7 +17,7 @@ _SETTINGS = {
     "deadline": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 }
-settings.register_profile("quick", max_examples=25, **_SETTINGS)
+settings.register_profile("quick", max_examples=10, **_SETTINGS)
 settings.register_profile("deep", max_examples=200, **_SETTINGS)
 settings.load_profile("quick")
 _LONG_S = 60.0

@@ -87,7 +87,8 @@ def test_waiting_costs_clock_time_and_hardly_any_cpu():
     assert waits.milliseconds(1, of_cpu=True) < 25  # idle threads of others spin for a while
 
 
-@pytest.mark.slow
+@pytest.mark.slow("measures several kinds of index")
+@pytest.mark.nightly
 def test_a_small_run_fills_the_tables(tmp_path):
     from benchmarks.serving.world import ServingWorld
 

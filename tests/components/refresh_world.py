@@ -49,7 +49,7 @@ def publish_world(
             }
         )
         write_attributes(str(root / "examples"), "examples-00000-of-00001", items, names)
-        build(root, shared=False, **retrieval.model_dump(exclude_unset=True))
+        build(root, **retrieval.model_dump(exclude_unset=True))
     write_tree(
         root / "trained",
         {"Format-Serving/warm_start/weights.npz": b"weights", "Format-Serving/saved_model.pb": b""},

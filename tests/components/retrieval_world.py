@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from components.config import IndexConfig
+from components.example_gen.attributes import FOLDER
 from components.index_builder.build import IndexPaths, build_index
 from tests.components.raw_examples import corpus_item, example, write_split
 from tests.shared import once
@@ -45,8 +48,8 @@ def make_examples(count: int, seed: int = 0, popular: bool = False) -> list[dict
 
 def write_world(root: Path, model_seed: int = 0, popular: bool = False, n_eval: int = 400) -> None:
     """Writes `<root>/model` and `<root>/examples`."""
-    save_fake_model(fake_model(model_seed), str(root / "model"))
-    (root / "world.json").write_text(json.dumps([model_seed, popular]))
+    saved, _ = once(f"fake-model-{model_seed}", partial(_save_model, model_seed))
+    shutil.copytree(saved / "model", root / "model")
     write_split(
         root / "examples",
         "corpus",
@@ -57,23 +60,29 @@ def write_world(root: Path, model_seed: int = 0, popular: bool = False, n_eval: 
     write_split(root / "examples", "eval", make_examples(n_eval, 3, popular))
 
 
-def build(
-    root: Path, name: str = "index", kind: str = "exact", shared: bool = True, **retrieval
-) -> Path:
+def _save_model(seed: int, folder: Path) -> None:
+    save_fake_model(fake_model(seed), str(folder / "model"))
+
+
+def build(root: Path, name: str = "index", kind: str = "exact", **retrieval) -> Path:
     """Builds `<root>/<name>` from the world at `root`.
 
     Where two worlds differ in nothing that an index is made of, neither do their indexes: one
-    is built in a test run and copied; not `shared`: the corpus is another one.
+    is built in a test run and copied.
     """
-    seed, popular = json.loads((root / "world.json").read_text())
-    if seed or popular or retrieval or not shared:
-        return _build(root, root / name, kind, retrieval)
+    made_of = hashlib.sha256(json.dumps([kind, retrieval], sort_keys=True).encode())
+    # An index is made of everything but the examples that the model is measured on.
+    paths = [path for path in root.glob("model/**/*") if path.is_file()]
+    for part in ("Split-corpus", "Split-train", "Split-validation", FOLDER):
+        paths += root.glob(f"examples/{part}/*")
+    for path in sorted(paths):
+        made_of.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
 
     def make(folder: Path) -> None:
-        _build(root, folder / "index", kind, {})
+        _build(root, folder / "index", kind, retrieval)
 
-    built, _ = once(f"index-{kind}", make)
-    return Path(shutil.copytree(built / "index", root / name))
+    built, _ = once(f"index-{made_of.hexdigest()}", make)
+    return Path(shutil.copytree(built / "index", root / name, dirs_exist_ok=True))
 
 
 def _build(root: Path, index: Path, kind: str, retrieval: dict) -> Path:

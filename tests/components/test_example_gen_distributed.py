@@ -26,6 +26,8 @@ from tests.components.example_gen_oracle import Rules
 from tests.components.example_gen_tables import at, config_for, files_of, write_csv
 from tests.components.test_example_gen_ingest import FOLLOWS, ITEMS, RULES, log
 
+pytestmark = [pytest.mark.slow("Beam workers in processes of their own"), pytest.mark.nightly]
+
 CONF = Path(__file__).resolve().parents[2] / "conf"
 #: Files of the engagements: as many can be read at once.
 PARTS = 6
@@ -122,7 +124,6 @@ def watched() -> Iterator[set[int]]:
         thread.join()
 
 
-@pytest.mark.slow
 def test_in_several_processes(config: ExampleGenConfig, wanted: dict, tmp_path: Path) -> None:
     with watched() as pids:
         found = run(
@@ -170,7 +171,6 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-@pytest.mark.slow
 def test_through_a_job_server_and_a_worker_pool(
     config: ExampleGenConfig, wanted: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,7 +60,7 @@ def validated(root, tmp_path_factory):
 
 
 @pytest.mark.fault(48)
-@pytest.mark.slow
+@pytest.mark.slow("two SavedModels, each loaded in a fresh process")
 def test_a_good_index_is_validated_with_a_reason_for_everything(validated):
     _, result = validated
     assert [c for c in result["checks"] if not c["passed"]] == []
@@ -82,7 +82,7 @@ def test_a_good_index_is_validated_with_a_reason_for_everything(validated):
 
 
 @pytest.mark.fault(64)
-@pytest.mark.slow
+@pytest.mark.slow("two SavedModels, each loaded in a fresh process")
 def test_what_a_bundle_gains_lies_where_the_bundle_has_it(validated, root):
     folder, result = validated
     overlay = folder / "bundle"
@@ -114,7 +114,7 @@ def test_what_a_bundle_gains_lies_where_the_bundle_has_it(validated, root):
     assert all(one in places for one in kept), "not in the order of the split"
 
 
-@pytest.mark.slow
+@pytest.mark.slow("two SavedModels, each loaded in a fresh process")
 @pytest.mark.nightly
 def test_a_search_in_parts_is_judged_by_exact_search(root):
     """One part of nine is searched: lists are short and miss items, which is no broken rule."""

@@ -26,7 +26,7 @@ def index(tmp_path_factory):
     return world.build(root, kind="scann", filters=filters, explore_share=0.2)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("two SavedModels, each loaded in a fresh process")
 def test_filtered_signatures_are_asked_and_judged(index):
     root = index.parent
     paths = validate.ValidatorPaths(str(index), str(root / "examples"), str(root / "validation"))

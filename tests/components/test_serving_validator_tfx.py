@@ -60,7 +60,7 @@ def run(root: Path, examples: str):
     return max(artifacts, key=lambda artifact: artifact.id), newest.last_known_state
 
 
-@pytest.mark.slow
+@pytest.mark.slow("a node of a real TFX pipeline")
 def test_a_refusal_is_looked_at_again(root):
     refused, state = run(root, "no_requests")
     assert (refused.custom_properties["validated"].int_value, state) == (0, COMPLETE)
@@ -68,7 +68,7 @@ def test_a_refusal_is_looked_at_again(root):
     assert state == COMPLETE and again.id != refused.id
 
 
-@pytest.mark.slow
+@pytest.mark.slow("a node of a real TFX pipeline")
 @pytest.mark.nightly
 def test_a_pass_is_remembered(root):
     passed, state = run(root, "examples")

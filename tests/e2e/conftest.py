@@ -57,7 +57,7 @@ def without_network():
     return words if allowed.returncode == 0 else ()
 
 
-def tessera(*arguments, env=None, timeout=600, before=(), fresh=False):
+def tessera(*arguments, env=None, timeout=1500, before=(), fresh=False):
     """Runs the command line in a process of its own.
 
     Args:
@@ -97,6 +97,13 @@ def write_config(path, root, work_dir, **overrides):
         "trainer": {"epochs": 2, "batch_size": 128, "uniform_negatives": 128},
         "evaluator": {"thresholds": {"recall@100": {"min": 0.001}}, "must_beat_floors": []},
         "gate": {"min_eval_examples": 5},
+        # Of a busy machine nothing is asked.
+        "serving": {
+            "requests": 8,
+            "latency_requests": 5,
+            "warmup_requests": 2,
+            "latency_budget_ms": 60_000,
+        },
     }
     for key, value in overrides.items():
         tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value

@@ -17,7 +17,11 @@ from tests.e2e.compiled_world import (
 from tests.e2e.conftest import FIRST_DAY, LAST_DAY, tessera
 from tests.object_store import BEST_KIND, running_s3
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(2400)]
+pytestmark = [
+    pytest.mark.slow("several days of the whole chain"),
+    pytest.mark.nightly,
+    pytest.mark.timeout(2400),
+]
 
 
 @pytest.fixture(scope="module")

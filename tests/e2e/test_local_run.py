@@ -95,7 +95,10 @@ def test_a_run_that_misses_its_threshold_is_not_pushed(published):
 
 
 @pytest.mark.fault(6)
-@pytest.mark.parametrize("log", ["user_id,item_id,timestamp,action\n", ""])
+@pytest.mark.parametrize(
+    "log",
+    ["user_id,item_id,timestamp,action\n", pytest.param("", marks=pytest.mark.nightly)],
+)
 def test_an_empty_log_stops_the_run_and_keeps_the_pushed_version(published, log, tmp_path):
     (tmp_path / "engagements.csv").write_text(log)
     rows = "".join(f"i{n},a\n" for n in range(100))

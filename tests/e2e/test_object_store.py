@@ -11,7 +11,11 @@ from tests.components.store_fixtures import visible
 from tests.e2e.conftest import DAILY, LAST_DAY, tessera, write_config
 from tests.object_store import BEST_KIND, running_s3
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(2400)]
+pytestmark = [
+    pytest.mark.slow("two days of the whole chain and a refresh"),
+    pytest.mark.nightly,
+    pytest.mark.timeout(2400),
+]
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
 

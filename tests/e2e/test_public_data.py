@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.conftest import REPOSITORY, tessera
 
-pytestmark = [pytest.mark.slow, pytest.mark.data]
+pytestmark = [pytest.mark.slow("the whole chain on a public data set"), pytest.mark.data]
 
 DATA = Path(os.environ.get("TESSERA_DATA") or REPOSITORY.parent / "shared" / "data")
 #: Sets whose timestamps are positions.

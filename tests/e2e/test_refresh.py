@@ -168,6 +168,7 @@ def test_a_dry_run_names_the_version_and_what_is_not_followed(refreshed):
     assert "BundleSource → CatalogueGen → IndexBuilder → ServingValidator → Pusher" in done.out
 
 
+@pytest.mark.nightly
 def test_a_compiled_refresh_of_an_object_store_publishes_the_next_version_with_its_report(
     refreshed, tmp_path
 ):

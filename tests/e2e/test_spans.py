@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.conftest import DAILY, LAST_DAY, tessera, write_config
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("two days of the whole chain")
 
 
 @pytest.fixture

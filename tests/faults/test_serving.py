@@ -306,7 +306,7 @@ def refused(made, tmp_path, damage):
 
 
 @pytest.mark.fault(48)
-@pytest.mark.slow
+@pytest.mark.slow("a fresh process loads the SavedModel")
 def test_a_saved_model_with_a_missing_variable_file_is_not_published(made, tmp_path):
     def damage(index: Path) -> None:
         next((index / "retriever/variables").glob("*.data-*")).unlink()
@@ -317,7 +317,7 @@ def test_a_saved_model_with_a_missing_variable_file_is_not_published(made, tmp_p
 
 
 @pytest.mark.fault(50)
-@pytest.mark.slow
+@pytest.mark.slow("a fresh process loads the SavedModel")
 @pytest.mark.nightly
 def test_an_answer_with_nan_is_not_published(made, tmp_path):
     class Diverged(Retriever):
@@ -331,7 +331,7 @@ def test_an_answer_with_nan_is_not_published(made, tmp_path):
 
 
 @pytest.mark.fault(51)
-@pytest.mark.slow
+@pytest.mark.slow("a fresh process loads the SavedModel")
 def test_the_retriever_of_another_index_is_not_published(made, tmp_path):
     others = [f"other {n}" for n in range(fake.ITEMS)]
     failed = refused(made, tmp_path, lambda index: replace(index, Retriever, others))
@@ -339,7 +339,7 @@ def test_the_retriever_of_another_index_is_not_published(made, tmp_path):
 
 
 @pytest.mark.fault(51)
-@pytest.mark.slow
+@pytest.mark.slow("a fresh process loads the SavedModel")
 @pytest.mark.nightly
 def test_the_retriever_of_another_model_is_not_published(made, tmp_path):
     failed = refused(made, tmp_path, lambda index: replace(index, Retriever, fake.IDS, seed=5))

@@ -284,7 +284,7 @@ def test_the_real_server_loads_answers_reloads_and_skips_half_a_version(tmp_path
 
 
 @pytest.mark.fault(66)
-@pytest.mark.slow
+@pytest.mark.slow("a server in a fresh process")
 def test_the_local_server_passes_what_the_real_one_is_asked(tmp_path):
     port, rest = free_ports(2)
     place = ["--serving-dir", str(tmp_path / "serving"), "--name", "demo", "--poll-s", "0.2"]

@@ -81,7 +81,7 @@ def ended(run, out):
 
 
 @pytest.mark.parametrize("text", [EVENTS, EVENTS.replace(",", ";"), LINES])
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(wounds=st.lists(damage(), min_size=1, max_size=3))
 def test_a_damaged_file_of_events(text, wounds):
     folder = Path(tempfile.mkdtemp())
@@ -104,7 +104,6 @@ ROW = st.tuples(
 )
 
 
-@settings(max_examples=20, deadline=None)
 @given(rows=st.lists(ROW, min_size=1, max_size=12), separator=st.sampled_from(",;|\t"))
 def test_quoted_and_plain_values_are_the_same(rows, separator):
     folder = Path(tempfile.mkdtemp())
@@ -141,7 +140,7 @@ SETS = [
 
 
 @pytest.mark.parametrize(("name", "files"), SETS)
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(draw=st.data())
 def test_a_damaged_public_set(name, files, draw):
     folder = Path(tempfile.mkdtemp())

@@ -188,6 +188,7 @@ def alone(tiny, folder, **trainer):
     return losses(Path(folder) / "run")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow("three trainings in processes of their own")
 def test_two_processes_have_the_loss_curve_of_one_and_the_chief_exports(
     tiny, tmp_path, monkeypatch

@@ -18,10 +18,11 @@ def losses(folder):
 
 
 @pytest.mark.slow("two trainings")
-def test_bfloat16_learns_what_float32_learns_and_exports_float32(tiny, tmp_path):
+@pytest.mark.parametrize("name", ["two_tower", pytest.param("dcm_cr", marks=pytest.mark.nightly)])
+def test_bfloat16_learns_what_float32_learns_and_exports_float32(tiny, tmp_path, name):
     for precision in ("float32", "mixed_bfloat16"):
         folder = tmp_path / precision
-        run_fn(tiny.fn_args(folder, {"name": "dcm_cr"}, {"epochs": 1, "precision": precision}))
+        run_fn(tiny.fn_args(folder, {"name": name}, {"epochs": 1, "precision": precision}))
     expected, found = (losses(tmp_path / name) for name in ("float32", "mixed_bfloat16"))
     np.testing.assert_allclose(found, expected, rtol=0.02)
     assert found != expected

@@ -124,7 +124,8 @@ def transform(folder, raw=None, config=TRANSFORM, further=None):
     options = beam.options.pipeline_options.PipelineOptions([])
     with (
         beam.Pipeline("FnApiRunner", options=options) as pipeline,
-        tft_beam.Context(temp_dir=tempfile.mkdtemp(dir=folder)),
+        # Else sizes are tried out from 1 upwards, a conversion for every few rows.
+        tft_beam.Context(temp_dir=tempfile.mkdtemp(dir=folder), desired_batch_size=1000),
     ):
         analysed = pipeline | "analyse" >> beam.Create(raw["train"] + raw["corpus"])
         function = (analysed, metadata) | tft_beam.AnalyzeDataset(

@@ -12,7 +12,7 @@ from tests.deploy.image.recipe import ROOT
 BASE_MB = 200
 ENTRY = "kubeflow_pipelines.task.entrypoint"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow("builds the image"), pytest.mark.timeout(3600)]
 
 
 def docker(*words, timeout=120):

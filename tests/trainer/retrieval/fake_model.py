@@ -38,13 +38,14 @@ class FakeModel(tf.Module):
         )
 
     @tf.function(
+        autograph=False,
         input_signature=[
             tf.TensorSpec([None], tf.int64, name="timestamp"),
             tf.TensorSpec([None, None], tf.string, name="history_item_id"),
             tf.TensorSpec([None, None], tf.int64, name="history_timestamp"),
             tf.TensorSpec([None, None], tf.string, name="history_action"),
             tf.TensorSpec([None, None], tf.string, name="followed_topic"),
-        ]
+        ],
     )
     def embed_user(
         self, timestamp, history_item_id, history_timestamp, history_action, followed_topic
@@ -80,10 +81,11 @@ class FakeModel(tf.Module):
         }
 
     @tf.function(
+        autograph=False,
         input_signature=[
             tf.TensorSpec([None], tf.string, name="item_id"),
             tf.TensorSpec([None, None], tf.string, name="item_topics"),
-        ]
+        ],
     )
     def embed_items(self, item_id, item_topics):
         del item_topics

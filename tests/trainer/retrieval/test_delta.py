@@ -83,7 +83,17 @@ def written(items: DeltaItems, folder: Path) -> str:
     return str(path)
 
 
-@pytest.fixture(scope="module", params=list(SEARCHERS))
+#: By day one search over all rows and one over ScaNN's index.
+BY_DAY = ("scanned", "scann")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=() if name in BY_DAY else pytest.mark.nightly)
+        for name in SEARCHERS
+    ],
+)
 def indexed(request, model, vectors, tmp_path_factory):
     folder = tmp_path_factory.mktemp("delta")
     topics, old, attributes = yesterday(vectors)
