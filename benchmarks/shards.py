@@ -6,8 +6,8 @@ Items and users are those of `benchmarks.serving`; every slot of a user searches
 catalogue (no topic filter). Each index is tuned as the index builder does, to recall@100 of at
 least .95 among its own items, on the queries of other users than those who ask. Servers are
 processes of their own, with the product's gRPC server; the client is one more. Recall is of the
-candidates that the servers give, against exact search of everything; requests are of
-one user after the other, CPU that of all servers, memory what a process holds after them.
+candidates that the servers give, against exact search of everything; requests are of one user
+after the other, CPU that of all servers, memory what a process holds after them.
 """
 
 from __future__ import annotations
