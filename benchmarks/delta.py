@@ -16,12 +16,11 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ from trainer.config import RetrievalConfig
 from trainer.retrieval import signature
 from trainer.retrieval.delta import DELTA_ASSET, no_items, write_delta
 from trainer.retrieval.retriever import Retriever, save_retriever
-from trainer.retrieval.search import ExactSearch
+from trainer.retrieval.search import ExactSearch, Searcher
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME, K = "delta", 100
@@ -88,24 +87,20 @@ class World:
         self.queries = queries.reshape(-1, 64)[:_QUERIES]
         found = tune_scann(self.known.vectors, self.queries, 0.95, K)
         self.search, self.before = found[0], found[2]
-        empty = work / DELTA_ASSET
-        write_delta(no_items(64, {}), {}, empty)
-        tower = Towers(self.users, self.catalogue.vectors)
-        self.retriever = Retriever(
-            tower,
-            self.known.ids,
-            self.known.topics,
-            self.known.vectors,
-            CONFIG,
-            lambda _: self.search,
-            delta=str(empty),
-        )
+        write_delta(no_items(64, {}), {}, work / DELTA_ASSET)
+        self.tower = Towers(self.users, self.catalogue.vectors)
+        self.retriever = self._retriever(lambda _: self.search)
         self._publish()
+
+    def _retriever(self, searcher: Callable[[tf.Variable], Searcher]) -> Retriever:
+        known, empty = self.known, str(self.work / DELTA_ASSET)
+        given = (self.tower, known.ids, known.topics, known.vectors, CONFIG, searcher)
+        return Retriever(*given, delta=empty)
 
     def _publish(self) -> None:
         index, evaluation = self.work / "index", self.work / "evaluation"
         save_retriever(self.retriever, str(index / "retriever_scann"))
-        shutil.copytree(index / "retriever_scann", index / "retriever", copy_function=os.link)
+        save_retriever(self._retriever(ExactSearch), str(index / "retriever"))
         pq.write_table(self.table(np.arange(self.items)), index / "items.parquet")
         np.save(index / "item_embeddings.npy", self.known.vectors)
         settings = CONFIG.model_dump(mode="json")

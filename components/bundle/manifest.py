@@ -37,7 +37,9 @@ class DeltaFields(BaseConfig):
 
     base_version: int = Field(description="version whose index this one has")
     added: int = Field(0, description="items that the index lacks")
-    changed: int = Field(0, description="items with other topics or attributes than in the index")
+    changed: int = Field(
+        0, description="items with other topics, features or attributes than in the index"
+    )
     withdrawn: int = Field(0, description="items of the index that are gone")
     sha256: str = Field("", description="of the file that the SavedModels read")
 

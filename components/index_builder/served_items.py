@@ -39,5 +39,6 @@ def _merged(folder: Path, name: str) -> pa.Table:
         return table
     gone = pq.read_table(folder / DELTA_GONE)["item_id"].cast(pa.large_binary())
     left = pc.is_in(table["item_id"].cast(pa.large_binary()), value_set=gone.combine_chunks())
-    changed = pq.read_table(folder / _CHANGED[name]).cast(table.schema)
+    changed = pq.read_table(folder / _CHANGED[name]).select(table.column_names)
+    changed = changed.cast(table.schema)
     return pa.concat_tables([table.filter(pc.invert(left)), changed])

@@ -77,8 +77,8 @@ def _data(manifest: Manifest, index: Mapping[str, Any]) -> list[tuple[str, Any]]
         ("topics", index.get("topics")),
         ("positive actions", ", ".join(examples.get("positive_actions") or [])),
         ("negative actions", ", ".join(examples.get("negative_actions") or [])),
-        ("features of a user", ", ".join(features.USER_FEATURES)),
-        ("features of an item", ", ".join(features.ITEM_FEATURES)),
+        ("features of a user", ", ".join([*features.USER_FEATURES, *manifest.features.users])),
+        ("features of an item", ", ".join([*features.ITEM_FEATURES, *manifest.features.items])),
     ]
 
 

@@ -28,7 +28,6 @@ from components.index_builder.layout import (
     ATTRIBUTES_FILE,
     INDEX_FILE,
     ITEMS_FILE,
-    SCANN_RETRIEVER,
 )
 from components.pusher.push import PushRequest, PushResult, push
 from components.refresh.catalogue_gen.changes import refuse_lost_items
@@ -36,6 +35,7 @@ from components.refresh.catalogue_gen.config import CatalogueGenConfig
 from components.refresh.catalogue_gen.items import checked_items
 from components.refresh.catalogue_gen.window import opened_window
 from components.refresh.delta.compare import Changes, compare
+from components.refresh.delta.served_model import ServedModel, check_served, embed
 from core.digest import file_sha256
 from core.errors import BundleError, DataError
 from core.files import read_json
@@ -91,11 +91,10 @@ def _published(refresh: Refresh, version_dir: Path) -> DeltaResult:
     manifest = refresh.parent.manifest
     summary = read_json(version_dir / INDEX_FILE)
     retrieval = _retrieval(refresh, version_dir, summary)
-    served = summary["serve"]
     seconds: dict[str, float] = {}
     with ThreadPoolExecutor(1) as beside, TemporaryDirectory(prefix="tessera-delta-") as folder:
         started = time.perf_counter()
-        loading = beside.submit(_loaded, version_dir, served)
+        loading = beside.submit(_loaded, version_dir)
         items, changes = _changes(refresh, version_dir, manifest, retrieval)
         seconds["table"] = time.perf_counter() - started
         model = loading.result()
@@ -116,14 +115,8 @@ def _retrieval(refresh: Refresh, version_dir: Path, summary: dict[str, Any]) -> 
     """Returns the published settings.
 
     Raises:
-      BundleError: there is no room for a delta, the model has features of items, or other
-        settings are asked for.
+      BundleError: there is no room for a delta, or other settings are asked for.
     """
-    if refresh.config.features.items:
-        raise BundleError(
-            f"{version_dir}: its model has features of items, which a delta does not carry; run "
-            "the ordinary refresh"
-        )
     wanted = refresh.config.retrieval
     given = summary.get("retrieval") or {}
     if not given.get("delta"):
@@ -139,12 +132,9 @@ def _retrieval(refresh: Refresh, version_dir: Path, summary: dict[str, Any]) -> 
     return wanted
 
 
-def _loaded(version_dir: Path, served: str) -> Any:
-    # Imported here, so that the table is read while TensorFlow is imported.
-    from components.refresh.delta.served_model import load_served
-
-    scann = served == SCANN_RETRIEVER
-    return load_served(version_dir / served if scann else version_dir, scann)
+def _loaded(version_dir: Path) -> ServedModel:
+    """Loads the SavedModel with stock operations, whose file the one with ScaNN reads as well."""
+    return ServedModel(version_dir)
 
 
 def _changes(
@@ -184,6 +174,7 @@ def _new_items(config: RunConfig, names: tuple[str, ...]) -> Iterator[tuple[pa.T
         data=config.data,
         time_unit=config.examples.time_unit,
         attributes=names,
+        features=config.features,
         max_bad_share=config.examples.max_bad_share,
         max_removed_share=config.refresh.max_removed_share,
     )
@@ -202,28 +193,32 @@ def _sound(version_dir: Path, name: str, manifest: Manifest) -> Path:
 
 
 def _written(
-    model: Any, items: pa.Table, changes: Changes, version_dir: Path, refresh: Refresh, folder: Path
+    model: ServedModel,
+    items: pa.Table,
+    changes: Changes,
+    version_dir: Path,
+    refresh: Refresh,
+    folder: Path,
 ) -> dict[str, Path]:
     """Writes the new files and has the loaded model answer with them.
 
     Returns:
       The files by their path in the bundle, those of the SavedModels first.
     """
-    import tensorflow as tf
-
+    # Imported here, so that the table is read while TensorFlow is imported.
     from components.example_gen.attributes import attribute_columns
+    from components.example_gen.catalogue import topics_of, values_of
     from components.index_builder.attributes import filter_attributes
     from components.index_builder.catalogue import Catalogue
     from components.refresh.catalogue_gen.changes import binary
     from components.refresh.delta.content import asset_paths, write_tables
-    from components.refresh.delta.served_model import check_served, embed
     from trainer.retrieval.delta import DELTA_ASSET, DeltaItems, write_delta
 
     retrieval = refresh.config.retrieval
     changed = items.take(pa.array(changes.rows))
     ids = binary(changed["item_id"]).to_pylist()
     topics = [list(names or []) for names in changed["topics"].to_pylist()]
-    vectors = embed(model, ids, topics, refresh.config.index.batch_size)
+    vectors = embed(model, changed, refresh.config.index.batch_size)
     names = retrieval.attribute_columns()
     attributes = attribute_columns(changed, names) if names else None
     of_filters = filter_attributes(attributes, Catalogue(ids, topics, vectors), retrieval)
@@ -233,12 +228,18 @@ def _written(
         retrieval.filter_columns(),
         asset,
     )
-    model.delta.load(tf.constant(str(asset)))
+    model.load_delta(asset)
     index_ids = binary(pq.read_table(version_dir / ITEMS_FILE, columns=["item_id"])["item_id"])
     withdrawn = index_ids.take(pa.array(changes.withdrawn)).to_pylist()
     check_served(model, version_dir, ids, withdrawn)
     tables = write_tables(
-        pa.table({"item_id": ids, "topics": pa.array(topics, pa.list_(pa.binary()))}),
+        pa.table(
+            {
+                "item_id": changed["item_id"],
+                "topics": topics_of(changed),
+                "features": values_of(changed),
+            }
+        ),
         index_ids.take(pa.array(np.asarray(changes.gone))),
         attributes,
         folder,

@@ -54,6 +54,13 @@ def test_metrics_stand_beside_their_floors_and_limits_follow_from_them(tmp_path)
     assert "98.50%" in limits and "2 evaluated targets" in limits
 
 
+def test_further_features_are_named(tmp_path):
+    config = {"features": {"items": {"studio": "category"}, "users": {"age": "number"}}}
+    text = model_card(read_manifest(published(tmp_path, config=config)), EVALUATION, {})
+    assert "| features of an item | item_id, item_topics, studio |" in text
+    assert "followed_topic, age |" in text
+
+
 def test_equal_facts_make_equal_cards(tmp_path):
     manifest = read_manifest(published(tmp_path))
     one = model_card(manifest, EVALUATION, {})

@@ -16,8 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from core.errors import ExportError
+from trainer.retrieval.block_search import BlockSearch
 from trainer.retrieval.filters import Attributes, marked
-from trainer.retrieval.search import ExactSearch
+from trainer.retrieval.search import take_rows
 from trainer.retrieval.slices import SliceSearch
 
 #: Name of the file among the assets of a SavedModel.
@@ -134,8 +135,9 @@ class Groups(tf.Module):
         """Returns which rows carry any of some strings, `[items]` bool."""
         group = self.group(values)
         group = tf.boolean_mask(group, group >= 0)
-        places = tf.ragged.range(tf.gather(self.starts, group), tf.gather(self.starts, group + 1))
-        return marked(tf.gather(self.rows, places.flat_values), items)
+        starts = tf.convert_to_tensor(self.starts)
+        places = tf.ragged.range(tf.gather(starts, group), tf.gather(starts, group + 1))
+        return marked(take_rows(self.rows, places.flat_values), items)
 
 
 class _Filled(tf.saved_model.experimental.TrackableResource):
@@ -179,7 +181,7 @@ class Delta(tf.Module):
         #: Which rows may be brought: those of the index, then those of the delta.
         self.live = _room(tf.bool)
         self.share = tf.Variable(1.0, trainable=False)
-        self.exact = ExactSearch(self.vectors)
+        self.exact = BlockSearch(self.vectors)
         self.of_topic = SliceSearch.gathered(self.vectors, self.by_topic.starts, self.by_topic.rows)
         self.asset = tf.saved_model.Asset(path)
         self.load(tf.constant(path))
@@ -225,7 +227,7 @@ class Delta(tf.Module):
         """
 
         def changed() -> tf.Tensor:
-            live = (rows >= 0) & tf.gather(self.live, tf.maximum(rows, 0))
+            live = (rows >= 0) & take_rows(self.live, tf.maximum(rows, 0))
             own = tf.where(live, rows, -tf.ones_like(rows))
             group = self.by_id.group(item_id)
             found = tf.gather(tf.pad(self.by_id.rows, [[0, 1]]), tf.maximum(group, 0))
@@ -247,7 +249,7 @@ class Delta(tf.Module):
         """Returns ids of rows of the delta; '' where it has no items at all."""
         return tf.cond(
             self.size() > 0,
-            lambda: tf.gather(self.ids, rows),
+            lambda: take_rows(self.ids, rows),
             lambda: tf.fill(tf.shape(rows), ""),
         )
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from trainer.retrieval.allowed import completed
 from trainer.retrieval.delta import Delta
-from trainer.retrieval.search import Searcher, best_rows
+from trainer.retrieval.search import Searcher, best_rows, take_rows
 
 
 class DeltaSearch(tf.Module):
@@ -54,7 +54,7 @@ class DeltaSearch(tf.Module):
 
         def both() -> tf.Tensor:
             own = self.base.vectors(tf.minimum(rows, items - 1))
-            changed = tf.gather(self.delta.vectors, tf.maximum(rows - items, 0))
+            changed = take_rows(self.delta.vectors, tf.maximum(rows - items, 0))
             return tf.where((rows < items)[..., None], own, changed)
 
         found = tf.cond(self.delta.size() > 0, both, lambda: self.base.vectors(rows))

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from trainer import features
 from trainer.retrieval.merge import Merged
-from trainer.retrieval.search import Searcher
+from trainer.retrieval.search import Searcher, take_rows
 
 #: New items that are drawn for each that is shown, and the fewest that are drawn.
 _DRAWN_PER_PLACE, _DRAWN_MIN = 8, 32
@@ -94,7 +94,7 @@ class Explorer(tf.Module):
         delta = getattr(selector.searcher, "delta", None)
         if delta is None:
             return drawn
-        return tf.where(tf.gather(delta.live, drawn), drawn, -tf.ones_like(drawn))
+        return tf.where(take_rows(delta.live, drawn), drawn, -tf.ones_like(drawn))
 
     @staticmethod
     def _allowed(drawn: tf.Tensor, wanted: Any, selector: Any) -> tf.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from trainer.retrieval.search import few_items, widened
+from trainer.retrieval.search import few_items, take_rows, widened
 from trainer.retrieval.slices import SliceSearch
 
 #: Items that the centres are fitted on, at most this many per centre.
@@ -90,4 +90,4 @@ class PartitionedSearch(tf.Module):
 
     def vectors(self, rows: tf.Tensor) -> tf.Tensor:
         """See `Searcher.vectors`; read from the copy in the order of the parts."""
-        return tf.gather(self.slices.copy, tf.gather(self.place, rows))
+        return take_rows(self.slices.copy, tf.gather(self.place, rows))

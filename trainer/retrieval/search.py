@@ -57,6 +57,15 @@ class Searcher(Protocol):
         """
 
 
+def take_rows(variable: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+    """Returns rows of a variable that is read whole elsewhere.
+
+    `tf.gather` of the variable itself (the op `ResourceGather`) makes TensorFlow copy all of it
+    whenever it is read from then on, so it is read whole here as well, which is free.
+    """
+    return tf.gather(tf.convert_to_tensor(variable), rows)
+
+
 def pad_columns(rows: tf.Tensor, scores: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Widens `[queries, found]` results to `[queries, k]` with rows -1 and scores -inf."""
     missing = tf.maximum(k - tf.shape(rows)[1], 0)
@@ -145,10 +154,9 @@ class ExactSearch(tf.Module):
         def body(
             i: tf.Tensor, rows: tf.TensorArray, scores: tf.TensorArray
         ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
-            part = queries[i * size : (i + 1) * size]
-            matrix = tf.matmul(part, self.embeddings, transpose_b=True)
+            matrix = self.scored(queries[i * size : (i + 1) * size])
             matrix = matrix if handicap is None else matrix + handicap
-            best, index = tf.math.top_k(matrix, found)
+            best, index = self.best(matrix, found)
             return i + 1, rows.write(i, index), scores.write(i, best)
 
         _, rows, scores = tf.while_loop(
@@ -163,9 +171,17 @@ class ExactSearch(tf.Module):
         )
         return pad_columns(rows.concat(), scores.concat(), k)
 
+    def scored(self, queries: tf.Tensor) -> tf.Tensor:
+        """Returns the score of every item, `[queries, items]` float32."""
+        return tf.matmul(queries, self.embeddings, transpose_b=True)
+
+    def best(self, matrix: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the k best scores of each row and their columns; equal ones in their order."""
+        return tuple(tf.math.top_k(matrix, k))
+
     def vectors(self, rows: tf.Tensor) -> tf.Tensor:
         """See `Searcher.vectors`."""
-        return tf.gather(self.embeddings, rows)
+        return take_rows(self.embeddings, rows)
 
 
 class ScannParameters(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from trainer.retrieval.search import CHUNK_ELEMENTS, pad_columns
+from trainer.retrieval.search import CHUNK_ELEMENTS, pad_columns, take_rows
 
 #: Bytes up to which a copy of the vectors in group order is kept (faster than gathering).
 COPY_MAX_BYTES = 256 << 20
@@ -118,7 +118,7 @@ class SliceSearch(tf.Module):
     def _slice_of(self, group: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns first row and number of rows of the group at a position (0, 0: none)."""
         known = tf.cond(position < tf.shape(group)[0], lambda: group[position], lambda: -1)
-        bounds = tf.gather(
+        bounds = take_rows(
             self.starts, tf.stack([known, known + 1]) * tf.cast(known >= 0, tf.int32)
         )
         size = tf.where(known >= 0, bounds[1] - bounds[0], 0)
@@ -127,7 +127,7 @@ class SliceSearch(tf.Module):
     def _vectors(self, start: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         if self.copy is not None:
             return self.copy[start : start + size]
-        return tf.gather(self.embeddings, self.rows[start : start + size])
+        return take_rows(self.embeddings, self.rows[start : start + size])
 
 
 def _growing(dtype: tf.DType) -> tf.TensorArray:

@@ -20,7 +20,7 @@ class Changes(NamedTuple):
       rows: `[changed]` int64 rows of the new table: items that the index lacks or has otherwise.
       gone: `[any]` int32 rows of the index: withdrawn items and those that `rows` replace.
       added: items that the index lacks.
-      changed: items with other topics or attributes than in the index.
+      changed: items with other topics, features or attributes than in the index.
       withdrawn: `[any]` int32 rows of the index without an item in the new table.
     """
 
@@ -45,7 +45,8 @@ def compare(
     """Compares the catalogue of an index with a new table.
 
     Args:
-      index: `item_id` and `topics`, in the order of the index.
+      index: `item_id`, `topics` and, of a model with features, `features`, in the order of the
+        index.
       attributes: `item_id` and a column per name, in the same order; None without any.
       items: rows of `ITEM_SCHEMA`, distinct.
       names: what `attributes` of the items holds, in order.
@@ -53,10 +54,10 @@ def compare(
     place = pc.index_in(binary(index["item_id"]), value_set=binary(items["item_id"]))
     there = np.asarray(place.is_valid())
     own, new = np.flatnonzero(there), place.drop_null()
-    same = _equal(
-        joined_topics(index["topics"]).take(pa.array(own)),
-        joined_topics(items["topics"]).take(new),
-    )
+    same = np.ones(len(own), bool)
+    for name in {"topics", "features"} & set(index.column_names):
+        before = joined_topics(index[name]).take(pa.array(own))
+        same &= _equal(before, joined_topics(items[name]).take(new))
     if attributes is not None and names:
         now = attribute_columns(items, names)
         for name in names:

@@ -32,7 +32,7 @@ def write_tables(
     """Writes what readers of a bundle need beside the SavedModels' own file.
 
     Args:
-      items: `item_id` and `topics` of the new and changed items.
+      items: `item_id`, `topics` and `features` of the new and changed items.
       gone: ids of the index that are withdrawn or changed.
       attributes: what requests filter the new and changed items by.
       folder: gets the files.

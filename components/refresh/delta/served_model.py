@@ -1,77 +1,147 @@
-"""The SavedModel that is served: it embeds the new items, and shows that they are found."""
+"""The SavedModel that is served: it embeds the new items, and shows that they are found.
+
+It is loaded as a model server loads it, into a session: Python objects for every function of the
+graph, as `tf.saved_model.load` makes them, would take longer than all else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from components.index_builder.catalogue import check_catalogue
+from components.examples_io import padded
 from components.refresh.catalogue_gen.sample_requests import request_examples
 from components.requests import user_request
 from components.serving_validator.layout import REQUESTS_FILE
 from core.errors import BundleError, IndexQualityError
 from trainer import features
-from trainer.retrieval import signature
-from trainer.retrieval.search import load_scann_ops
 
 #: Requests and items of each kind that are looked at before anything is published.
 _SAMPLE = 32
+_INIT = "__saved_model_init_op"
 
 
-def load_served(folder: Path, scann: bool) -> Any:
-    """Loads a retriever with room for a delta.
+@contextmanager
+def without_keras() -> Iterator[None]:
+    """Has `import tensorflow` leave Keras out, which takes a quarter of its time.
+
+    TensorFlow tries to import it and goes on where it is not installed. Afterwards it can be
+    imported as ever.
+    """
+    there = "tensorflow" in sys.modules
+    names = [name for name in ("tf_keras", "keras") if not there and name not in sys.modules]
+    missing: dict[str, Any] = dict.fromkeys(names)
+    sys.modules.update(missing)
+    try:
+        yield
+    finally:
+        for name in names:
+            if sys.modules.get(name) is None:
+                sys.modules.pop(name, None)
+
+
+class ServedModel:
+    """A retriever with room for a delta, in a session."""
+
+    def __init__(self, folder: Path) -> None:
+        """Loads it.
+
+        Args:
+          folder: of a SavedModel with stock operations.
+
+        Raises:
+          BundleError: it does not load, or has no room for a delta.
+        """
+        with without_keras():
+            import tensorflow as tf
+        # Not known before TensorFlow is imported.
+        from trainer.retrieval.delta import DELTA_ASSET
+
+        tf1 = tf.compat.v1
+        config = tf1.ConfigProto()
+        # Asked a few times only, so it is not worth while to optimise its graph.
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        self._session = tf1.Session(graph=tf.Graph(), config=config)
+        try:
+            with self._session.graph.as_default():
+                meta = tf1.saved_model.loader.load(self._session, ["serve"], str(folder))
+        except Exception as error:  # TensorFlow raises many kinds for a damaged SavedModel
+            raise BundleError(f"{folder}: the SavedModel does not load: {error}") from error
+        self._signatures = meta.signature_def
+        assets = {found.filename: found.tensor_info.name for found in meta.asset_file_def}
+        if DELTA_ASSET not in assets:
+            raise BundleError(
+                f"{folder}: has no room for a delta; run the ordinary refresh once with "
+                "`--set retrieval.delta=true`"
+            )
+        self._delta = assets[DELTA_ASSET]
+
+    def ask(self, name: str, **given: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns what a signature answers; inputs that it does not take are left out."""
+        found = self._signatures[name]
+        feeds = {
+            found.inputs[key].name: value for key, value in given.items() if key in found.inputs
+        }
+        fetches = {key: output.name for key, output in found.outputs.items()}
+        answer: dict[str, np.ndarray] = self._session.run(fetches, feeds)
+        return answer
+
+    def takes(self, name: str, key: str) -> bool:
+        """Returns whether a signature has an input."""
+        return key in self._signatures[name].inputs
+
+    def load_delta(self, path: Path) -> None:
+        """Takes a delta over, as servers do when they load the new version."""
+        operation = self._signatures[_INIT].outputs[_INIT].name
+        self._session.run(operation, {self._delta: str(path)})
+
+
+def embed(model: ServedModel, items: pa.Table, batch_size: int) -> np.ndarray:
+    """Returns the vectors of items, `[items, dim]` float32.
 
     Args:
-      folder: of the SavedModel.
-      scann: whether it searches with ScaNN's ops.
-
-    Raises:
-      BundleError: it does not load, or has no such room.
-    """
-    if scann:
-        load_scann_ops()
-    try:
-        model = tf.saved_model.load(str(folder))
-    except Exception as error:  # TensorFlow raises many kinds for a damaged SavedModel
-        raise BundleError(f"{folder}: the SavedModel does not load: {error}") from error
-    if getattr(model, "delta", None) is None:
-        raise BundleError(
-            f"{folder}: has no room for a delta; run the ordinary refresh once with "
-            "`--set retrieval.delta=true`"
-        )
-    return model
-
-
-def embed(
-    model: Any, ids: Sequence[bytes], topics: Sequence[Sequence[bytes]], batch_size: int
-) -> np.ndarray:
-    """Returns the vectors of items, `[items, dim]` float32.
+      model: the served one.
+      items: rows of `ITEM_SCHEMA`.
+      batch_size: items embedded at once.
 
     Raises:
       IndexQualityError: a vector is not finite.
     """
-    parts = [np.zeros((0, int(model.delta.vectors.shape[1])), np.float32)]
-    for start in range(0, len(ids), batch_size):
-        batch = topics[start : start + batch_size]
-        width = max(1, *map(len, batch), 1)
-        padded = [[*each, *[b""] * (width - len(each))] for each in batch]
-        answer = model.embedding_model.embed_items(
-            item_id=tf.constant(list(ids[start : start + batch_size]), tf.string),
-            item_topics=tf.constant(padded, tf.string),
-        )
-        parts.append(answer["embeddings"].numpy())
+    from components.index_builder.catalogue import check_catalogue
+    from trainer.retrieval import signature
+
+    lists = {features.ITEM_TOPICS: "topics", features.ITEM_VALUES: "features"}
+    parts = []
+    # Once without items too: the answer has the width.
+    for start in range(0, max(1, items.num_rows), batch_size):
+        part = items.slice(start, batch_size).combine_chunks()
+        ids = np.array(part["item_id"].to_pylist(), object)
+        given = {
+            name: padded(part, column, _longest(part[column]), b"")
+            for name, column in lists.items()
+        }
+        answer = model.ask(signature.EMBED_ITEMS, **{features.ITEM_ID: ids}, **given)
+        parts.append(answer["embeddings"])
     vectors = np.concatenate(parts)
-    if len(ids):
-        check_catalogue(list(ids), vectors)
+    if items.num_rows:
+        check_catalogue(items["item_id"].to_pylist(), vectors)
     return vectors
 
 
+def _longest(lists: pa.ChunkedArray) -> int:
+    """Returns the longest list, at least 1 (a tensor keeps its second axis)."""
+    return max(1, pc.max(pc.list_value_length(lists)).as_py() or 0)
+
+
 def check_served(
-    model: Any, version_dir: Path, there: Sequence[bytes], withdrawn: Sequence[bytes]
+    model: ServedModel, version_dir: Path, there: Sequence[bytes], withdrawn: Sequence[bytes]
 ) -> None:
     """Asks the loaded model with a delta as users do.
 
@@ -84,18 +154,15 @@ def check_served(
     Raises:
       IndexQualityError: names the items that are not found, or found although they are gone.
     """
+    from trainer.retrieval import signature
+
     user = _requests(version_dir)
     first = {name: value[:1] for name, value in user.items()}
     asked = [*_some(there), *_some(withdrawn)]
-    pairs = signature.bind(model, signature.SCORE_ITEMS)(
-        **{name: tf.constant(value) for name, value in first.items()},
-        item_id=tf.constant([asked], tf.string, [1, len(asked)]),
-    )
-    known = pairs["known"].numpy()[0]
+    pairs = np.array([asked], object).reshape(1, len(asked))
+    known = model.ask(signature.SCORE_ITEMS, **first, item_id=pairs)["known"][0]
     expected = np.arange(len(asked)) < len(_some(there))
-    shown = signature.bind(model, signature.RETRIEVE)(
-        **{name: tf.constant(value) for name, value in user.items()}
-    )["item_id"].numpy()
+    shown = model.ask(signature.RETRIEVE, **user)["item_id"]
     wrong = [asked[place] for place in np.flatnonzero(known != expected)]
     wrong += sorted(set(shown.ravel().tolist()) & set(withdrawn))
     if wrong:
