@@ -17,6 +17,7 @@ import yaml
 from core.errors import ConfigError
 from core.files import staged_file
 from kubeflow_pipelines.client.cron import Cron, check_cron
+from kubeflow_pipelines.client.monitor_job import CONTAINER_SECURITY, POD_SECURITY, monitor_job
 from kubeflow_pipelines.client.sign_in import AUDIENCE, TOKEN_VARIABLE
 from kubeflow_pipelines.package import Compiled
 from pipeline.config import RunConfig
@@ -25,7 +26,6 @@ from pipeline.config.kubeflow import KubeflowConfig
 #: What Kubernetes takes for a ConfigMap, all its keys together.
 CONFIG_MAP_LIMIT = 1024 * 1024
 _MOUNT = "/etc/tessera"
-_USER = 1000
 _DAY_S = 86_400
 _LONGEST_DELAY_S = 3600
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,49}[a-z0-9])?")
@@ -36,7 +36,12 @@ _CA_FOLDER = "/etc/tessera-ca"
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as they are."""
+    """Writes texts of several lines as they are, and everything where it stands."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Never refers to an earlier place of the file."""
+        del data
+        return True
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -76,7 +81,7 @@ class Submission:
 
 
 def write_cron_job(path: Path, submission: Submission) -> None:
-    """Writes one file for `kubectl apply`: a ConfigMap and a CronJob.
+    """Writes one file for `kubectl apply`: a ConfigMap and a CronJob, or two with the monitor's.
 
     Raises:
       ConfigError: no image, a name or size that Kubernetes does not take.
@@ -87,7 +92,7 @@ def write_cron_job(path: Path, submission: Submission) -> None:
 
 
 def write_manifests(directory: Path, submission: Submission) -> list[Path]:
-    """Writes a ConfigMap, a CronJob and a kustomization; equal input gives equal files.
+    """Writes a ConfigMap, CronJobs and a kustomization; equal input gives equal files.
 
     Args:
       directory: is made where it is missing.
@@ -133,6 +138,12 @@ def _documents(submission: Submission) -> dict[str, dict[str, Any]]:
                 f"{what} {value!r}: Kubernetes takes at most 51 lower-case letters, digits and '-'"
             )
     documents = {"configmap.yaml": _config_map(submission), "cronjob.yaml": _cron_job(submission)}
+    if kubeflow.monitor.log:
+        name = f"{submission.compiled.name}-monitor"
+        job = monitor_job(name, submission.config, submission.parameters)
+        documents["monitor.yaml"] = cron_job(
+            name, _labels(submission.compiled), check_cron(kubeflow.monitor.cron), job
+        )
     if kubeflow.namespace:
         for document in documents.values():
             document["metadata"]["namespace"] = kubeflow.namespace
@@ -179,7 +190,7 @@ def _labels(compiled: Compiled) -> dict[str, str]:
 
 
 def _cron_job(submission: Submission) -> dict[str, Any]:
-    compiled, cron = submission.compiled, check_cron(submission.cron)
+    compiled = submission.compiled
     template = {
         # A new file is a new version; the annotation shows which one a pod has submitted.
         "metadata": {
@@ -188,10 +199,17 @@ def _cron_job(submission: Submission) -> dict[str, Any]:
         },
         "spec": _pod(submission),
     }
+    return cron_job(submission.name, _labels(compiled), check_cron(submission.cron), template)
+
+
+def cron_job(
+    name: str, labels: Mapping[str, str], cron: Cron, template: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns a CronJob whose runs are neither repeated nor beside each other."""
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
-        "metadata": {"name": submission.name, "labels": _labels(compiled)},
+        "metadata": {"name": name, "labels": dict(labels)},
         "spec": {
             "schedule": cron.five_fields(),
             "timeZone": "Etc/UTC",
@@ -229,12 +247,7 @@ def _pod(submission: Submission) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": POD_SECURITY,
         "containers": [_container(submission, mounts)],
         "volumes": volumes,
     }
@@ -268,11 +281,7 @@ def _container(submission: Submission, mounts: list[dict[str, Any]]) -> dict[str
         "image": kubeflow.image,
         "command": ["sh", "-c", script, "--", *arguments],
         "env": env,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONTAINER_SECURITY,
         "resources": {
             "requests": {"cpu": "100m", "memory": "512Mi"},
             "limits": {"memory": "1Gi"},

@@ -35,7 +35,7 @@ from kubeflow_pipelines.parameters import (
 from kubeflow_pipelines.refresh.component import CatalogueRefresh
 from pipeline.beam.placement import pipeline_args, place
 from pipeline.config import RunConfig
-from pipeline.config.kubeflow import KubeflowConfig
+from pipeline.config.kubeflow import MONITOR, KubeflowConfig
 from pipeline.dag import Paths, build_components
 from pipeline.schema_files import read_schemas
 
@@ -78,7 +78,7 @@ def compile_pipeline(config: RunConfig) -> list[dict[str, Any]]:
     nodes = _nodes(config)
     known = {*(node.id for node in nodes), EXIT_HANDLER, "default"}
     _require_known("resources", config.kubeflow.resources, known)
-    _require_known("pods", config.kubeflow.pods, known)
+    _require_known("pods", config.kubeflow.pods, {*known, MONITOR})
     place(nodes, config.beam)
     pipeline = Pipeline(
         pipeline_name=pipeline_name(config),
@@ -129,7 +129,7 @@ def _recorded(config: RunConfig) -> RunConfig:
     """
     sent = (
         "host", "namespace", "experiment", "service_account", "schedule", "sign_in", "ca_cert",
-        "proxy",
+        "proxy", "monitor",
     )  # fmt: skip
     defaults = {name: KubeflowConfig.model_fields[name].default for name in sent}
     return config.model_copy(

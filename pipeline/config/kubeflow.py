@@ -11,6 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from core.config import BaseConfig, Removed
 from pipeline.config.pods import PodConfig
 
+#: Name of the monitor's pod in `kubeflow.pods`; it is no component.
+MONITOR = "Monitor"
 _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 _TAG = re.compile(r"[^@\s]*[^@\s:/]:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
@@ -75,6 +77,33 @@ class ScheduleConfig(BaseConfig):
     )
 
 
+class MonitorConfig(BaseConfig):
+    """A nightly look at what was served; `tessera schedule` writes its CronJob."""
+
+    SECTION = "kubeflow.monitor"
+
+    log: str = Field(
+        "", description="request log: a URL, or a folder on a volume of the pod; empty: no job"
+    )
+    out: str = Field("", description="folder for page and JSON, on a volume of the pod")
+    bundle: str = Field(
+        "",
+        description="what is served, a URL or a folder; empty: serving_root or serving_dir, and "
+        "the name",
+    )
+    cron: str = Field("0 30 4 * * *", description="six fields (seconds first), UTC")
+    last_hours: int = Field(24, ge=1, description="hours of the log that are looked at")
+
+    @model_validator(mode="after")
+    def _complete(self) -> MonitorConfig:
+        if self.log and not self.out.startswith("/"):
+            raise ValueError(
+                f"out: {self.out!r} is no absolute folder; name one on a volume that "
+                "kubeflow.pods.Monitor mounts"
+            )
+        return self
+
+
 class KubeflowConfig(BaseConfig):
     """Kubeflow Pipelines: image, storage, resources and schedule."""
 
@@ -136,6 +165,9 @@ class KubeflowConfig(BaseConfig):
         "all",
     )
     schedule: ScheduleConfig = Field(ScheduleConfig(), description="when the pipeline runs")
+    monitor: MonitorConfig = Field(
+        MonitorConfig(), description="what looks at the request log every night"
+    )
 
     @model_validator(mode="before")
     @classmethod

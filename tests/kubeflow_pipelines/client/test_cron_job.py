@@ -3,11 +3,13 @@
 import os
 import stat
 import subprocess
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
 
+from cli.monitor import monitor
 from kubeflow_pipelines.package import load_compiled
 from pipeline.config import load_config
 
@@ -182,6 +184,65 @@ def test_a_secured_installation(cron_job, version):
     assert (settings["sign_in"], settings["proxy"]) == (
         "service_account", "http://proxy.example:3128",
     )  # fmt: skip
+
+
+ON_A_VOLUME = {
+    "monitor": {"log": "/requests/log", "out": "/requests/monitor", "bundle": "s3://b/s/tiny"},
+    "pods": {
+        "default": {
+            "secrets": [{"name": "storage", "env": {"KEY": "AWS_ACCESS_KEY_ID"}}],
+            "image_pull_secrets": ["registry"],
+        },
+        "Monitor": {"volumes": [{"claim": "tessera-requests", "mount_path": "/requests"}]},
+    },
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_schedule_brings_the_monitor_that_is_configured(manifests, version):
+    found = manifests("--data-root", "/d", **ON_A_VOLUME)
+    assert found["kustomization.yaml"]["resources"][2:] == ["monitor.yaml"]
+    job = found["monitor.yaml"]
+    assert kubernetes_validate.validate(job, version, strict=True) == version
+    assert (job["metadata"]["namespace"], job["spec"]["schedule"]) == ("team", "30 4 * * *")
+    pod = pod_of({"cronjob.yaml": job})
+    (container,) = pod["containers"]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert {"name": "tessera-requests", "mountPath": "/requests"} in container["volumeMounts"]
+    secret = {"secretKeyRef": {"name": "storage", "key": "KEY"}}
+    assert {"name": "AWS_ACCESS_KEY_ID", "valueFrom": secret} in container["env"]
+    # The command takes these options.
+    program, command, *words = container["command"]
+    assert (program, command) == ("tessera", monitor.name)
+    given = monitor.make_context(command, words, resilient_parsing=True).params
+    assert (given["bundle_path"], given["log_folder"], given["last_hours"]) == (
+        "s3://b/s/tiny", Path("/requests/log"), 24,
+    )  # fmt: skip
+    assert given["all_versions"] and given["out"] == Path("/requests/monitor")
+
+
+def test_the_monitor_looks_where_runs_publish(manifests):
+    asked = {**ON_A_VOLUME, "monitor": {**ON_A_VOLUME["monitor"], "bundle": ""}}
+    found = manifests("--param", "serving_root=s3://b/serving/", **asked)
+    (container,) = pod_of({"cronjob.yaml": found["monitor.yaml"]})["containers"]
+    assert "--bundle=s3://b/serving/tiny" in container["command"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"log": "s3://b/log"}, "no absolute folder"),
+        ({"log": "s3://b/log", "out": "/lost", "bundle": "s3://b/s"}, "kubeflow.monitor.out"),
+        ({"log": "/lost", "out": "/requests", "bundle": "s3://b/s"}, "kubeflow.monitor.log"),
+        ({"log": "s3://b/log", "out": "/requests", "bundle": "/s"}, "kubeflow.monitor.bundle"),
+        ({"log": "s3://b/log", "out": "/requests", "cron": "1 * * * * *"}, "full minutes"),
+    ],
+)
+def test_a_monitor_that_would_lose_its_page_is_refused(write, asked, says):
+    asked = {"bundle": "s3://b/s", **asked}
+    result = write(monitor=asked, pods=ON_A_VOLUME["pods"])
+    assert result.code == 2
+    assert says in result.err
 
 
 def test_equal_input_gives_equal_files(write, tmp_path):
