@@ -26,7 +26,7 @@ from serving.server.errors import Code, RequestError, invalid
 from serving.transport import ModelTarget, Status, Transport, connect
 
 _T = TypeVar("_T")
-_KINDS = {0: "implicit", 1: "explicit", 2: "explored"}
+_KINDS = {0: "implicit", 1: "explicit", 2: "explored", 3: "neighbour"}
 _RETRIEVE, _EXAMPLES = "retrieve", "retrieve_examples"
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.05, 2.0
 
@@ -63,9 +63,11 @@ class Item:
       score: dot product with the embedding that brought it.
       slot: that embedding.
       kind: `implicit` (made from the history), `explicit` (made for a followed topic) or
-        `explored` (a new item, nearest to that embedding).
-      topic: the followed topic, '' for implicit ones.
-      history: items of the history in the slot's cluster, newest first.
+        `explored` (a new item, nearest to that embedding) or `neighbour` (an item that users of
+        an item of the history engaged with as well; likewise).
+      topic: the followed topic, '' for others.
+      history: items of the history in the slot's cluster, newest first; of a neighbour the item
+        that brought it.
       found_by: all slots that had the item among their first ones.
     """
 
@@ -362,14 +364,17 @@ def _answer(
     for place in range(int(outputs["count"][row])):
         slot = int(outputs["slot"][row, place])
         found_by = int(outputs["found_by"][row, place])
+        kind = _KINDS[int(outputs["slot_kind"][row, place])]
+        topic = outputs["slot_topic"][row, place].decode("utf-8", "replace")
+        neighbour = kind == "neighbour"  # the topic's place holds the item that brought it
         items.append(
             Item(
                 item_id=outputs["item_id"][row, place].decode("utf-8", "replace"),
                 score=float(outputs["score"][row, place]),
                 slot=slot,
-                kind=_KINDS[int(outputs["slot_kind"][row, place])],
-                topic=outputs["slot_topic"][row, place].decode("utf-8", "replace"),
-                history=tuple(clusters.get(slot, ())),
+                kind=kind,
+                topic="" if neighbour else topic,
+                history=(topic,) if neighbour else tuple(clusters.get(slot, ())),
                 found_by=tuple(bit for bit in range(63) if found_by >> bit & 1),
             )
         )

@@ -12,7 +12,7 @@ from tessera.rows import Rows
 
 #: Outputs of a batch without rows.
 NOTHING: Mapping[str, np.ndarray] = {}
-_KINDS = np.array(["implicit", "explicit", "explored", ""], object)
+_KINDS = np.array(["implicit", "explicit", "explored", "neighbour", ""], object)
 
 
 def recommended(requests: Sequence[UserRequest], outputs: Mapping[str, np.ndarray]) -> Rows:
@@ -23,12 +23,18 @@ def recommended(requests: Sequence[UserRequest], outputs: Mapping[str, np.ndarra
         )
     rows, ranks = _listed(outputs["item_id"], outputs["count"])
     slots = outputs["slot"][rows, ranks].astype(np.int64)
+    kinds = _KINDS[outputs["slot_kind"][rows, ranks]]
+    topics = _decoded(outputs["slot_topic"][rows, ranks])
+    near = kinds == "neighbour"  # the topic's place holds the item that brought it
     fed = [
         clusters_of(request, outputs["history_slot"][row]) for row, request in enumerate(requests)
     ]
     because = np.empty(len(rows), object)
     because[:] = [
-        list(fed[r].get(s, ())) for r, s in zip(rows.tolist(), slots.tolist(), strict=True)
+        [topic] if own else list(fed[r].get(s, ()))
+        for r, s, own, topic in zip(
+            rows.tolist(), slots.tolist(), near.tolist(), topics, strict=True
+        )
     ]
     return Rows(
         {
@@ -37,8 +43,8 @@ def recommended(requests: Sequence[UserRequest], outputs: Mapping[str, np.ndarra
             "rank": ranks + 1,
             "item_id": _decoded(outputs["item_id"][rows, ranks]),
             "score": outputs["score"][rows, ranks],
-            "kind": _KINDS[outputs["slot_kind"][rows, ranks]],
-            "topic": _decoded(outputs["slot_topic"][rows, ranks]),
+            "kind": kinds,
+            "topic": np.where(near, "", topics).astype(object),
             "slot": slots,
             "because": because,
         }

@@ -285,6 +285,21 @@ class RetrievalConfig(BaseConfig):
         description="merges balanced and score: temperature at which the scores that several "
         "slots give an item add up (log-sum-exp); 0: its best slot alone",
     )
+    neighbours: Literal["off", "rp3beta"] = Field(
+        "off",
+        description="a further source beside the slots: items that users of the history's items "
+        "engaged with as well, by random walks (RP3beta) over the training events; lifts what the "
+        "slots found and joins what they did not. Not with merge round_robin",
+    )
+    neighbours_per_item: int = Field(
+        100, ge=1, description="neighbours kept of each item; fewer where the catalogue is large"
+    )
+    neighbour_weight: float | None = Field(
+        None,
+        ge=0.0,
+        description="score that a user's best neighbour gains; None: the best of several on "
+        "validation examples, 0 (no neighbours) among them",
+    )
     implicit_budget: Literal["mass", "equal"] = Field(
         "mass", description="budgets of implicit slots: by routing mass, or equal"
     )
@@ -343,6 +358,15 @@ class RetrievalConfig(BaseConfig):
         if self.explore_share:
             columns["created_at"] = None
         return tuple(columns)
+
+    @model_validator(mode="after")
+    def _neighbours_have_scores(self) -> RetrievalConfig:
+        if self.neighbours != "off" and self.merge == "round_robin":
+            raise ValueError(
+                "neighbours need a merge by score: set merge to balanced or score, or "
+                "neighbours to off"
+            )
+        return self
 
     @model_validator(mode="after")
     def _within_the_most(self) -> RetrievalConfig:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
-from trainer.retrieval.budgets import EXPLICIT, EXPLORED
+from trainer.retrieval.budgets import EXPLICIT, EXPLORED, NEIGHBOUR
 
 SCHEMA = pa.schema(
     [
@@ -22,7 +23,7 @@ SCHEMA = pa.schema(
 #: Outputs of `retrieve` that rows are made of.
 OUTPUTS = ("item_id", "score", "slot", "slot_kind", "slot_topic", "count", "history_slot")
 _REASON_ITEMS = 3
-_KINDS = ["implicit", "explicit", "explored"]
+_KINDS = ["implicit", "explicit", "explored", "neighbour"]
 
 
 def rows(
@@ -39,7 +40,11 @@ def rows(
     user, rank = np.nonzero(np.arange(outputs["item_id"].shape[1])[None, :] < count[:, None])
     slot = outputs["slot"][user, rank]
     kind = outputs["slot_kind"][user, rank]
-    pairs, texts = np.unique(np.stack([user, slot, kind], axis=1), axis=0, return_inverse=True)
+    # Of a neighbour the history item that brought it decides, which is in the topic's place.
+    source = np.where(kind == NEIGHBOUR, outputs["slot_topic"][user, rank], b"")
+    said = pd.factorize(source)[0]
+    cells = np.stack([user, slot, kind, said], axis=1)
+    pairs, texts = np.unique(cells, axis=0, return_inverse=True)
     first = np.zeros(len(pairs), np.int64)
     first[texts[::-1]] = np.arange(len(user))[::-1]
     reasons = [
@@ -70,6 +75,8 @@ def _reason(kind: int, topic: bytes, members: np.ndarray, any_history: bool) -> 
         return f"follows {_text(topic)}"
     if kind == EXPLORED:
         return "a new item, shown to explore"
+    if kind == NEIGHBOUR:
+        return f"often together with {_text(topic)}"
     if len(members):
         shown = list(dict.fromkeys(members.tolist()))[:_REASON_ITEMS]
         return "because of " + ", ".join(map(_text, shown))

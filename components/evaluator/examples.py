@@ -68,6 +68,7 @@ def read_eval_examples(
     max_examples: int,
     seed: int,
     extra_columns: Sequence[str] = (),
+    split: str = features.EVAL_SPLIT,
 ) -> EvalExamples:
     """Reads the eval split, or a uniform sample of it without replacement.
 
@@ -77,31 +78,37 @@ def read_eval_examples(
       max_examples: size of the sample.
       seed: of the sample.
       extra_columns: raw features to keep in the table beside those of a request.
+      split: another one to read instead.
     """
-    total = count_rows(examples_uri, features.EVAL_SPLIT)
+    total = count_rows(examples_uri, split)
     if total > max_examples:
         generator = np.random.default_rng(seed)
         chosen = np.sort(generator.choice(total, max_examples, replace=False))
     else:
         chosen = np.arange(total)
-    return read_rows(examples_uri, items, chosen, extra_columns)
+    return read_rows(examples_uri, items, chosen, extra_columns, split)
 
 
 def read_rows(
-    examples_uri: str, items: Items, chosen: np.ndarray, extra_columns: Sequence[str] = ()
+    examples_uri: str,
+    items: Items,
+    chosen: np.ndarray,
+    extra_columns: Sequence[str] = (),
+    split: str = features.EVAL_SPLIT,
 ) -> EvalExamples:
-    """Reads some examples of the eval split.
+    """Reads some examples of one split.
 
     Args:
       examples_uri: raw examples.
       items: the catalogue.
       chosen: `[examples]` int row numbers of the split, rising.
       extra_columns: raw features to keep in the table beside those of a request.
+      split: which one.
     """
     columns = [*USER_COLUMNS, features.ITEM_ID, *extra_columns]
     parts: list[pa.RecordBatch] = []
     start = 0
-    for batch in read_split(examples_uri, features.EVAL_SPLIT, columns):
+    for batch in read_split(examples_uri, split, columns):
         inside = chosen[(chosen >= start) & (chosen < start + batch.num_rows)] - start
         start += batch.num_rows
         if len(inside):

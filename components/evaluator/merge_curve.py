@@ -19,13 +19,16 @@ from scipy import sparse
 from components.evaluator import metrics
 from components.evaluator.examples import EvalExamples
 from components.evaluator.items import Items
-from components.index_builder.layout import EMBEDDINGS_FILE, ITEMS_FILE
+from components.index_builder.layout import EMBEDDINGS_FILE, ITEMS_FILE, NEIGHBOURS_FILE
+from components.index_builder.neighbour_file import read_neighbours
+from components.index_builder.neighbours import searched_slots
 from components.requests import user_request
 from core.progress import track
 from trainer import features
 from trainer.config import RetrievalConfig
+from trainer.retrieval.neighbours import Neighbours
 from trainer.retrieval.search import ExactSearch
-from trainer.retrieval.selection import SearchedSlots, Selector
+from trainer.retrieval.selection import Selector
 from trainer.retrieval.topic_filter import TopicFilter
 
 #: Values of `balance` that are drawn, beside the served one.
@@ -83,11 +86,11 @@ def merge_curve(
     rules = settings(served)
     parts: list[list[np.ndarray]] = [[] for _ in rules]
     follows: list[sparse.csr_matrix] = []
-    selectors = _selectors(index, rules)
+    selectors = _selectors(index, rules, items)
     with track("merging in every way", len(asked)) as bar:
         for batch in asked.batches(batch_size):
             request = user_request(batch)
-            wanted = _wanted(embed, request, items, served)
+            wanted = searched_slots(embed, request, items, served)
             if wanted.valid.shape[1] < 2:
                 return []
             found = selectors[0].candidates(wanted, wanted.limit)
@@ -104,33 +107,15 @@ def merge_curve(
     ]
 
 
-def _selectors(index: Path, rules: list[RetrievalConfig]) -> list[Selector]:
+def _selectors(index: Path, rules: list[RetrievalConfig], items: Items) -> list[Selector]:
     topics = pq.read_table(index / ITEMS_FILE, columns=["topics"])["topics"]
     names = topics.cast(pa.list_(pa.binary())).to_pylist()
     vectors = tf.Variable(np.load(index / EMBEDDINGS_FILE).astype(np.float32), trainable=False)
     search = ExactSearch(vectors)
     within = TopicFilter(vectors, names) if rules[0].topic_filter else None
-    return [Selector(rule, search, within) for rule in rules]
-
-
-def _wanted(
-    embed: Callable[..., dict[str, tf.Tensor]],
-    request: dict[str, np.ndarray],
-    items: Items,
-    served: RetrievalConfig,
-) -> SearchedSlots:
-    slots = embed(**{name: tf.constant(value) for name, value in request.items()})
-    finite = tf.reduce_all(tf.math.is_finite(slots["embeddings"]), axis=2)
-    seen = np.maximum(items.rows(request[features.HISTORY_ITEM_ID]), -1)
-    return SearchedSlots(
-        vectors=slots["embeddings"],
-        topic=slots["slot_topic"],
-        kind=slots["slot_kind"],
-        mass=slots["mass"],
-        valid=slots["slot_valid"] & finite,
-        seen=tf.constant(seen if served.exclude_seen else np.full_like(seen, -1)),
-        limit=tf.fill([len(seen)], served.num_results),
-    )
+    path = index / NEIGHBOURS_FILE
+    near = Neighbours(read_neighbours(path, items.ids)) if path.is_file() else None
+    return [Selector(rule, search, within, neighbours=near) for rule in rules]
 
 
 def _point(

@@ -55,13 +55,18 @@ def newest_items(batch: pa.RecordBatch) -> np.ndarray:
     return newest
 
 
-def read_training_log(examples_uri: str, items: Items) -> TrainingLog:
+def read_training_log(examples_uri: str, items: Items, validation: bool = True) -> TrainingLog:
     """Reads the training and validation splits once.
 
     The floors learn from both, which makes them as strong as they can be before
     the eval examples; what the model has seen is the training split alone. Each
     target is an engagement of its user; so is the newest item before it, which
     brings in first items that are never targets.
+
+    Args:
+      examples_uri: raw examples.
+      items: the catalogue.
+      validation: whether the validation split is read as well.
     """
     users: list[np.ndarray] = []
     targets: list[np.ndarray] = []
@@ -71,7 +76,7 @@ def read_training_log(examples_uri: str, items: Items) -> TrainingLog:
             _append(batch, items, users, targets, newest)
             bar.advance(batch.num_rows)
         trained = sum(map(len, targets))
-        for batch in _batches(examples_uri, features.VALIDATION_SPLIT):
+        for batch in _batches(examples_uri, features.VALIDATION_SPLIT) if validation else ():
             _append(batch, items, users, targets, newest)
             bar.advance(batch.num_rows)
     user, names = pd.factorize(np.concatenate([*users, np.zeros(0, object)]))

@@ -32,12 +32,14 @@ from components.index_builder.layout import (
     INDEX_FILE,
     ITEMS_FILE,
     NATIVE_INDEX,
+    NEIGHBOURS_FILE,
     RETRIEVER,
     ROUTER,
     SCANN_RETRIEVER,
     SHARDS,
 )
 from components.index_builder.native import write_native
+from components.index_builder.neighbours import item_neighbours
 from components.index_builder.queries import query_embeddings
 from components.index_builder.sharded import by_shard, parts, tune_shards, write_shards
 from components.index_builder.tuning import SCANN_MIN_ITEMS, tune_partitions
@@ -45,6 +47,7 @@ from core.files import staged_directory, staged_file, write_json
 from trainer.config import RetrievalConfig
 from trainer.retrieval.delta import DELTA_ASSET, no_items, write_delta
 from trainer.retrieval.filters import Attributes
+from trainer.retrieval.neighbours import NeighbourTable
 from trainer.retrieval.retriever import Retriever, save_retriever
 from trainer.retrieval.search import ExactSearch, Searcher
 
@@ -64,11 +67,14 @@ class IndexPaths:
       model: the exported SavedModel.
       examples: raw examples.
       index: output folder.
+      neighbours: of a refresh, the published neighbours of items (there may be none); None:
+        learned from the examples.
     """
 
     model: str
     examples: str
     index: str
+    neighbours: str | None = None
 
 
 def choose_kind(config: IndexConfig, items: int) -> str:
@@ -112,7 +118,8 @@ def build_index(
     write_attributes_file(table, out / ATTRIBUTES_FILE)
     attributes = filter_attributes(table, catalogue, retrieval)
     new = newest(table, catalogue, retrieval)
-    write = partial(_write_retriever, model, catalogue, retrieval, attributes, new)
+    near = item_neighbours(model, paths, catalogue, retrieval, summary)
+    write = partial(_write_retriever, model, catalogue, retrieval, attributes, new, near)
     search = None
     if kind == "scann":
         search, found = _add_scann(model, catalogue, paths, config, retrieval, write)
@@ -213,6 +220,7 @@ def _write_retriever(
     retrieval: RetrievalConfig,
     attributes: Attributes | None,
     new: np.ndarray | None,
+    neighbours: NeighbourTable | None,
     folder: Path,
     searcher: Callable[[tf.Variable], Searcher] = ExactSearch,
 ) -> None:
@@ -231,6 +239,7 @@ def _write_retriever(
             attributes=attributes,
             newest=new,
             delta=str(delta) if retrieval.delta else None,
+            neighbours=neighbours,
         )
         save_retriever(retriever, str(staging))
 

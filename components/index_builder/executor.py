@@ -28,8 +28,13 @@ class Executor(base_executor.BaseExecutor):
                 model=path_utils.serving_model_path(uri(input_dict, "model")),
                 examples=uri(input_dict, "examples"),
                 index=index.uri,
+                neighbours=self._published_neighbours(input_dict),
             ),
             IndexConfig.from_json(exec_properties["config_json"]),
             RetrievalConfig.from_json(exec_properties["retrieval_json"]),
         )
         mark(index, **{key: summary[key] for key in MARKED})
+
+    def _published_neighbours(self, input_dict: Artifacts) -> str | None:
+        """Returns the file of published neighbours for a refresh; None: they are learned."""
+        return None

@@ -14,6 +14,8 @@ ROUTER = "router"
 ITEMS_FILE = "items.parquet"
 #: What requests filter by, where `retrieval.filters` names columns: a column of text each.
 ATTRIBUTES_FILE = "item_attributes.parquet"
+#: Neighbours of each item, where `retrieval.neighbours` is on and pays.
+NEIGHBOURS_FILE = "item_neighbours.parquet"
 EMBEDDINGS_FILE = "item_embeddings.npy"
 #: Beside an index with a delta: its items as in ITEMS_FILE, and what requests filter them by.
 DELTA_ITEMS = "delta_items.parquet"

@@ -13,7 +13,7 @@ from components.serving_validator.contract import PROMISED
 from trainer import features
 from trainer.config import RetrievalConfig
 from trainer.retrieval import signature
-from trainer.retrieval.budgets import EXPLICIT, IMPLICIT
+from trainer.retrieval.budgets import EXPLICIT, IMPLICIT, NEIGHBOUR
 
 #: Known items of a history up to which a list must be full; longer ones may shorten it.
 MOST_SEEN = 1000
@@ -220,7 +220,8 @@ def _reasons(answer: RawAnswer, catalogue: KnownItems) -> str:
     searched = np.take_along_axis(valid, np.clip(slots, 0, valid.shape[1] - 1), axis=1)
     if (answer.given & ~(inside & searched)).any():
         return "an item's slot was not searched"
-    if (answer.given & (found_by == 0)).any():
+    neighbours = answer.outputs["slot_kind"] == NEIGHBOUR
+    if (answer.given & (found_by == 0) & ~neighbours).any():
         return "an item was found by no slot"
     return ""
 

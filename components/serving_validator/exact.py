@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from components.index_builder.layout import ITEMS_FILE, RETRIEVER
+from components.index_builder.layout import ITEMS_FILE, NEIGHBOURS_FILE, RETRIEVER
+from components.index_builder.neighbour_file import read_neighbours
 from components.serving_validator.cases import Arrays, Case
 from components.serving_validator.probe import in_one_line
 from core.errors import BundleError
@@ -38,18 +39,22 @@ def exact_answers(
       BundleError: the SavedModel does not load or refuses a request.
     """
     items = pq.read_table(index / ITEMS_FILE, columns=["item_id", "topics"])
+    ids = items["item_id"].cast(pa.binary()).to_pylist()
+    path = index / NEIGHBOURS_FILE
+    neighbours = read_neighbours(path, ids) if path.is_file() else None
     with tf.device("/CPU:0"):
         try:
             loaded = tf.saved_model.load(str(index / RETRIEVER))
             retriever = Retriever(
                 loaded.embedding_model,
-                items["item_id"].cast(pa.binary()).to_pylist(),
+                ids,
                 [
                     list(names or [])
                     for names in items["topics"].cast(pa.list_(pa.binary())).to_pylist()
                 ],
                 embeddings,
                 retrieval,
+                neighbours=neighbours,
             )
             return [_ask(retriever, case) for case in cases]
         except (AttributeError, OSError, TypeError, ValueError, tf.errors.OpError) as error:

@@ -31,6 +31,7 @@ MEANINGS = {
     "answers.implicit": "items shown from slots made of the history",
     "answers.explicit": "items shown from slots made for followed topics",
     "answers.explored": "items shown to explore",
+    "answers.neighbour": "items that neighbours of the history brought",
     "answers.follows_answered": "requests with followed topics whose answer holds an explicit item",
     "drift.history_item_id": "largest change in the share of one history item",
     "drift.history_action": "largest change in the share of one action",

@@ -9,8 +9,10 @@ from serving.recommend.catalogue import Facts
 from serving.recommend.question import Question
 from serving.recommend.served import Retrieved
 
-EXPLICIT, EXPLORED = 1, 2
-_KINDS = {EXPLICIT: "explicit", EXPLORED: "explored"}
+EXPLICIT, EXPLORED, NEIGHBOUR = 1, 2, 3
+_KINDS = {EXPLICIT: "explicit", EXPLORED: "explored", NEIGHBOUR: "neighbour"}
+#: Kinds of items that say nothing of the slot they are nearest to.
+_STRAY = ("explored", "neighbour")
 #: History items named in a reason, newest first.
 REASON_ITEMS = 3
 #: History items of an interest that the JSON output names.
@@ -76,7 +78,7 @@ def _item(
         "score": round(answer.score[place], 6),
         "slot": slot,
         "kind": _kind(answer.slot_kind[place]),
-        "topic": topic or None,
+        "topic": topic if topic and answer.slot_kind[place] == EXPLICIT else None,
         "reason": _reason(answer, place, members.get(slot, []), facts.titles),
     }
 
@@ -88,6 +90,9 @@ def _reason(
         return f"follows {answer.slot_topic[place]}"
     if answer.slot_kind[place] == EXPLORED:
         return "a new item, shown to explore"
+    if answer.slot_kind[place] == NEIGHBOUR:
+        source = answer.slot_topic[place]
+        return f"often together with {titles.get(source) or source}"
     if members:
         return "because of " + ", ".join(titles.get(m) or m for m in members[:REASON_ITEMS])
     if any(slot >= 0 for slot in answer.history_slot):
@@ -106,8 +111,8 @@ def _interests(
     total = sum(m for m, valid in zip(answer.slot_mass, answer.slot_valid, strict=True) if valid)
     for slot in dict.fromkeys(item["slot"] for item in items):
         brought = [item for item in items if item["slot"] == slot]
-        # What an interest is says an item that it found, not one that is shown to explore.
-        first = next((item for item in brought if item["kind"] != "explored"), brought[0])
+        # What an interest is says an item that it found, not one that is only near to it.
+        first = next((item for item in brought if item["kind"] not in _STRAY), brought[0])
         interests.append(
             {
                 "slot": slot,

@@ -27,7 +27,7 @@ SCHEMA = pa.schema(
         "kind": pa.list_(pa.string()),
     }
 )
-KINDS = ("implicit", "explicit", "explored")
+KINDS = ("implicit", "explicit", "explored", "neighbour")
 #: Input of the signature that takes serialised `tf.Example` protos.
 EXAMPLES = "examples"
 #: Outputs that a row needs; an answer without one of them is not logged.

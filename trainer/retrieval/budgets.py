@@ -8,6 +8,8 @@ IMPLICIT = 0
 EXPLICIT = 1
 #: Of an item that was brought to explore; its slot is the one that it is nearest to.
 EXPLORED = 2
+#: Of an item that neighbours of the history brought; its slot is the nearest implicit one.
+NEIGHBOUR = 3
 
 
 def largest_remainder(weights: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:

@@ -81,6 +81,7 @@ def best_score(
     seen: tf.Tensor | None = None,
     handicap: tf.Tensor | None = None,
     agreement: float = 0.0,
+    lift: tf.Tensor | None = None,
 ) -> Merged:
     """Orders items by their best score over the slots, less a handicap that grows by rank.
 
@@ -101,6 +102,8 @@ def best_score(
       handicap: `[batch, slots]` float32 >= 0, score that a slot loses per unseen candidate
         before this one; None for none, then budgets play no part.
       agreement: temperature, 0 for the best score alone.
+      lift: `[batch, slots, candidates]` float32, finite, added to the scores for the order
+        alone; `scores` plus `lift` must fall along a slot then. None for none.
     """
     shape = tf.shape(rows)
     batch, slots, found = tf.unstack(shape)
@@ -111,6 +114,8 @@ def best_score(
     key = scores
     if agreement:
         key += _agreement(scores, item, usable, agreement)
+    if lift is not None:
+        key += lift
     if handicap is not None:
         key -= handicap[:, :, None] * tf.cast(rank, scores.dtype)
     key = tf.where(usable, key, scores.dtype.min)

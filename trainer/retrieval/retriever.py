@@ -12,11 +12,12 @@ from core.errors import ExportError
 from trainer import features
 from trainer.config import RetrievalConfig
 from trainer.retrieval import featured, filtered, score, signature, similar
-from trainer.retrieval.budgets import EXPLICIT, EXPLORED
+from trainer.retrieval.budgets import EXPLICIT, EXPLORED, NEIGHBOUR
 from trainer.retrieval.delta import Delta
 from trainer.retrieval.delta_search import DeltaSearch, DeltaTopicFilter
 from trainer.retrieval.explore import Explorer
 from trainer.retrieval.filters import Attributes, ItemFilters, RequestedFilters
+from trainer.retrieval.neighbours import Neighbours, NeighbourTable
 from trainer.retrieval.search import ExactSearch, Searcher, save_options
 from trainer.retrieval.selection import SearchedSlots, Selector
 from trainer.retrieval.topic_filter import TopicFilter
@@ -45,6 +46,7 @@ class Retriever(tf.Module):
         attributes: Attributes | None = None,
         newest: np.ndarray | None = None,
         delta: str | None = None,
+        neighbours: NeighbourTable | None = None,
     ) -> None:
         """Loads the catalogue into variables.
 
@@ -61,6 +63,7 @@ class Retriever(tf.Module):
             each list is for; None for no exploration.
           delta: file of `delta.write_delta` that says what differs from the index; None for a
             retriever that no delta can be given to.
+          neighbours: a further source of candidates; None for none.
         """
         super().__init__(name="retriever")
         if len(item_ids) != len(item_embeddings) or len(item_ids) != len(item_topics):
@@ -87,7 +90,9 @@ class Retriever(tf.Module):
         filters = None
         if attributes is not None:
             filters = ItemFilters(len(item_ids), attributes, self.delta)
-        self.selector = Selector(config, *self._searches(searcher(vectors), within), filters)
+        self.neighbours = None if neighbours is None else Neighbours(neighbours)
+        searches = self._searches(searcher(vectors), within)
+        self.selector = Selector(config, *searches, filters, self.neighbours)
         self.explorer = None
         if newest is not None and config.explore_share > 0:
             self.explorer = Explorer(newest, config.explore_share)
@@ -139,7 +144,8 @@ class Retriever(tf.Module):
         Returns:
           `item_id`, `score`, `slot`, `slot_kind`, `slot_topic`, `found_by`, each
           `[batch, n]`, n being the largest number of items wanted in the batch
-          ('' / 0 / -1 pads; see `merge.Merged`); `count` `[batch]`; `user_id` `[batch]`;
+          ('' / 0 / -1 pads; see `merge.Merged`; an item of kind `NEIGHBOUR` has the id of the
+          history item that brought it for `slot_topic`); `count` `[batch]`; `user_id` `[batch]`;
           `history_slot` `[batch, history]`; `slot_mass` and `slot_valid`, `[batch, slots]`.
 
         Raises:
@@ -240,6 +246,13 @@ class Retriever(tf.Module):
         if explored is not None:
             kind = tf.where(explored, EXPLORED, kind)
             topic = tf.where(explored, tf.zeros_like(topic), topic)
+        if self.neighbours is not None:
+            place = self.neighbours.sources(wanted, tf.where(merged.found_by > 0, -1, merged.row))
+            brought = (place >= 0) & ~pads
+            kind = tf.where(brought, NEIGHBOUR, kind)
+            history = tf.pad(user[features.HISTORY_ITEM_ID], [[0, 0], [0, 1]])
+            source = tf.gather(history, tf.maximum(place, 0), batch_dims=1)
+            topic = tf.where(brought, source, topic)
         return {
             "item_id": tf.where(pads, tf.zeros_like(ids), ids),
             "score": merged.score,
@@ -261,14 +274,17 @@ class Retriever(tf.Module):
         use_implicit: tf.Tensor,
         use_explicit: tf.Tensor,
     ) -> SearchedSlots:
+        history = self.rows_of(user[features.HISTORY_ITEM_ID])
+        feeds = (slots["history_slot"] >= 0) & use_implicit[:, None]
         return SearchedSlots(
             vectors=slots["embeddings"],
             topic=slots["slot_topic"],
             kind=slots["slot_kind"],
             mass=slots["mass"],
             valid=searched_slots(slots, use_implicit, use_explicit),
-            seen=self._seen_rows(user[features.HISTORY_ITEM_ID]),
+            seen=history if self.config.exclude_seen else tf.fill(tf.shape(history), -1),
             limit=limit,
+            sources=tf.where(feeds, history, -1),
         )
 
     def signatures(self) -> dict[str, Any]:
@@ -305,12 +321,6 @@ class Retriever(tf.Module):
             found[signature.RETRIEVE_FILTERED] = filtered.make_signature(self)
             found[signature.SIMILAR_FILTERED] = similar.make_filtered(self)
         return found
-
-    def _seen_rows(self, history_item_id: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, history]` int32 rows of items not to bring, -1 for none."""
-        if not self.config.exclude_seen:
-            return tf.fill(tf.shape(history_item_id), -1)
-        return self.rows_of(history_item_id)
 
 
 def list_length(num_results: tf.Tensor, config: RetrievalConfig) -> tf.Tensor:

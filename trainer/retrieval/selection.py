@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,7 @@ from trainer.retrieval.allowed import search_allowed
 from trainer.retrieval.budgets import EXPLICIT, slot_budgets
 from trainer.retrieval.delta_search import DeltaTopicFilter
 from trainer.retrieval.filters import ItemFilters, RequestedFilters
+from trainer.retrieval.neighbours import Neighbours
 from trainer.retrieval.search import Searcher
 from trainer.retrieval.topic_filter import TopicFilter
 
@@ -36,6 +37,8 @@ class SearchedSlots(NamedTuple):
       seen: `[batch, any]` int32 rows of items never brought, -1 pads.
       limit: `[batch]` int32, items wanted.
       asked: filters of the request; None for none.
+      sources: `[batch, any]` int32 rows of the history items whose neighbours count, newest
+        first, -1 for none; needed where there are neighbours.
     """
 
     vectors: tf.Tensor
@@ -46,15 +49,19 @@ class SearchedSlots(NamedTuple):
     seen: tf.Tensor
     limit: tf.Tensor
     asked: RequestedFilters | None = None
+    sources: tf.Tensor | None = None
 
     def of_users(self, where: tf.Tensor) -> SearchedSlots:
         """Returns what some users, `[some, 1]` int64, are searched for."""
-        own = SearchedSlots(*[tf.gather_nd(values, where) for values in self[:-1]])
-        if self.asked is None:
-            return own
-        return own._replace(
-            asked=RequestedFilters(*[tf.gather_nd(values, where) for values in self.asked])
-        )
+
+        def own(values: tf.Tensor | RequestedFilters | None) -> Any:
+            if values is None:
+                return None
+            if isinstance(values, RequestedFilters):
+                return RequestedFilters(*map(own, values))
+            return tf.gather_nd(values, where)
+
+        return SearchedSlots(*map(own, self))
 
     def not_brought(self) -> tf.Tensor:
         """Returns `[batch, any]` int32 rows of items never brought: seen ones and denied ones."""
@@ -79,6 +86,7 @@ class Selector(tf.Module):
         searcher: Searcher,
         topic_filter: TopicFilter | DeltaTopicFilter | None,
         item_filters: ItemFilters | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         """Keeps the parts.
 
@@ -87,12 +95,14 @@ class Selector(tf.Module):
           searcher: of the whole catalogue.
           topic_filter: for explicit slots; without one they search the whole catalogue.
           item_filters: for requests that allow a part of the catalogue only.
+          neighbours: of the items; no part of merge `round_robin`.
         """
         super().__init__(name="selector")
         self.config = config
         self.searcher = searcher
         self.topic_filter = topic_filter
         self.item_filters = item_filters
+        self.neighbours = neighbours
 
     def select(self, wanted: SearchedSlots) -> merge.Merged:
         """Returns each user's list.
@@ -129,6 +139,8 @@ class Selector(tf.Module):
             return merge.round_robin(rows, scores, budgets, wanted.limit, wanted.not_brought())
         handicap = self._handicap(wanted) if self.config.merge == "balanced" else None
         gone, agreement = wanted.not_brought(), self.config.agreement
+        if self.neighbours is not None:
+            return self.neighbours.merged(wanted, rows, scores, handicap, agreement, self)
         return merge.best_score(rows, scores, wanted.limit, gone, handicap, agreement)
 
     def candidates(self, wanted: SearchedSlots, depth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

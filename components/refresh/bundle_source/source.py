@@ -15,7 +15,7 @@ import tensorflow as tf
 from components.bundle.manifest import Manifest
 from components.bundle.mirror import shown
 from components.bundle.verify import verify
-from components.index_builder.layout import ATTRIBUTES_FILE, ITEMS_FILE
+from components.index_builder.layout import ATTRIBUTES_FILE, ITEMS_FILE, NEIGHBOURS_FILE
 from components.index_builder.served_items import served_tables
 from components.refresh.bundle_source.layout import KEPT_FILES, SOURCE_FILE
 from components.serving_validator.layout import REQUESTS_FILE
@@ -75,8 +75,9 @@ def take_bundle(version_dir: Path, manifest_digest: str, out: SourcePaths) -> Ma
     _export_model(version_dir, out.model / MODEL_FOLDER)
     for name in KEPT_FILES:
         _copy(version_dir / name, out.bundle / name)
-    if (version_dir / ATTRIBUTES_FILE).is_file():
-        _copy(version_dir / ATTRIBUTES_FILE, out.bundle / ATTRIBUTES_FILE)
+    for name in (ATTRIBUTES_FILE, NEIGHBOURS_FILE):
+        if (version_dir / name).is_file():
+            _copy(version_dir / name, out.bundle / name)
     if manifest.delta is not None:
         for name, table in served_tables(version_dir).items():
             pq.write_table(table, out.bundle / name)

@@ -9,6 +9,7 @@ from components.config import IndexConfig
 from components.example_gen.report import REPORT_FILE
 from components.index_builder.executor import MARKED
 from components.index_builder.executor import Executor as IndexBuilderExecutor
+from components.index_builder.layout import NEIGHBOURS_FILE
 from components.refresh.index_refresh.keep import keep, same_index
 from core.files import read_json
 from trainer.config import RetrievalConfig
@@ -36,3 +37,6 @@ class Executor(IndexBuilderExecutor):
         index = only(output_dict, "index")
         summary = keep(bundle, Path(index.uri))
         mark(index, **{key: summary[key] for key in MARKED})
+
+    def _published_neighbours(self, input_dict: Artifacts) -> str | None:
+        return str(Path(uri(input_dict, "bundle")) / NEIGHBOURS_FILE)

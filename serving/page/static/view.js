@@ -119,7 +119,7 @@ function tile(item, large, answer, colours, on) {
     make("div", { class: "text" },
       make("h3", { title: item.title ? item.item_id : null }, nameOf(item)),
       topicList(item, on),
-      item.kind === "explored" ? make("p", { class: "also" }, "a new item, shown to explore") : null,
+      ["explored", "neighbour"].includes(item.kind) ? make("p", { class: "also" }, item.reason) : null,
       others.length ? make("p", { class: "also" }, "also found by ", alsoFound(others, answer, colours)) : null,
       foot(item, on)));
 }

@@ -53,7 +53,7 @@ def select(searcher):
         patch.setattr(selection, "DEPTH_MIN", 1)
         selector = Selector(RetrievalConfig(num_results=20, merge="round_robin"), searcher, None)
 
-        @tf.function(input_signature=_SPEC[:-1])
+        @tf.function(input_signature=_SPEC[:7])
         def graph(*values):
             return selector.select(SearchedSlots(*values))
 
@@ -61,7 +61,7 @@ def select(searcher):
 
     def run(wanted: SearchedSlots):
         searcher.asked.assign([])
-        return graph(*[tf.constant(value) for value in wanted[:-1]])
+        return graph(*[tf.constant(value) for value in wanted[:7]])
 
     return run
 
@@ -116,7 +116,7 @@ def test_lists_are_those_of_complete_searches_and_of_each_user_alone(select, wan
         assert got.slot[user, :count].numpy().tolist() == [slot for _, _, slot in merged]
         assert got.found_by[user, :count].numpy().tolist() == masks
         assert (got.row[user, count:].numpy() == -1).all()
-        alone = select(SearchedSlots(*[value[[user]] for value in wanted[:-1]]))
+        alone = select(SearchedSlots(*[value[[user]] for value in wanted[:7]]))
         assert alone.row[0, :count].numpy().tolist() == got.row[user, :count].numpy().tolist()
         assert alone.found_by[0, :count].numpy().tolist() == masks
 

@@ -1,0 +1,82 @@
+"""Neighbours from training events to the served answer, and what a refresh makes of them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import sparse
+
+from components.config import IndexConfig
+from components.evaluator.items import Items
+from components.evaluator.learned_floors import rp3beta
+from components.evaluator.training_log import read_training_log
+from components.index_builder.build import IndexPaths, build_index
+from components.index_builder.layout import NEIGHBOURS_FILE
+from components.index_builder.neighbour_file import read_neighbours, write_neighbours
+from core.errors import IndexQualityError
+from tests.components.retrieval_world import build, write_world
+from trainer.config import RetrievalConfig
+
+
+def matrix_of(table):
+    size = len(table.starts) - 1
+    return sparse.csr_matrix((table.values, table.rows, table.starts), shape=(size, size)).toarray()
+
+
+def test_a_file_is_read_for_its_own_items_and_for_others(tmp_path):
+    ids = [b"a", b"b", b"c", b"d"]
+    matrix = sparse.random(4, 4, 0.6, "csr", np.float32, np.random.default_rng(0))
+    write_neighbours(ids, matrix, 0.25, tmp_path / "n.parquet")
+    own = read_neighbours(tmp_path / "n.parquet", ids)
+    assert own.weight == 0.25
+    np.testing.assert_array_equal(matrix_of(own), matrix.toarray())
+    others = matrix_of(read_neighbours(tmp_path / "n.parquet", [b"new", b"d", b"a", b"c"]))
+    known = [3, 0, 2]
+    np.testing.assert_allclose(others[1:, 1:], matrix.toarray()[np.ix_(known, known)])
+    assert not others[0].any() and not others[:, 0].any()
+    (tmp_path / "n.parquet").write_bytes(b"PAR1")
+    with pytest.raises(IndexQualityError, match=r"n\.parquet: cannot be read as neighbours"):
+        read_neighbours(tmp_path / "n.parquet", ids)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Targets lie near the newest item, which the model does not know and the events do."""
+    root = tmp_path_factory.mktemp("world")
+    write_world(root, model_seed=3, n_eval=20)
+    return root, build(root, neighbours="rp3beta", neighbours_per_item=15)
+
+
+def test_what_was_learned_is_of_training_events_alone_and_weighed_on_validation(world):
+    root, index = world
+    said = json.loads((index / "index.json").read_text())["neighbours"]
+    recalls = {tried["weight"]: tried["recall@10"] for tried in said["tried"]}
+    assert said["weight"] > 0 and recalls[said["weight"]] > recalls[0.0]
+    items = Items.read(index / "items.parquet")
+    table = read_neighbours(index / NEIGHBOURS_FILE, items.ids)
+    log = read_training_log(str(root / "examples"), items, validation=False)
+    np.testing.assert_array_equal(matrix_of(table), rp3beta(log, len(items), 15).toarray())
+    model = tf.saved_model.load(str(index / "retriever"))
+    assert float(model.neighbours.values.shape[0]) == said["entries"] == len(table.rows)
+
+
+def rebuilt(world, out, neighbours, **retrieval):
+    paths = IndexPaths(
+        str(world[0] / "model"), str(world[0] / "examples"), str(out), str(neighbours)
+    )
+    settings = RetrievalConfig(num_results=20, neighbours="rp3beta", **retrieval)
+    build_index(paths, IndexConfig(kind="exact"), settings)
+    return out
+
+
+def test_a_refresh_takes_the_published_neighbours_over(world, tmp_path):
+    again = rebuilt(world, tmp_path / "again", world[1] / NEIGHBOURS_FILE)
+    items = Items.read(again / "items.parquet")
+    old, new = (read_neighbours(path / NEIGHBOURS_FILE, items.ids) for path in (world[1], again))
+    np.testing.assert_array_equal(matrix_of(old), matrix_of(new))
+    assert new.weight == old.weight
+    none = rebuilt(world, tmp_path / "none", tmp_path / "missing.parquet")
+    assert not (none / NEIGHBOURS_FILE).exists()
