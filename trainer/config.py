@@ -285,11 +285,12 @@ class RetrievalConfig(BaseConfig):
         description="merges balanced and score: temperature at which the scores that several "
         "slots give an item add up (log-sum-exp); 0: its best slot alone",
     )
-    neighbours: Literal["off", "rp3beta"] = Field(
+    neighbours: Literal["off", "rp3beta", "ease"] = Field(
         "off",
         description="a further source beside the slots: items that users of the history's items "
-        "engaged with as well, by random walks (RP3beta) over the training events; lifts what the "
-        "slots found and joins what they did not. Not with merge round_robin",
+        "engaged with as well, by the floor RP3beta or EASE over the training events; lifts what "
+        "the slots found and joins what they did not. Not with merge round_robin; ease for "
+        "catalogues of up to 15,000 items, larger ones have rp3beta",
     )
     neighbours_per_item: int = Field(
         100, ge=1, description="neighbours kept of each item; fewer where the catalogue is large"

@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
+from components.config import EASE_MAX_ITEMS
 from components.evaluator import metrics
 from components.evaluator.examples import EvalExamples, read_eval_examples
 from components.evaluator.items import Items
-from components.evaluator.learned_floors import rp3beta
-from components.evaluator.training_log import read_training_log
+from components.evaluator.learned_floors import ease, rp3beta, strongest
+from components.evaluator.training_log import TrainingLog, read_training_log
 from components.examples_io import split_files
 from components.index_builder.catalogue import Catalogue
 from components.index_builder.neighbour_file import read_neighbours, table_of, write_neighbours
@@ -38,6 +39,7 @@ _QUESTIONS_MAX, _QUESTIONS_MIN, _CELLS_MAX = 3000, 500, 500_000_000
 _BATCH, _SEED, _KS = 128, 1, (10, 50, 100)
 #: Standard errors by which neighbours must be better than none.
 _CLEARLY = 2.0
+_BLOCK_ITEMS = 2048
 
 
 def item_neighbours(
@@ -76,7 +78,7 @@ def item_neighbours(
     items = Items(catalogue.ids, catalogue.topics)
     most = min(retrieval.neighbours_per_item, max(_LEAST, _ENTRIES_MAX // len(items)))
     log = read_training_log(examples_uri, items, validation=False)
-    matrix = rp3beta(log, len(items), most)
+    matrix = learned(log, len(items), most, retrieval.neighbours)
     weight, tried = retrieval.neighbour_weight, []
     if weight is None:
         weight, tried = choose_weight(model, examples_uri, catalogue, items, retrieval, matrix)
@@ -86,6 +88,31 @@ def item_neighbours(
         return None, found
     write_neighbours(catalogue.ids, matrix, weight, path)
     return table_of(matrix, weight), found
+
+
+def learned(log: TrainingLog, items: int, most: int, kind: str) -> sparse.csr_matrix:
+    """Returns the strongest neighbours of each item, `[items, items]` CSR float32 > 0.
+
+    Args:
+      log: what is known.
+      items: number of items.
+      most: neighbours of each.
+      kind: `rp3beta` or `ease`.
+    """
+    if kind == "ease" and items > EASE_MAX_ITEMS:
+        _LOG.warning(
+            "retrieval.neighbours is ease, which is for up to %s items, not %s: rp3beta",
+            f"{EASE_MAX_ITEMS:,}",
+            f"{items:,}",
+        )
+    elif kind == "ease" and len(log.item):
+        weights = ease(log, items)
+        blocks = [
+            strongest(sparse.csr_matrix(np.maximum(weights[i : i + _BLOCK_ITEMS], 0.0)), i, most)
+            for i in range(0, items, _BLOCK_ITEMS)
+        ]
+        return sparse.vstack(blocks, format="csr")
+    return rp3beta(log, items, most)
 
 
 def choose_weight(

@@ -29,8 +29,8 @@ class Retrieved:
       item_id: ids, best first.
       score: float32.
       slot: int, the slot that brought the item.
-      slot_kind: int, 0 implicit, 1 explicit, 2 explored (a new item), 3 neighbour (of an item of the
-        history).
+      slot_kind: int, 0 implicit, 1 explicit, 2 explored (a new item), 3 neighbour (of a history
+        item).
       slot_topic: topic of an explicit slot, the history item that brought a neighbour, '' else.
       found_by: all slots that had the item among their first results.
       history_slot: slot that each history item feeds, -1 for none.
