@@ -79,7 +79,8 @@ def item_neighbours(
     most = min(retrieval.neighbours_per_item, max(_LEAST, _ENTRIES_MAX // len(items)))
     log = read_training_log(examples_uri, items, validation=False)
     matrix = learned(log, len(items), most, retrieval.neighbours)
-    weight, tried = retrieval.neighbour_weight, []
+    weight = retrieval.neighbour_weight
+    tried: list[dict[str, float]] = []
     if weight is None:
         weight, tried = choose_weight(model, examples_uri, catalogue, items, retrieval, matrix)
     found = {"weight": weight, "entries": matrix.nnz, "tried": tried}

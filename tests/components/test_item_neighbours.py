@@ -11,11 +11,13 @@ from scipy import sparse
 
 from components.config import IndexConfig
 from components.evaluator.items import Items
-from components.evaluator.learned_floors import rp3beta
+from components.evaluator.learned_floors import ease, rp3beta
 from components.evaluator.training_log import read_training_log
 from components.index_builder.build import IndexPaths, build_index
+from components.index_builder.catalogue import Catalogue
 from components.index_builder.layout import NEIGHBOURS_FILE
 from components.index_builder.neighbour_file import read_neighbours, write_neighbours
+from components.index_builder.neighbours import item_neighbours, learned
 from core.errors import IndexQualityError
 from tests.components.retrieval_world import build, write_world
 from trainer.config import RetrievalConfig
@@ -63,20 +65,30 @@ def test_what_was_learned_is_of_training_events_alone_and_weighed_on_validation(
     assert float(model.neighbours.values.shape[0]) == said["entries"] == len(table.rows)
 
 
-def rebuilt(world, out, neighbours, **retrieval):
-    paths = IndexPaths(
-        str(world[0] / "model"), str(world[0] / "examples"), str(out), str(neighbours)
-    )
-    settings = RetrievalConfig(num_results=20, neighbours="rp3beta", **retrieval)
-    build_index(paths, IndexConfig(kind="exact"), settings)
-    return out
-
-
 def test_a_refresh_takes_the_published_neighbours_over(world, tmp_path):
-    again = rebuilt(world, tmp_path / "again", world[1] / NEIGHBOURS_FILE)
+    again, root = tmp_path / "again", world[0]
+    published = str(world[1] / NEIGHBOURS_FILE)
+    paths = IndexPaths(str(root / "model"), str(root / "examples"), str(again), published)
+    settings = RetrievalConfig(num_results=20, neighbours="rp3beta")
+    build_index(paths, IndexConfig(kind="exact"), settings)
     items = Items.read(again / "items.parquet")
     old, new = (read_neighbours(path / NEIGHBOURS_FILE, items.ids) for path in (world[1], again))
     np.testing.assert_array_equal(matrix_of(old), matrix_of(new))
     assert new.weight == old.weight
-    none = rebuilt(world, tmp_path / "none", tmp_path / "missing.parquet")
-    assert not (none / NEIGHBOURS_FILE).exists()
+    catalogue = Catalogue(items.ids, [], np.zeros((len(items), 1), np.float32))
+    missing, path = tmp_path / "missing.parquet", tmp_path / "none.parquet"
+    settings = RetrievalConfig(neighbours="ease")
+    table, said = item_neighbours(None, "", catalogue, settings, missing, path)
+    assert table is None and said == {"weight": 0.0} and not path.exists()
+
+
+def test_ease_keeps_the_strongest_positive_weights_of_each_item(world):
+    root, index = world
+    items = Items.read(index / "items.parquet")
+    log = read_training_log(str(root / "examples"), items, validation=False)
+    wanted = ease(log, len(items))
+    got = learned(log, len(items), 7, "ease").toarray()
+    for row, weights in enumerate(wanted):
+        best = np.sort(np.argsort(-weights)[:7])
+        np.testing.assert_array_equal(np.flatnonzero(got[row]), best[weights[best] > 0])
+        np.testing.assert_allclose(got[row][got[row] > 0], weights[best][weights[best] > 0])
