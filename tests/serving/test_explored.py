@@ -48,3 +48,24 @@ def test_tables_and_candidates_tell_it_apart():
     table = candidates.rows([b"u"], history, OUTPUTS).to_pydict()
     assert table["kind"] == ["implicit", "explored", "explicit", "explored"]
     assert table["reason"] == ["because of i0", REASON, "follows art", REASON]
+
+
+def test_a_neighbour_names_the_item_that_brought_it():
+    outputs = {
+        **OUTPUTS,
+        "slot_kind": np.array([[0, 3, 1, 3]], np.int32),
+        "slot_topic": np.array([[b"", b"i0", b"art", b"i7"]], object),
+        "found_by": np.array([[1, 0, 2, 0]], np.int64),
+        "user_id": np.array([b"u"], object),
+    }
+    wanted = ["because of i0", "often together with i0", "follows art", "often together with i7"]
+    question = typed_history(["i0"], ["art"], "seconds", 1000, "click")
+    facts = Facts(topics={}, titles={}, carried=frozenset(["art"]))
+    told = explain(question, answer_of(outputs), facts, 10)
+    assert [item["reason"] for item in told["items"]] == wanted
+    assert [item["topic"] for item in told["items"]] == [None, None, "art", None]
+    table = candidates.rows([b"u"], np.array([[b"i0"]], object), outputs).to_pydict()
+    assert (table["reason"], table["kind"][1]) == (wanted, "neighbour")
+    rows = answers.recommended([UserRequest(1000, ["i0"])], outputs)
+    assert rows["because"].tolist() == [["i0"], ["i0"], [], ["i7"]]
+    assert (rows["kind"].tolist()[3], rows["topic"].tolist()) == ("neighbour", ["", "", "art", ""])
