@@ -118,7 +118,9 @@ def build_index(
     write_attributes_file(table, out / ATTRIBUTES_FILE)
     attributes = filter_attributes(table, catalogue, retrieval)
     new = newest(table, catalogue, retrieval)
-    near = item_neighbours(model, paths, catalogue, retrieval, summary)
+    given = paths.examples, paths.neighbours
+    near, said = item_neighbours(model, *given, catalogue, retrieval, out / NEIGHBOURS_FILE)
+    summary.update(said)
     write = partial(_write_retriever, model, catalogue, retrieval, attributes, new, near)
     search = None
     if kind == "scann":

@@ -45,9 +45,9 @@ _BLOCK_ITEMS = 2048
 def item_neighbours(
     model: Any,
     examples_uri: str,
+    published: str | None,
     catalogue: Catalogue,
     retrieval: RetrievalConfig,
-    published: Path | None,
     path: Path,
 ) -> tuple[NeighbourTable | None, dict[str, Any]]:
     """Learns the neighbours, or takes over published ones, and writes them beside the index.
@@ -55,9 +55,9 @@ def item_neighbours(
     Args:
       model: has `embed_user`.
       examples_uri: raw examples.
+      published: file of the published bundle for a refresh, which has no events; else None.
       catalogue: the items.
       retrieval: says whether, how many and with what weight.
-      published: file of the published bundle for a refresh, which has no events; else None.
       path: where they are written; a file of an attempt that was killed goes.
 
     Returns:
@@ -67,14 +67,14 @@ def item_neighbours(
     if retrieval.neighbours == "off":
         return None, {}
     if published is not None:
-        if not published.is_file():
-            return None, {"weight": 0.0}
-        table = read_neighbours(published, catalogue.ids)
+        if not Path(published).is_file():
+            return None, {"neighbours": {"weight": 0.0}}
+        table = read_neighbours(Path(published), catalogue.ids)
         matrix = sparse.csr_matrix(
             (table.values, table.rows, table.starts), shape=(len(catalogue.ids),) * 2
         )
         write_neighbours(catalogue.ids, matrix, table.weight, path)
-        return table, {"weight": table.weight, "entries": len(table.rows)}
+        return table, {"neighbours": {"weight": table.weight, "entries": len(table.rows)}}
     items = Items(catalogue.ids, catalogue.topics)
     most = min(retrieval.neighbours_per_item, max(_LEAST, _ENTRIES_MAX // len(items)))
     log = read_training_log(examples_uri, items, validation=False)
@@ -83,7 +83,7 @@ def item_neighbours(
     tried: list[dict[str, float]] = []
     if weight is None:
         weight, tried = choose_weight(model, examples_uri, catalogue, items, retrieval, matrix)
-    found = {"weight": weight, "entries": matrix.nnz, "tried": tried}
+    found = {"neighbours": {"weight": weight, "entries": matrix.nnz, "tried": tried}}
     _LOG.info("%s neighbours of items, weight %g", f"{matrix.nnz:,}", weight)
     if not weight or not matrix.nnz:
         return None, found

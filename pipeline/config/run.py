@@ -151,8 +151,13 @@ class RunConfig(BaseConfig):
                 f"evaluator.ks asks for k={max(self.evaluator.ks)} but retrieval.num_results is "
                 f"{self.retrieval.num_results}"
             )
-        if self.index.shards > 1 and (self.retrieval.delta or self.retrieval.explore_share):
-            clash = "delta" if self.retrieval.delta else "explore_share"
+        asked = {
+            "delta": self.retrieval.delta,
+            "explore_share": self.retrieval.explore_share > 0,
+            "neighbours": self.retrieval.neighbours != "off",
+        }
+        if self.index.shards > 1 and any(asked.values()):
+            clash = next(name for name, given in asked.items() if given)
             raise ValueError(
                 f"index.shards is {self.index.shards}, but a router cannot answer with "
                 f"retrieval.{clash}: leave that out, or set index.shards to 1"

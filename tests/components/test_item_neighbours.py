@@ -78,8 +78,8 @@ def test_a_refresh_takes_the_published_neighbours_over(world, tmp_path):
     catalogue = Catalogue(items.ids, [], np.zeros((len(items), 1), np.float32))
     missing, path = tmp_path / "missing.parquet", tmp_path / "none.parquet"
     settings = RetrievalConfig(neighbours="ease")
-    table, said = item_neighbours(None, "", catalogue, settings, missing, path)
-    assert table is None and said == {"weight": 0.0} and not path.exists()
+    table, said = item_neighbours(None, "", str(missing), catalogue, settings, path)
+    assert table is None and said == {"neighbours": {"weight": 0.0}} and not path.exists()
 
 
 def test_ease_keeps_the_strongest_positive_weights_of_each_item(world):

@@ -66,11 +66,7 @@ class Retriever(tf.Module):
           neighbours: a further source of candidates; None for none.
         """
         super().__init__(name="retriever")
-        if len(item_ids) != len(item_embeddings) or len(item_ids) != len(item_topics):
-            raise ExportError(
-                f"the retriever got {len(item_ids)} ids, {len(item_topics)} topic lists and "
-                f"{len(item_embeddings)} vectors: they must be the same items in the same order"
-            )
+        _check_sizes(item_ids, item_topics, item_embeddings)
         self.embedding_model = embedding_model
         self.config = config
         self.item_ids = tf.Variable(np.asarray(item_ids, object), dtype=tf.string, trainable=False)
@@ -321,6 +317,17 @@ class Retriever(tf.Module):
             found[signature.RETRIEVE_FILTERED] = filtered.make_signature(self)
             found[signature.SIMILAR_FILTERED] = similar.make_filtered(self)
         return found
+
+
+def _check_sizes(
+    item_ids: Sequence[bytes], item_topics: Sequence[Sequence[bytes]], item_embeddings: np.ndarray
+) -> None:
+    """Refuses a catalogue whose parts are not of the same items."""
+    if len(item_ids) != len(item_embeddings) or len(item_ids) != len(item_topics):
+        raise ExportError(
+            f"the retriever got {len(item_ids)} ids, {len(item_topics)} topic lists and "
+            f"{len(item_embeddings)} vectors: they must be the same items in the same order"
+        )
 
 
 def list_length(num_results: tf.Tensor, config: RetrievalConfig) -> tf.Tensor:
