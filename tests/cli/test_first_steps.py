@@ -62,6 +62,6 @@ def test_bash_completes_a_command(tmp_path):
     result = CliRunner().invoke(
         tessera,
         prog_name="tessera",
-        env={"_TESSERA_COMPLETE": "bash_complete", "COMP_WORDS": "tessera ro", "COMP_CWORD": "1"},
+        env={"_TESSERA_COMPLETE": "bash_complete", "COMP_WORDS": "tessera rol", "COMP_CWORD": "1"},
     )
     assert result.stdout.split() == ["plain,rollback"]
