@@ -50,6 +50,7 @@ def test_slots_that_answered():
         "implicit": 0.5,
         "explicit": 0.25,
         "explored": 0.25,
+        "neighbour": 0.0,
         "follows_answered": 0.5,
     }
     empty = figures.answers(log({}))
