@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,22 +100,24 @@ class _Same:
         return Aspired({VERSION: ROOT})
 
 
-def serve(what: str, work: Path, addresses: list[str]) -> None:
-    """Serves one SavedModel until standard input ends; prints the port first."""
-    name, session = NAME, Callable[[], Session]
+def _session(what: str, work: Path, addresses: list[str]) -> tuple[str, Session]:
+    """Returns the name of a model and what answers for it."""
     if what in (ONE, SHARDED):
-        session = lambda: Session(work / what, scann=True)  # noqa: E731
-    elif what == "router":
+        return NAME, Session(work / what, scann=True)
+    if what == "router":
         shards = Shards(NAME, addresses, partial=False)
         for servers in shards.servers:
             servers.look()
-        session = lambda: RoutedSession(work / "router", VERSION, shards)  # noqa: E731
-    else:
-        name = shard_model(NAME, int(what))
-        session = lambda: Session(work / "shards" / what, scann=True)  # noqa: E731
+        return NAME, RoutedSession(work / "router", VERSION, shards)
+    return shard_model(NAME, int(what)), Session(work / "shards" / what, scann=True)
+
+
+def serve(what: str, work: Path, addresses: list[str]) -> None:
+    """Serves one SavedModel until standard input ends; prints the port first."""
+    name, session = _session(what, work, addresses)
     # What is measured is not published, so there is no manifest.
     bundle = cast(Any, SimpleNamespace(manifest=SimpleNamespace(version=VERSION)))
-    server = ModelServer(Engine(_Same(name), loader=lambda _: LoadedVersion(bundle, session())))
+    server = ModelServer(Engine(_Same(name), loader=lambda _: LoadedVersion(bundle, session)))
     server.start()
     print(server.port, flush=True)
     sys.stdin.read()

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from trainer.retrieval import merge
 from trainer.retrieval.budgets import IMPLICIT
+from trainer.retrieval.search import take_rows
 
 #: Keys hold two int32 numbers in an int64.
 _HALF = np.int64(32)
@@ -216,7 +217,7 @@ def permitted(rows: tf.Tensor, wanted: Any, selector: Any) -> tf.Tensor:
     """
     delta = getattr(selector.searcher, "delta", None)
     if delta is not None:
-        rows = tf.where((rows >= 0) & tf.gather(delta.live, tf.maximum(rows, 0)), rows, -1)
+        rows = tf.where((rows >= 0) & take_rows(delta.live, tf.maximum(rows, 0)), rows, -1)
     if wanted.asked is None or selector.item_filters is None:
         return rows
 

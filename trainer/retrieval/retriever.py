@@ -66,7 +66,7 @@ class Retriever(tf.Module):
           neighbours: a further source of candidates; None for none.
         """
         super().__init__(name="retriever")
-        _check_sizes(item_ids, item_topics, item_embeddings)
+        check_sizes(item_ids, item_topics, item_embeddings)
         self.embedding_model = embedding_model
         self.config = config
         self.item_ids = tf.Variable(np.asarray(item_ids, object), dtype=tf.string, trainable=False)
@@ -319,7 +319,7 @@ class Retriever(tf.Module):
         return found
 
 
-def _check_sizes(
+def check_sizes(
     item_ids: Sequence[bytes], item_topics: Sequence[Sequence[bytes]], item_embeddings: np.ndarray
 ) -> None:
     """Refuses a catalogue whose parts are not of the same items."""

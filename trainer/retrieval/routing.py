@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from core.errors import ExportError
 from trainer import features
 from trainer.config import RetrievalConfig
 from trainer.inputs_by_name import with_inputs
 from trainer.retrieval import featured, merge, signature
 from trainer.retrieval.filters import Attributes, ItemFilters
-from trainer.retrieval.retriever import checked, list_length, searched_slots
+from trainer.retrieval.retriever import check_sizes, checked, list_length, searched_slots
 from trainer.retrieval.search import ExactSearch, Searcher, best_rows, save_options
 from trainer.retrieval.selection import SearchedSlots, Selector, slot_depth
 from trainer.retrieval.topic_filter import TopicFilter
@@ -72,8 +71,7 @@ class ShardRetriever(tf.Module):
     ) -> None:
         """Loads the shard's items into variables; see `Retriever`."""
         super().__init__(name="shard")
-        if len(item_ids) != len(item_embeddings) or len(item_ids) != len(item_topics):
-            raise ExportError("a shard's ids, topics and vectors must be of the same items")
+        check_sizes(item_ids, item_topics, item_embeddings)
         self.config = config
         ids = np.asarray(item_ids, object)
         self.item_ids = tf.Variable(ids, dtype=tf.string, trainable=False)

@@ -93,10 +93,6 @@ class ServedModel:
         answer: dict[str, np.ndarray] = self._session.run(fetches, feeds)
         return answer
 
-    def takes(self, name: str, key: str) -> bool:
-        """Returns whether a signature has an input."""
-        return key in self._signatures[name].inputs
-
     def load_delta(self, path: Path) -> None:
         """Takes a delta over, as servers do when they load the new version."""
         operation = self._signatures[_INIT].outputs[_INIT].name
