@@ -17,6 +17,8 @@ from tests.trainer.retrieval import oracles
 from tests.trainer.retrieval.fake_model import request
 from tests.trainer.retrieval.plain import IDS, ITEM_TOPICS, ITEMS, TOPICS
 from trainer.config import RetrievalConfig
+from trainer.retrieval.budgets import NEIGHBOUR
+from trainer.retrieval.delta import DELTA_ASSET, no_items, write_delta
 from trainer.retrieval.filters import Attributes
 from trainer.retrieval.neighbours import NeighbourTable
 from trainer.retrieval.retriever import Retriever, save_retriever
@@ -143,6 +145,28 @@ def test_filters_and_switched_off_interests_hold_for_neighbours(model, vectors, 
     off = retriever.retrieve(**asked, use_implicit=tf.constant([False]))
     assert set(off["slot_kind"].numpy().ravel().tolist()) <= {-1, 1}
     assert retriever.retrieve(**{n: v[:0] for n, v in asked.items()})["item_id"].shape == (0, 0)
+
+
+def test_a_neighbour_that_a_delta_withdraws_is_not_brought(model, vectors, tmp_path):
+    config = CONFIG.model_copy(update={"delta": True})
+    columns, path = config.filter_columns(), tmp_path / DELTA_ASSET
+    nothing = no_items(vectors.shape[1], columns)
+    write_delta(nothing, columns, path)
+    retriever = Retriever(
+        model, IDS, ITEM_TOPICS, vectors, config, attributes=ATTRIBUTES, delta=str(path),
+        neighbours=a_table(5.0),
+    )  # fmt: skip
+    asked = request([["i3", "i9"]], [[]])
+    before = retriever.retrieve(**asked)
+    brought = before["item_id"].numpy()[before["slot_kind"].numpy() == NEIGHBOUR]
+    gone = {*brought[:2].tolist()}
+    assert len(gone) == 2
+    rows = np.array([IDS.index(item) for item in gone], np.int32)
+    write_delta(nothing._replace(gone=rows), columns, path)
+    retriever.delta.load(str(path))
+    after = retriever.retrieve(**asked)
+    assert not gone & set(after["item_id"].numpy().ravel().tolist())
+    assert int(after["count"][0]) == config.num_results
 
 
 def test_a_saved_model_answers_alike(model, vectors, retriever, tmp_path):
