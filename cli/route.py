@@ -7,19 +7,12 @@ from pathlib import Path
 
 import click
 
-from cli.location import FolderOrUrl
+from cli.listening import listening_options, source_options
 from cli.serve import leave, log_to_stderr, model_source, run_server
 
 
 @click.command()
-@click.option(
-    "--bundle",
-    type=FolderOrUrl(),
-    help="A version's folder (that version only), a model's folder, or a serving folder with "
-    "one model; also s3:// or gs://.",
-)
-@click.option("--serving-dir", type=FolderOrUrl(), help="Serving folder; also s3:// or gs://.")
-@click.option("--name", help="Name of the model in the serving folder.")
+@source_options
 @click.option(
     "--shard",
     "addresses",
@@ -49,18 +42,7 @@ from cli.serve import leave, log_to_stderr, model_source, run_server
     show_default=True,
     help="Wait so long for all shards at the start.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8500, show_default=True, help="Of gRPC; 0: any free one.")
-@click.option("--rest-port", default=8501, show_default=True, help="Of HTTP; 0: any free one.")
-@click.option(
-    "--poll-s",
-    type=click.FloatRange(0.01),
-    default=1.0,
-    show_default=True,
-    help="Seconds between two looks for versions and servers.",
-)
-@click.option("--workers", type=click.IntRange(1), default=8, show_default=True,
-              help="gRPC requests that run at once.")  # fmt: skip
+@listening_options
 @click.option("-v", "--verbose", is_flag=True, help="Also log every HTTP request.")
 def route(
     bundle: Path | str | None,

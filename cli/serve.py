@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from cli.location import FolderOrUrl
+from cli.listening import listening_options, source_options
 from core.errors import BundleError, ConfigError
 from core.storage import expanded, is_remote
 
@@ -27,33 +27,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--bundle",
-    type=FolderOrUrl(),
-    help="A version's folder (that version only), a model's folder, or a serving folder with "
-    "one model; also s3:// or gs://.",
-)
-@click.option("--serving-dir", type=FolderOrUrl(), help="Serving folder; also s3:// or gs://.")
-@click.option("--name", help="Name of the model in the serving folder.")
+@source_options
 @click.option("--conf", type=click.Path(path_type=Path), help="Take both from this configuration.")
 @click.option("--data", "data_root", type=click.Path(path_type=Path), help="Tables, for the page.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8500, show_default=True, help="Of gRPC; 0: any free one.")
-@click.option("--rest-port", default=8501, show_default=True, help="Of HTTP; 0: any free one.")
-@click.option(
-    "--poll-s",
-    type=click.FloatRange(0.01),
-    default=1.0,
-    show_default=True,
-    help="Seconds between two looks for versions.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=8,
-    show_default=True,
-    help="gRPC requests that run at once.",
-)
+@listening_options
 @click.option(
     "--grace-s",
     type=click.FloatRange(0.0),
