@@ -84,7 +84,7 @@ def check_tables(
 def _bad_rows(survey: Survey, reasons: Counter[str]) -> Counter[str]:
     """Returns bad rows by table; repeated items count, and become one of the reasons."""
     bad = survey.bad.copy()
-    if repeated := survey.rows[ITEMS] - len(survey.items):
+    if repeated := survey.rows[ITEMS] - survey.num_items:
         bad[ITEMS] += repeated
         reasons[f"{ITEMS}: duplicate item_id"] = repeated
     return bad

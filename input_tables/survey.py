@@ -50,7 +50,7 @@ class Survey:
       lines: lines of CSV files by table, their headers included.
       engaged: engagements by item.
       users: users with engagements.
-      items: distinct items.
+      item_ids: the distinct items of each batch, binary.
       item_topics: items by topic.
       followers: users that follow.
       followed: followed topics.
@@ -68,7 +68,7 @@ class Survey:
     lines: Counter[str] = field(default_factory=Counter)
     engaged: Counter[bytes] = field(default_factory=Counter)
     users: set[bytes] = field(default_factory=set)
-    items: set[bytes] = field(default_factory=set)
+    item_ids: list[pa.Array] = field(default_factory=list)
     item_topics: Counter[bytes] = field(default_factory=Counter)
     followers: set[bytes] = field(default_factory=set)
     followed: set[bytes] = field(default_factory=set)
@@ -79,6 +79,17 @@ class Survey:
     latest: list[SurveyedEvent] = field(default_factory=list)
     bounds: tuple[int, int] | None = None
     features: FeatureSurvey = field(default_factory=FeatureSurvey)
+
+    @property
+    def items(self) -> set[bytes]:
+        """Distinct items, made anew each time: of a large catalogue, ask once."""
+        return {name for part in self.item_ids for name in part.to_pylist()}
+
+    @property
+    def num_items(self) -> int:
+        """Number of distinct items."""
+        found: int = pc.count_distinct(pa.chunked_array(self.item_ids, pa.binary())).as_py()
+        return found
 
     def add(self, table: Table, batch: pa.RecordBatch, file: str) -> None:
         """Counts a batch of good rows of `SCHEMAS[table]` from a file of this name."""
@@ -108,7 +119,7 @@ class Survey:
         ):
             mine.update(theirs)  # type: ignore[arg-type]
         self.users |= other.users
-        self.items |= other.items
+        self.item_ids += other.item_ids
         self.followers |= other.followers
         self.followed |= other.followed
         self.features.merge(other.features)
@@ -148,7 +159,7 @@ class Survey:
             self.early[key] = (self.early.get(key, (0, 0))[0] + len(early), value)
 
     def _add_items(self, batch: pa.RecordBatch) -> None:
-        self.items.update(_distinct(batch.column("item_id")))
+        self.item_ids.append(pc.unique(as_binary(batch.column("item_id"))))
         topics = batch.column("topics")
         lengths = np.asarray(pc.list_value_length(topics).fill_null(0))
         self.without_topics += int((lengths == 0).sum())

@@ -139,14 +139,14 @@ def _judge_features(survey: Survey, verdict: TablesVerdict) -> None:
 
 
 def _judge_rows(survey: Survey, rules: Rules, verdict: TablesVerdict) -> None:
-    repeated = survey.rows[ITEMS] - len(survey.items)
+    repeated = survey.rows[ITEMS] - survey.num_items
     read = (*TABLES, USERS) if survey.rows[USERS] + survey.bad[USERS] else TABLES
     rows = {table: survey.rows[table] + survey.bad[table] for table in read}
     bad = {**survey.bad, ITEMS: survey.bad[ITEMS] + repeated}
     verdict.facts.update(
         {
             "users": len(survey.users),
-            "items": len(survey.items),
+            "items": survey.num_items,
             "topics": len(survey.item_topics),
             "actions": {k.decode(): n for k, n in survey.actions.most_common(20)},
             "timestamps": list(survey.bounds) if survey.bounds else None,
@@ -170,14 +170,14 @@ def _judge_rows(survey: Survey, rules: Rules, verdict: TablesVerdict) -> None:
 
 
 def _judge_keys(survey: Survey, checks: TableChecks, verdict: TablesVerdict) -> None:
-    engagements = survey.rows[ENGAGEMENTS]
-    if engagements and survey.items:
-        met = sum(n for item, n in survey.engaged.items() if item in survey.items)
+    engagements, items = survey.rows[ENGAGEMENTS], survey.items
+    if engagements and items:
+        met = sum(n for item, n in survey.engaged.items() if item in items)
         _judge_share(
             "engagements whose item is in the catalogue",
             met / engagements,
             ("min_engagements_in_catalogue", checks.min_engagements_in_catalogue),
-            (survey.engaged.keys(), survey.items, checks.max_near_misses),
+            (survey.engaged.keys(), items, checks.max_near_misses),
             verdict,
         )
     if survey.followers and survey.users:
@@ -188,7 +188,7 @@ def _judge_keys(survey: Survey, checks: TableChecks, verdict: TablesVerdict) -> 
             (survey.followers, survey.users, checks.max_near_misses),
             verdict,
         )
-    if survey.followed and survey.items:
+    if survey.followed and items:
         _judge_share(
             "followed topics with items",
             len(survey.followed & survey.item_topics.keys()) / len(survey.followed),
@@ -231,7 +231,7 @@ def _judge_topics(survey: Survey, rules: Rules, verdict: TablesVerdict) -> None:
     }
     odd = {} if rules.topics_separator else odd_topics(survey.item_topics)
     for what, (count, example) in odd.items():
-        share = count / max(1, len(survey.items))
+        share = count / max(1, survey.num_items)
         text = (
             f"items: topics of {count:,} items ({share:.0%}) {mends[what]}, as {example!r}; join "
             "topics with | and nothing else, or say data.topics_separator"

@@ -11,8 +11,11 @@ from trainer import association, diagnostics, features
 from trainer.interests.base import MASKED
 from trainer.model import RetrievalModel
 
+#: Scores of users' best slots that are held at once, of all items.
 _SCORES_PER_BATCH = 1 << 24
 _BATCH_MAX = 256
+#: Scores of single slots that are held at once, of a block of items.
+_SCORES_PER_BLOCK = 1 << 24
 #: Items that are embedded at a time.
 _BLOCK_ROWS = 1 << 16
 _NDCG_K = 10
@@ -42,8 +45,13 @@ class Validator:
         known[catalogue] = True
         self._absent = tf.constant(~known)
         slots = model.num_implicit_slots + model.config.explicit_slots
-        self._batch = int(np.clip(_SCORES_PER_BATCH // (rows * slots), 1, _BATCH_MAX))
-        self._ranks = tf.function(self._rank_batch, autograph=False, reduce_retracing=True)
+        self._batch = int(np.clip(_SCORES_PER_BATCH // rows, 1, _BATCH_MAX))
+        self._block = max(1, _SCORES_PER_BLOCK // (self._batch * slots))
+        self._encode = tf.function(self._encode_batch, autograph=False, reduce_retracing=True)
+        self._score = tf.function(
+            association.best_slot_scores, autograph=False, reduce_retracing=True
+        )
+        self._rank = tf.function(self._rank_batch, autograph=False, reduce_retracing=True)
         self._slots = tf.function(self._implicit_batch, autograph=False, reduce_retracing=True)
         self._vectors: tf.Variable | None = None
 
@@ -61,20 +69,36 @@ class Validator:
         health = diagnostics.slot_health(*(part.numpy() for part in self._slots(items, sample)))
         rows = int(items.shape[0])
         norms = [
-            tf.norm(items[start : start + _BLOCK_ROWS], axis=1)
+            tf.norm(items.sparse_read(tf.range(start, min(start + _BLOCK_ROWS, rows))), axis=1)
             for start in range(0, rows, _BLOCK_ROWS)
         ]
         return {**health, "item_norm": float(tf.reduce_mean(tf.concat(norms, axis=0)[1:]))}
 
     def ranks(self) -> np.ndarray:
         """Returns the 0-based rank of each target, int64 `[examples]`."""
+        if not self.size:
+            return np.zeros(0, np.int64)
         items = self._item_vectors()
-        names = list(self._examples)
+        starts = range(0, self.size, self._batch)
+        return np.concatenate([self._ranks(items, self._columns(start)) for start in starts])
+
+    def _columns(self, start: int) -> dict[str, tf.Tensor]:
+        stop = start + self._batch
+        return {name: tf.constant(column[start:stop]) for name, column in self._examples.items()}
+
+    def _ranks(self, items: tf.Variable, columns: dict[str, tf.Tensor]) -> np.ndarray:
+        """Ranks of a batch; rows of the items are read in blocks, never all of them at once.
+
+        A variable that was filled in parts is copied whole by every read of it.
+        """
+        users, valid = self._encode(items, columns)
+        rows = int(items.shape[0])
         parts = []
-        for start in range(0, self.size, self._batch):
-            batch = {n: tf.constant(self._examples[n][start : start + self._batch]) for n in names}
-            parts.append(self._ranks(items, batch).numpy())
-        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        for start in range(0, rows, self._block):
+            block = items.sparse_read(tf.range(start, min(start + self._block, rows)))
+            parts.append(self._score(users, valid, block))
+        ranks: np.ndarray = self._rank(tf.concat(parts, axis=1), columns).numpy()
+        return ranks
 
     def metrics(self, ks: tuple[int, ...]) -> dict[str, float]:
         """Returns `val_recall@k` for each k and `val_ndcg@10`; zeros without examples."""
@@ -111,21 +135,25 @@ class Validator:
         best = tf.argmax(own, axis=1, output_type=tf.int32)
         return slots.embeddings, slots.slot_valid, slots.history_slot, best
 
-    def _rank_batch(self, items: tf.Tensor, columns: dict[str, tf.Tensor]) -> tf.Tensor:
+    def _encode_batch(
+        self, items: tf.Variable, columns: dict[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        vectors = tf.gather(items, self._model.history_items(columns))
+        return all_slots(self._model, columns, vectors)
+
+    def _rank_batch(self, scores: tf.Tensor, columns: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Ranks of the targets by the scores of all items, [batch, rows]."""
         history_ids = columns[features.transformed_name(features.HISTORY_ITEM_ID)]
         target = columns[features.transformed_name(features.ITEM_ID)][:, 0]
-        vectors = tf.gather(items, self._model.history_items(columns))
-        users, valid = all_slots(self._model, columns, vectors)
-        scores = association.best_slot_scores(users, valid, items)  # [B, rows]
         own = tf.gather(scores, target, batch_dims=1)[:, tf.newaxis]
         rows = tf.range(tf.shape(scores)[0], dtype=tf.int64)[:, tf.newaxis]
         seen = tf.stack([tf.broadcast_to(rows, tf.shape(history_ids)), history_ids], axis=-1)
-        scores = tf.tensor_scatter_nd_update(scores, seen, tf.fill(tf.shape(history_ids), MASKED))
-        scores = tf.where(self._absent[tf.newaxis], MASKED, scores)
-        better = tf.reduce_sum(tf.cast(scores > own, tf.int64), axis=1)
+        masked = tf.tensor_scatter_nd_update(scores, seen, tf.fill(tf.shape(history_ids), MASKED))
+        masked = tf.where(self._absent[tf.newaxis], MASKED, masked)
+        better = tf.reduce_sum(tf.cast(masked > own, tf.int64), axis=1)
         # A target outside the catalogue or with a score that is not finite is never found.
         lost = tf.logical_or(tf.gather(self._absent, target), ~tf.math.is_finite(own[:, 0]))
-        return tf.where(lost, tf.cast(tf.shape(items)[0], tf.int64), better)
+        return tf.where(lost, tf.cast(tf.shape(scores)[1], tf.int64), better)
 
 
 def all_slots(

@@ -42,7 +42,10 @@ def test_blocks_of_items_change_nothing_and_a_changed_model_is_seen(setup, monke
     catalogue = np.arange(1, len(setup.model.vocabularies.items) + 1)
     whole = Validator(setup.model, columns, catalogue)
     monkeypatch.setattr(validation, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(validation, "_SCORES_PER_BATCH", 3 * whole._absent.shape[0])
+    monkeypatch.setattr(validation, "_SCORES_PER_BLOCK", 3 * 8 * 5)
     parts = Validator(setup.model, columns, catalogue)
+    assert parts._batch == 3 and 1 <= parts._block < whole._block
     np.testing.assert_array_equal(parts.ranks(), whole.ranks())
     assert parts.health() == pytest.approx(whole.health())
     table = setup.model.item_tower.ids.embeddings

@@ -23,7 +23,9 @@ from components.serving_validator.layout import REQUESTS_FILE
 from core.errors import BundleError, IndexQualityError
 from trainer import features
 
-#: Requests and items of each kind that are looked at before anything is published.
+#: Requests that are asked before anything is published: each is searched exactly, so they cost.
+_REQUESTS = 8
+#: Items of each kind that are looked at.
 _SAMPLE = 32
 _INIT = "__saved_model_init_op"
 
@@ -179,7 +181,7 @@ def _requests(version_dir: Path) -> dict[str, np.ndarray]:
     """Returns sample requests; without any in the bundle, that of a user without history."""
     path = version_dir / REQUESTS_FILE
     if path.is_file():
-        batch = request_examples(path).slice(0, _SAMPLE)
+        batch = request_examples(path).slice(0, _REQUESTS)
         if batch.num_rows:
             return user_request(batch)
     nothing = np.full((1, 1), b"", object)
