@@ -32,6 +32,11 @@ examples:
 model:
   name: dcm_cr  # interests from the history (dcm) and from followed topics (cr)
 
+retrieval:
+  # Items that users of the history's items engaged with as well, a source beside the interests; its
+  # weight is chosen on validation examples, and it is left out where it does not pay.
+  neighbours: ease
+
 trainer:
   epochs: 12  # at most; early stopping may end before
 """

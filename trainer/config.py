@@ -6,9 +6,9 @@ Free of TensorFlow, so that a wrong value is refused before anything heavy loads
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.config import BaseConfig, Removed
 
@@ -359,6 +359,12 @@ class RetrievalConfig(BaseConfig):
         if self.explore_share:
             columns["created_at"] = None
         return tuple(columns)
+
+    @field_validator("neighbours", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        """YAML reads a bare `off` as false."""
+        return "off" if value is False else value
 
     @model_validator(mode="after")
     def _neighbours_have_scores(self) -> RetrievalConfig:
