@@ -219,7 +219,9 @@ class ExperimentConfig(BaseConfig):
 
     def _data_tree(self, dataset: str) -> dict[str, Any]:
         entry = self.datasets[dataset]
-        tree = merge_trees(load_tree(entry.conf), entry.set)
+        # Models are compared, so the table that IndexBuilder puts beside a model stays out.
+        tree = merge_trees(load_tree(entry.conf), {"retrieval": {"neighbours": "off"}})
+        tree = merge_trees(tree, entry.set)
         return merge_trees(tree, {"retrieval": {"num_results": self.num_results}})
 
 
@@ -304,7 +306,14 @@ def check_experiment(config: ExperimentConfig, path: str | Path) -> None:
         for model in config.models_of(dataset):
             run = config.run_config(dataset, model, config.seeds_of(dataset)[0])
             for variant in config.variants_of(model):
-                results = config.retrieval(run, variant).num_results
+                retrieval = config.retrieval(run, variant)
+                results = retrieval.num_results
+                if retrieval.neighbours != "off":
+                    raise ConfigError(
+                        f"{path}: {row_name(model, variant)}: retrieval.neighbours is "
+                        f"{retrieval.neighbours!r}, but an experiment builds no index that has "
+                        "them: leave the key out; `tessera run` measures them"
+                    )
                 if results != config.num_results:
                     raise ConfigError(
                         f"{path}: {row_name(model, variant)}: retrieval.num_results is {results}, "

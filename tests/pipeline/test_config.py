@@ -195,3 +195,5 @@ def test_any_tree_gives_a_configuration_or_a_config_error(tmp_path_factory, valu
 
 def test_the_word_off_is_not_taken_for_a_boolean(conf):
     assert load_config(conf(MINIMAL + "gate: {drift_policy: off}\n")).gate.drift_policy == "off"
+    given = load_config(conf(MINIMAL + "retrieval: {neighbours: off}\n"))
+    assert given.retrieval.neighbours == "off"

@@ -41,6 +41,7 @@ def test_rows_are_models_their_variants_and_unions(tmp_path):
         ({"models": {"dcm": {"varients": []}}}, "did you mean 'models.dcm.variants'"),
         ({"models": {"dcm": {"set": {"model": {"num_interests": 51}}}}}, "must not exceed"),
         ({"variants": {"score": {"retrieval": {"mrge": "score"}}}}, r"variants.score.retrieval"),
+        ({"variants": {"score": {"retrieval": {"neighbours": "ease"}}}}, "leave the key out"),
         ({"variants": {"score": {"ask": "topics"}}}, "variants.score.ask"),
         ({"datasets": {"generated": {"models": ["dcn"]}}}, "mean 'dcm'"),
         ({"datasets": {"generated": {"conf": "no.yaml"}}}, r"not found: .*no\.yaml"),
@@ -93,6 +94,15 @@ def test_every_row_gets_the_budget_of_the_experiment(tmp_path):
 def test_a_variant_may_not_change_the_budget(tmp_path):
     with pytest.raises(ConfigError, match="same budget"):
         load(tmp_path, variants={"score": {"retrieval": {"num_results": 500}}})
+
+
+def test_neighbours_of_the_run_configuration_have_no_part(tmp_path):
+    path = write_experiment(tmp_path)
+    with (path.parent / "run.yaml").open("a") as run:
+        run.write("\nretrieval: {neighbours: ease, merge: score}\n")
+    config = load_experiment(path)
+    run_config = config.run_config("generated", "dcm", 1)
+    assert run_config.retrieval.neighbours == "off" and run_config.retrieval.merge == "score"
 
 
 def test_overrides_and_extends_work_as_in_run_configurations(tmp_path):
