@@ -81,16 +81,16 @@ def few_items(items: int) -> int:
     return min(_FEW_ITEMS, items // _FEW_PARTS)
 
 
-def widened(share: tf.Tensor, effort: int, most: int) -> tf.Tensor:
+def widened(share: tf.Tensor, effort: tf.Tensor | int, most: tf.Tensor | int) -> tf.Tensor:
     """Returns how much of an index is visited, so that as many allowed items are seen.
 
     Args:
       share: of items that are allowed, above 0.
-      effort: leaves or parts of an unfiltered search.
+      effort: leaves, parts or candidates of an unfiltered search.
       most: of the index.
     """
     wanted = tf.math.ceil(tf.cast(effort, tf.float32) / share)
-    return tf.cast(tf.minimum(wanted, float(most)), tf.int32)
+    return tf.cast(tf.minimum(wanted, tf.cast(most, tf.float32)), tf.int32)
 
 
 def overfetch(share: tf.Tensor, k: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
@@ -274,18 +274,25 @@ class ScannSearch(tf.Module):
 
     def search(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Searcher.search`."""
-        return self._search(queries, k, self._parameters.leaves_to_search)
+        parameters = self._parameters
+        return self._search(queries, k, parameters.leaves_to_search, parameters.reorder)
 
     def search_allowed(
         self, queries: tf.Tensor, k: tf.Tensor, allowed: tf.Tensor, share: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `Searcher.search_allowed`: as many more leaves and neighbours as are left out."""
-        leaves = widened(share, self._parameters.leaves_to_search, self._parameters.num_leaves)
-        rows, scores = self._search(queries, overfetch(share, k, tf.size(allowed)), leaves)
+        """See `Searcher.search_allowed`: as many more leaves and neighbours as are left out.
+
+        As many more are scored anew with their own vectors, too: of what the codes rank, those
+        that may be shown have to keep the depth that the index was tuned with.
+        """
+        parameters, wanted = self._parameters, overfetch(share, k, tf.size(allowed))
+        leaves = widened(share, parameters.leaves_to_search, parameters.num_leaves)
+        reorder = widened(share, tf.maximum(parameters.reorder, k), tf.size(allowed))
+        rows, scores = self._search(queries, wanted, leaves, reorder)
         return best_allowed(rows, scores, k, allowed)
 
     def _search(
-        self, queries: tf.Tensor, k: tf.Tensor, leaves: tf.Tensor | int
+        self, queries: tf.Tensor, k: tf.Tensor, leaves: tf.Tensor | int, reorder: tf.Tensor | int
     ) -> tuple[tf.Tensor, tf.Tensor]:
         ops = load_scann_ops()
         handle = ops.tensors_to_scann(*self.state, shared_name=self._shared_name)
@@ -296,7 +303,7 @@ class ScannSearch(tf.Module):
             handle,
             asked,
             k,
-            tf.maximum(self._parameters.reorder, k),
+            tf.maximum(reorder, k),
             leaves,
             False,
         )

@@ -13,6 +13,29 @@ def items(count: int, dim: int = 8, seed: int = 0) -> np.ndarray:
     return unit(np.random.default_rng(seed).normal(size=(count, dim)))
 
 
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_a_filter_costs_scann_no_recall(share):
+    """Codes of eight numbers rank badly: a list needs candidates in proportion to what is left."""
+    vectors, queries = items(5000, 32), items(40, 32, seed=1)
+    search = ScannSearch.build(vectors, ScannParameters(50, 50, 300, dimensions_per_block=8))
+    allowed = tf.constant(np.random.default_rng(2).random(len(vectors)) < share)
+    k = tf.constant(50)
+    exact = ExactSearch(tf.Variable(vectors))
+
+    def reached(found, truth):
+        pairs = zip(found[0].numpy(), truth[0].numpy(), strict=True)
+        return np.mean([len(set(a) & set(b)) / len(b) for a, b in pairs])
+
+    asked = tf.constant(queries)
+    whole = reached(search.search(asked, k), exact.search(asked, k))
+    part = reached(
+        search.search_allowed(asked, k, allowed, tf.constant(share)),
+        exact.search_allowed(asked, k, allowed, tf.constant(share)),
+    )
+    assert 0.6 < whole < 0.99
+    assert part > whole - 0.03
+
+
 @pytest.mark.parametrize("chunk", [1, 40, 10_000])
 def test_exact_search_equals_sorting_all_scores_in_chunks_of_any_size(chunk):
     vectors, queries = items(20), items(7, seed=1)
