@@ -32,6 +32,13 @@ def pytest_configure(config):
         config.add_cleanup(shared.start())
 
 
+def pytest_collection_finish():
+    """What was imported stays: neither the collector nor Arrow, which asks for the referrers of a
+    frame before it reads a CSV file, has to look through it."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items):
     """What takes longest comes first, so that no worker is left alone with it at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}

@@ -10,6 +10,7 @@ the backend passes (`kubeflow_pipelines.task.invocation`), calls TFX's, and mend
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import shutil
@@ -99,6 +100,7 @@ def _execute(parsed: argparse.Namespace, beam_args: list[str], executor_input: o
     from google.protobuf import json_format
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
+    gc.freeze()  # see `pipeline.local.runner`
     arguments = argparse.Namespace(
         executor_class_path=parsed.executor_class_path,
         json_serialized_invocation_args=json_format.MessageToJson(executor_input),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import gc
 import logging
 import os
 import signal
@@ -218,6 +219,9 @@ def _run_pipeline(
         ),
         beam_pipeline_args=pipeline_args(config.beam),
     )
+    # TFX's million objects stay: the collector need not look through them, nor Arrow, which asks
+    # for the referrers of a frame before each block of CSV (around bpo-42248; a tenth of a second).
+    gc.freeze()
     LocalDagRunner().run(pipeline)
 
 
