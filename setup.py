@@ -50,6 +50,7 @@ PIPELINE = (
     "tensorflow-serving-api==2.16.*",
     "tf-keras==2.16.*",
     "tfx==1.16.*",
+    "threadpoolctl",
     "werkzeug",
 )
 

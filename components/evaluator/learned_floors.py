@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import linalg, sparse
+from threadpoolctl import threadpool_limits
 
 from components.evaluator.training_log import TrainingLog
 
@@ -112,7 +113,10 @@ class ImplicitAls:
             iterations=_ALS_ITERATIONS,
             random_state=0,
         )
-        self._model.fit(matrix, show_progress=False)
+        # `implicit` has a thread per core; with as many again in each of their small products,
+        # which wait for each other, a fit took twenty times as long.
+        with threadpool_limits(1, "blas"):
+            self._model.fit(matrix, show_progress=False)
         if order is not None:
             self._model.item_factors = self._model.item_factors[order]
 
@@ -131,7 +135,8 @@ class ImplicitAls:
           `[users, items]` float32.
         """
         users = np.arange(histories.shape[0])
-        factors = self._model.recalculate_user(users, histories.astype(np.float32))
+        with threadpool_limits(1, "blas"):
+            factors = self._model.recalculate_user(users, histories.astype(np.float32))
         return np.asarray(factors @ self._model.item_factors.T, np.float32)
 
 
