@@ -10,6 +10,8 @@ EXPLICIT = 1
 EXPLORED = 2
 #: Of an item that neighbours of the history brought; its slot is the nearest implicit one.
 NEIGHBOUR = 3
+#: Remainders that differ by less are equal.
+_ROUNDING = 2.0**-30
 
 
 def largest_remainder(weights: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
@@ -31,11 +33,13 @@ def largest_remainder(weights: tf.Tensor, totals: tf.Tensor) -> tf.Tensor:
     weights = tf.math.divide_no_nan(weights, tf.reduce_max(weights, axis=1, keepdims=True))
     weight_sum = tf.reduce_sum(weights, axis=1, keepdims=True)
     quota = tf.math.divide_no_nan(weights, weight_sum) * tf.cast(totals, tf.float64)[:, None]
-    whole = tf.floor(quota)
+    # Equal remainders are so whatever the rounding of the division.
+    whole = tf.floor(quota + _ROUNDING)
     left = tf.cast(totals, tf.float64)[:, None] - tf.reduce_sum(whole, axis=1, keepdims=True)
     left = tf.where(weight_sum > 0.0, left, tf.zeros_like(left))
     # Slots without weight come after every slot with weight.
-    remainder = tf.where(weights > 0.0, quota - whole, -tf.ones_like(quota))
+    remainder = tf.round((quota - whole) / _ROUNDING)
+    remainder = tf.where(weights > 0.0, remainder, -tf.ones_like(quota))
     other, own = remainder[:, None, :], remainder[:, :, None]
     slot = tf.range(tf.shape(remainder)[1])
     ahead = (other > own) | (tf.equal(other, own) & (slot[None, :] < slot[:, None]))

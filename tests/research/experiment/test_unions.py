@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import example as one_example
 from hypothesis import given
 from hypothesis import strategies as st
 
 from research.experiment.unions import part_overlap, union
+from tests.trainer.retrieval import oracles
 
 N = 8
 
@@ -38,15 +40,15 @@ def lists(draw):
     return parts
 
 
+@one_example(
+    [np.array([[0, 2] + [-1] * 6]), np.array([[0, 1] + [-1] * 6]), np.full((1, 8), -1)], [1, 4, 4]
+)
 @given(lists(), st.lists(st.integers(0, 4), min_size=3, max_size=3))
 def test_a_union_is_the_round_robin_of_its_parts(parts, quarters):
     shares = [share + 1 for share in quarters[: len(parts)]]
     kinds = [np.where(part < 0, -1, number).astype(np.int8) for number, part in enumerate(parts)]
     found = union(parts, kinds, shares, N)
-    exact = np.asarray(shares) / sum(shares) * N
-    budgets = np.floor(exact).astype(int)
-    for place in np.argsort(-(exact - budgets), kind="stable")[: N - budgets.sum()]:
-        budgets[place] += 1
+    budgets = oracles.largest_remainder(shares, N)
     for example in range(len(parts[0])):
         rows = [part[example].tolist() for part in parts]
         want, brought = loop_union(rows, budgets, N)
