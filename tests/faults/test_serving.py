@@ -332,6 +332,7 @@ def test_an_answer_with_nan_is_not_published(made, tmp_path):
 
 @pytest.mark.fault(51)
 @pytest.mark.slow("a fresh process loads the SavedModel")
+@pytest.mark.nightly
 def test_the_retriever_of_another_index_is_not_published(made, tmp_path):
     others = [f"other {n}" for n in range(fake.ITEMS)]
     failed = refused(made, tmp_path, lambda index: replace(index, Retriever, others))

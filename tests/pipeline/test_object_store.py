@@ -84,6 +84,7 @@ def test_a_url_without_a_model_is_an_error_of_the_caller(words):
     assert result.exception.exit_code == 2 and url in str(result.exception)
 
 
+@pytest.mark.nightly
 def test_recommend_answers_from_s3(tmp_path, s3):  # noqa: F811
     publish_that_answers(tmp_path)
     serving = s3.put_tree(tmp_path / "serving", s3.fresh())

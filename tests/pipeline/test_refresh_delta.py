@@ -132,6 +132,7 @@ def test_large_files_are_shared_and_readers_see_the_new_catalogue(world):
     assert set(read_reference(bundle).items.to_pylist()) == set(later())
 
 
+@pytest.mark.nightly
 def test_a_delta_after_a_delta_is_against_the_same_index(world):
     table_of(world / "tables", later())
     refresh_delta(config_of(world, world / "tables"))

@@ -232,6 +232,7 @@ np.save(sys.argv[2], answer["embeddings"].numpy())
 """
 
 
+@pytest.mark.nightly  # every retriever that IndexBuilder saves does it, too
 def test_it_can_be_saved_again_inside_another_module(exported, tmp_path):
     """The bundle outlives the export: vocabularies travel with the second SavedModel."""
     first, second, moved = (tmp_path / name for name in ("first", "second", "moved"))

@@ -193,6 +193,7 @@ def _in_a_session(folder: Path, asked: dict[str, tf.Tensor]) -> np.ndarray:
         )
 
 
+@pytest.mark.nightly  # tests/pipeline/test_refresh_delta.py publishes and asks such a SavedModel
 def test_a_saved_model_with_another_file_serves_another_catalogue(model, vectors, tmp_path):
     topics, old, attributes = yesterday(vectors)
     empty = written(no_items(vectors.shape[1], COLUMNS), tmp_path)
