@@ -111,6 +111,8 @@ def training(load: RefreshLoad, data: Path, work: Path, name: str) -> dict[str, 
         "work_dir": str(work / name),
         "serving_dir": str(work / "serving"),
         "data": {"root": str(data)},
+        # What an item is found by when it is new; it has no neighbours before a training.
+        "retrieval": {"neighbours": "off"},
         "trainer": {"epochs": load.epochs, "batch_size": 256},
         "evaluator": {
             "thresholds": {f"recall@{max(KS)}": {"min": 0.0}},

@@ -114,7 +114,7 @@ class ImplicitAls:
             random_state=0,
         )
         # `implicit` has a thread per core; with as many again in each of their small products,
-        # which wait for each other, a fit took twenty times as long.
+        # which wait for each other, a fit takes many times as long.
         with threadpool_limits(1, "blas"):
             self._model.fit(matrix, show_progress=False)
         if order is not None:

@@ -220,7 +220,7 @@ def _run_pipeline(
         beam_pipeline_args=pipeline_args(config.beam),
     )
     # TFX's million objects stay: the collector need not look through them, nor Arrow, which asks
-    # for the referrers of a frame before each block of CSV (around bpo-42248; a tenth of a second).
+    # for the referrers of a frame before each block of CSV (its way around bpo-42248).
     gc.freeze()
     LocalDagRunner().run(pipeline)
 
