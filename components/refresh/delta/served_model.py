@@ -78,6 +78,10 @@ class ServedModel:
             raise BundleError(f"{folder}: the SavedModel does not load: {error}") from error
         self._signatures = meta.signature_def
         assets = {found.filename: found.tensor_info.name for found in meta.asset_file_def}
+        # Vocabularies are files of the SavedModel, too: whoever initialises it names all of them.
+        self._assets = {
+            name: str(folder / "assets" / filename) for filename, name in assets.items()
+        }
         if DELTA_ASSET not in assets:
             raise BundleError(
                 f"{folder}: has no room for a delta; run the ordinary refresh once with "
@@ -98,7 +102,7 @@ class ServedModel:
     def load_delta(self, path: Path) -> None:
         """Takes a delta over, as servers do when they load the new version."""
         operation = self._signatures[_INIT].outputs[_INIT].name
-        self._session.run(operation, {self._delta: str(path)})
+        self._session.run(operation, self._assets | {self._delta: str(path)})
 
 
 def embed(model: ServedModel, items: pa.Table, batch_size: int) -> np.ndarray:
