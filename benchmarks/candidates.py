@@ -88,7 +88,8 @@ def main() -> None:
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        world = World(arguments.items, 0.0, work, _DISTINCT)
+        world = World(arguments.items, [0.0], work, _DISTINCT)
+        world.publish()
         print("| users | seconds | CPU s | most memory, MB |\n|---:|---:|---:|---:|")
         spent = []
         for users in arguments.users:

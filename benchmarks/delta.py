@@ -4,7 +4,8 @@
 
 An index is published once, with a stand-in for the model whose item table is as large as a real
 one's. For each share, so many random items of the index go and as many new ones come; `tessera
-refresh --delta` gets the whole new items table and is timed as a user starts it, imports and all.
+refresh --delta` gets the whole new items table and is timed as a user starts it, imports and all,
+with nothing else in memory.
 Recall is that of the search among 100 neighbours of users' embeddings, against exact search in
 the catalogue of that moment; CPU time that of whole requests of one user to the published
 SavedModel, in a TF1 session with one thread, version by version.
@@ -14,13 +15,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +79,11 @@ class Towers(Tower):
 
 
 class World:
-    """A published index, and the catalogue that its items and the new ones come from."""
+    """An index, and the catalogue that its items and the new ones come from."""
 
-    def __init__(self, items: int, most: float, work: Path, users: int = 64) -> None:
-        self.items, self.work = items, work
-        self.catalogue = make_catalogue(items + int(most * items), 64)
+    def __init__(self, items: int, shares: Sequence[float], work: Path, users: int = 64) -> None:
+        self.items, self.work, self.shares = items, work, shares
+        self.catalogue = make_catalogue(items + int(max(shares) * items), 64)
         self.known = SampleItems(*(part[:items] for part in vars(self.catalogue).values()))
         self.users = make_users(self.known, users)
         queries = make_users(self.known, _QUERIES // SLOTS + 1, seed=2).vectors
@@ -90,14 +93,18 @@ class World:
         write_delta(no_items(64, {}), {}, work / DELTA_ASSET)
         self.tower = Towers(self.users, self.catalogue.vectors)
         self.retriever = self._retriever(lambda _: self.search)
-        self._publish()
 
     def _retriever(self, searcher: Callable[[tf.Variable], Searcher]) -> Retriever:
         known, empty = self.known, str(self.work / DELTA_ASSET)
         given = (self.tower, known.ids, known.topics, known.vectors, CONFIG, searcher)
         return Retriever(*given, delta=empty)
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Publishes the index and writes the new items tables."""
+        for share in self.shares:
+            data = _tables(self.work, share)
+            data.mkdir()
+            pq.write_table(self.table(self.changed(share)), data / "items.parquet")
         index, evaluation = self.work / "index", self.work / "evaluation"
         save_retriever(self.retriever, str(index / "retriever_scann"))
         save_retriever(self._retriever(ExactSearch), str(index / "retriever"))
@@ -124,36 +131,6 @@ class World:
         kept = np.random.default_rng(7).permutation(self.items)[count:]
         return np.concatenate([np.sort(kept), np.arange(self.items, self.items + count)])
 
-    def refreshed(self, share: float) -> dict[str, Any]:
-        """Runs the command; returns what it prints, with its seconds."""
-        data = self.work / f"tables-{share}"
-        data.mkdir()
-        pq.write_table(self.table(self.changed(share)), data / "items.parquet")
-        conf = self.work / "refresh.json"
-        conf.write_text(
-            json.dumps(
-                {
-                    "pipeline": "refresh",
-                    "name": NAME,
-                    "serving_dir": str(self.work / "serving"),
-                    "work_dir": str(self.work / "work"),
-                    "data": {"root": str(data)},
-                    "refresh": {"version": 1},
-                }
-            )
-        )
-        cpu, started = _children_cpu(), time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "cli", "refresh", "--delta", "--json", "--conf", str(conf)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        clock = {"clock_s": time.perf_counter() - started, "cpu_s": _children_cpu() - cpu}
-        return {**json.loads(done.stdout), **clock}
-
     def recall(self, share: float, folder: Path) -> float:
         """Returns recall@100 of the index with the delta of a published version."""
         rows = self.changed(share)
@@ -164,6 +141,38 @@ class World:
         ids = np.where(found >= 0, self.retriever.ids_of(found).numpy(), b"")
         numbers = np.array([[int(name[3:] or -1) for name in each] for each in ids])
         return recall(numbers, rows[truth])
+
+
+def _tables(work: Path, share: float) -> Path:
+    return work / f"tables-{share}"
+
+
+def refreshed(work: Path, share: float) -> dict[str, Any]:
+    """Runs the command; returns what it prints, with its seconds."""
+    conf = work / "refresh.json"
+    conf.write_text(
+        json.dumps(
+            {
+                "pipeline": "refresh",
+                "name": NAME,
+                "serving_dir": str(work / "serving"),
+                "work_dir": str(work / "work"),
+                "data": {"root": str(_tables(work, share))},
+                "refresh": {"version": 1},
+            }
+        )
+    )
+    cpu, started = _children_cpu(), time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "refresh", "--delta", "--json", "--conf", str(conf)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    clock = {"clock_s": time.perf_counter() - started, "cpu_s": _children_cpu() - cpu}
+    return {**json.loads(done.stdout), **clock}
 
 
 def _children_cpu() -> float:
@@ -192,26 +201,47 @@ def request_cpu(world: World, folder: Path) -> float:
     return float(np.median(spent[1:]))
 
 
+def _publish(items: int, shares: Sequence[float], work: Path) -> None:
+    World(items, shares, work).publish()
+
+
+def _asked(
+    items: int, shares: Sequence[float], work: Path, folders: Sequence[Path]
+) -> list[tuple[float, float]]:
+    """Returns recall@100 and CPU milliseconds of a request, before and for each share."""
+    world = World(items, shares, work)
+    before = (world.before, request_cpu(world, work / "serving" / NAME / "1"))
+    return [before] + [
+        (world.recall(share, folder), request_cpu(world, folder))
+        for share, folder in zip(shares, folders, strict=True)
+    ]
+
+
+def _apart(call: Callable[..., Any], *given: Any) -> Any:
+    """Returns what a function returns in a process of its own, whose memory goes with it."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(call, *given).result()
+
+
 def measured(items: int, shares: list[float], work: Path) -> Iterator[str]:
     """Yields the lines of the table."""
-    world = World(items, max(shares), work)
     yield f"### {items:,} items, ScaNN\n"
-    yield "| gone and new | seconds | CPU s | MB written | recall@100 | CPU ms a request | x |"
-    yield "|---|---:|---:|---:|---:|---:|---:|"
-    before = request_cpu(world, work / "serving" / NAME / "1")
-    yield f"| none | | | | {world.before:.4f} | {before:.2f} | 1.00 |"
-    for share in shares:
-        found = world.refreshed(share)
-        folder = Path(found["push"]["destination"])
-        cpu = request_cpu(world, folder)
-        reached = world.recall(share, folder)
+    columns = ("seconds", "CPU s", "MB written", "recall@100", "CPU ms a request", "x")
+    yield "| gone and new | " + " | ".join(columns) + " |"
+    yield "|---|" + "---:|" * len(columns)
+    _apart(_publish, items, shares, work)
+    runs = [refreshed(work, share) for share in shares]
+    folders = [Path(run["push"]["destination"]) for run in runs]
+    (recall_before, before), *after = _apart(_asked, items, shares, work, folders)
+    yield f"| none | | | | {recall_before:.4f} | {before:.2f} | 1.00 |"
+    for share, run, folder, (reached, cpu) in zip(shares, runs, folders, after, strict=True):
         own = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_nlink == 1]
         size = sum(path.stat().st_size for path in own) / 1e6
         yield (
-            f"| {share:.0%} | {found['clock_s']:.1f} | {found['cpu_s']:.1f} | {size:.1f} | "
+            f"| {share:.0%} | {run['clock_s']:.1f} | {run['cpu_s']:.1f} | {size:.1f} | "
             f"{reached:.4f} | {cpu:.2f} | {cpu / before:.2f} |"
         )
-        steps = ", ".join(f"{name} {value:.1f}" for name, value in found["seconds"].items())
+        steps = ", ".join(f"{name} {value:.1f}" for name, value in run["seconds"].items())
         print(f"{share:.0%}: {steps}", file=sys.stderr)
 
 

@@ -7,6 +7,7 @@ small ones. The ordinary refresh puts everything into one index again.
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Iterator
@@ -15,10 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.bundle.manifest import DeltaFields, Manifest
@@ -30,7 +32,7 @@ from components.index_builder.layout import (
     ITEMS_FILE,
 )
 from components.pusher.push import PushRequest, PushResult, push
-from components.refresh.catalogue_gen.changes import refuse_lost_items
+from components.refresh.catalogue_gen.changes import binary, refuse_lost_items, texts_of
 from components.refresh.catalogue_gen.config import CatalogueGenConfig
 from components.refresh.catalogue_gen.items import checked_items
 from components.refresh.catalogue_gen.window import opened_window
@@ -81,10 +83,26 @@ def refresh_delta(config: RunConfig) -> DeltaResult:
     """
     refresh = resolve_refresh(config)
     version = str(refresh.parent.version)
-    with mirrored(refresh.config.serving_dir, config.name) as serving_dir:
+    with mirrored(refresh.config.serving_dir, config.name) as serving_dir, _without_collection():
         version_dir = serving_dir / config.name / version
         complete(version_dir)
         return _published(refresh, version_dir)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Leaves circular garbage alone: looking for it among TensorFlow's objects costs a second.
+
+    Another second where the process ends, which is why they stay frozen.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 def _published(refresh: Refresh, version_dir: Path) -> DeltaResult:
@@ -99,7 +117,10 @@ def _published(refresh: Refresh, version_dir: Path) -> DeltaResult:
         seconds["table"] = time.perf_counter() - started
         model = loading.result()
         seconds["model"] = time.perf_counter() - started
-        own = _written(model, items, changes, version_dir, refresh, Path(folder))
+        warm = beside.submit(model.warm_up, version_dir)
+        written = _written(model, items, changes, refresh, Path(folder))
+        warm.result()
+        own = _tried(model, written, changes, version_dir, refresh, Path(folder))
         seconds["delta"] = time.perf_counter() - started
         delta = DeltaFields(
             base_version=manifest.delta.base_version if manifest.delta else manifest.version,
@@ -192,46 +213,70 @@ def _sound(version_dir: Path, name: str, manifest: Manifest) -> Path:
     return version_dir / name
 
 
+class _Written(NamedTuple):
+    """The SavedModel's file and what it was made of."""
+
+    asset: Path
+    ids: list[bytes]
+    changed: pa.Table
+    attributes: pa.Table | None
+
+
 def _written(
+    model: ServedModel, items: pa.Table, changes: Changes, refresh: Refresh, folder: Path
+) -> _Written:
+    """Embeds the new and changed items and writes the file that the SavedModel reads."""
+    # Imported here, so that the table is read while TensorFlow is imported.
+    from components.example_gen.attributes import attribute_columns
+    from components.index_builder.attributes import filter_attributes
+    from components.index_builder.catalogue import Catalogue
+    from trainer.retrieval.delta import DELTA_ASSET, DeltaItems, Texts, write_delta
+
+    retrieval = refresh.config.retrieval
+    changed = items.take(pa.array(changes.rows))
+    ids = texts_of(changed["item_id"])
+    topics = changed["topics"].combine_chunks()
+    vectors = embed(model, changed, refresh.config.index.batch_size)
+    names = retrieval.attribute_columns()
+    attributes = attribute_columns(changed, names) if names else None
+    of_filters = None
+    if retrieval.filters:
+        lists = [list(each or []) for each in topics.to_pylist()]
+        of_filters = filter_attributes(attributes, Catalogue(ids, lists, vectors), retrieval)
+    of_topics = Texts(
+        topics.flatten().to_numpy(zero_copy_only=False),
+        np.asarray(pc.list_value_length(topics).fill_null(0)),
+    )
+    asset = folder / DELTA_ASSET
+    write_delta(
+        DeltaItems(ids, of_topics, vectors, changes.gone, of_filters),
+        retrieval.filter_columns(),
+        asset,
+    )
+    return _Written(asset, ids, changed, attributes)
+
+
+def _tried(
     model: ServedModel,
-    items: pa.Table,
+    written: _Written,
     changes: Changes,
     version_dir: Path,
     refresh: Refresh,
     folder: Path,
 ) -> dict[str, Path]:
-    """Writes the new files and has the loaded model answer with them.
+    """Has the loaded model answer with the new file, and writes the tables beside it.
 
     Returns:
       The files by their path in the bundle, those of the SavedModels first.
     """
-    # Imported here, so that the table is read while TensorFlow is imported.
-    from components.example_gen.attributes import attribute_columns
     from components.example_gen.catalogue import topics_of, values_of
-    from components.index_builder.attributes import filter_attributes
-    from components.index_builder.catalogue import Catalogue
-    from components.refresh.catalogue_gen.changes import binary
     from components.refresh.delta.content import asset_paths, write_tables
-    from trainer.retrieval.delta import DELTA_ASSET, DeltaItems, write_delta
 
-    retrieval = refresh.config.retrieval
-    changed = items.take(pa.array(changes.rows))
-    ids = binary(changed["item_id"]).to_pylist()
-    topics = [list(names or []) for names in changed["topics"].to_pylist()]
-    vectors = embed(model, changed, refresh.config.index.batch_size)
-    names = retrieval.attribute_columns()
-    attributes = attribute_columns(changed, names) if names else None
-    of_filters = filter_attributes(attributes, Catalogue(ids, topics, vectors), retrieval)
-    asset = folder / DELTA_ASSET
-    write_delta(
-        DeltaItems(ids, topics, vectors, changes.gone, of_filters),
-        retrieval.filter_columns(),
-        asset,
-    )
-    model.load_delta(asset)
-    index_ids = binary(pq.read_table(version_dir / ITEMS_FILE, columns=["item_id"])["item_id"])
-    withdrawn = index_ids.take(pa.array(changes.withdrawn)).to_pylist()
-    check_served(model, version_dir, ids, withdrawn)
+    changed = written.changed
+    model.load_delta(written.asset)
+    index = pq.read_table(version_dir / ITEMS_FILE, columns=["item_id"])["item_id"]
+    withdrawn = texts_of(index.take(pa.array(changes.withdrawn)))
+    check_served(model, version_dir, written.ids, withdrawn)
     tables = write_tables(
         pa.table(
             {
@@ -240,11 +285,11 @@ def _written(
                 "features": values_of(changed),
             }
         ),
-        index_ids.take(pa.array(np.asarray(changes.gone))),
-        attributes,
+        binary(index).take(pa.array(np.asarray(changes.gone))),
+        written.attributes,
         folder,
     )
-    return dict.fromkeys(asset_paths(refresh.parent.manifest), asset) | tables
+    return dict.fromkeys(asset_paths(refresh.parent.manifest), written.asset) | tables
 
 
 def _push(

@@ -6,7 +6,7 @@ import pytest
 
 from components.example_gen.columns import ITEM_SCHEMA
 from components.refresh.delta.compare import compare
-from components.refresh.delta.served_model import embed, without_keras
+from components.refresh.delta.served_model import embed, without_optional_parts
 from core.errors import IndexQualityError
 
 TEXTS = pa.list_(pa.string())
@@ -82,7 +82,7 @@ def test_a_vector_that_is_not_finite_is_refused():
 
 
 def test_keras_can_be_imported_afterwards():
-    with without_keras():
+    with without_optional_parts():
         pass
     import tf_keras
 

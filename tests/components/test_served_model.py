@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.refresh.delta.served_model import ServedModel
-from trainer.retrieval.delta import DELTA_ASSET, Delta, DeltaItems, no_items, write_delta
+from trainer.retrieval.delta import DELTA_ASSET, Delta, DeltaItems, Texts, no_items, write_delta
 
 DIM = 4
 
@@ -42,7 +42,9 @@ def test_a_delta_is_taken_over_beside_the_vocabularies_of_the_model(tmp_path):
     before = model.ask("look_up", word=words)
     assert (before["place"].tolist(), before["changed"]) == ([1, -1], 0)
     other = tmp_path / "other"
-    rows = DeltaItems([b"new", b"too"], [[], []], np.ones((2, DIM), np.float32), np.array([1]))
+    rows = DeltaItems(
+        [b"new", b"too"], Texts.of([[], []]), np.ones((2, DIM), np.float32), np.array([1])
+    )
     write_delta(rows, {}, other)
     model.load_delta(other)
     after = model.ask("look_up", word=words)

@@ -1,5 +1,6 @@
 """`tessera refresh --delta`: what a new items table changes is served, nothing else is touched."""
 
+import gc
 import json
 import shutil
 
@@ -94,6 +95,7 @@ def ask(folder, name="retrieve", **more):
 def test_the_new_version_answers_as_one_that_was_built_anew(world, first):
     table_of(world / "tables", later(), {"i4": "at", "new": "at"})
     result = refresh_delta(config_of(world, world / "tables"))
+    assert gc.isenabled()
     assert result.delta.model_dump(exclude={"sha256"}) == {
         "base_version": 1,
         "added": 1,

@@ -30,6 +30,24 @@ _HASH = 1 << 62
 Columns = Mapping[str, Literal["text", "number"]]
 
 
+class Texts(NamedTuple):
+    """Texts that items carry, without a Python list for each of the items.
+
+    Attributes:
+      values: `[any]` texts of all items, one behind the other.
+      lengths: `[items]` int64, how many of them each item has.
+    """
+
+    values: Sequence[bytes] | np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[bytes]]) -> Texts:
+        """Returns the texts of a list for each item."""
+        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+        return cls([text for each in lists for text in each], lengths)
+
+
 class DeltaItems(NamedTuple):
     """What a delta changes.
 
@@ -42,7 +60,7 @@ class DeltaItems(NamedTuple):
     """
 
     ids: Sequence[bytes]
-    topics: Sequence[Sequence[bytes]]
+    topics: Texts
     vectors: np.ndarray
     gone: np.ndarray
     attributes: Attributes | None = None
@@ -54,9 +72,8 @@ def no_items(dim: int, columns: Columns) -> DeltaItems:
         name: [] for name, kind in columns.items() if kind == "text"
     }
     numbers = {name: np.zeros(0) for name, kind in columns.items() if kind == "number"}
-    return DeltaItems(
-        [], [], np.zeros((0, dim), np.float32), np.zeros(0, np.int32), Attributes(texts, numbers)
-    )
+    vectors, gone = np.zeros((0, dim), np.float32), np.zeros(0, np.int32)
+    return DeltaItems([], Texts.of([]), vectors, gone, Attributes(texts, numbers))
 
 
 def write_delta(items: DeltaItems, columns: Columns, path: Path) -> None:
@@ -82,31 +99,32 @@ def _parts(items: DeltaItems, columns: Columns) -> Iterator[tuple[np.ndarray | t
         np.asarray(items.vectors, np.float32),
         np.asarray(items.gone, np.int32),
     )
-    yield _grouped([[name] for name in items.ids])
+    yield _grouped(Texts(items.ids, np.ones(len(items.ids), np.int64)))
     yield _grouped(items.topics)
     given = items.attributes or Attributes({}, {})
     for name, kind in columns.items():
         if kind == "text":
-            yield _grouped(given.texts[name])
+            yield _grouped(Texts.of(given.texts[name]))
         else:
             yield (np.asarray(given.numbers[name], np.float64),)
 
 
-def _grouped(values: Sequence[Sequence[bytes]]) -> tuple[np.ndarray, ...]:
-    """Returns hashes of the distinct values, rising, and the rows that carry each once."""
-    values = [[value for value in dict.fromkeys(each) if value] for each in values]
-    lengths = np.fromiter(map(len, values), np.int64, len(values))
-    row = np.repeat(np.arange(len(values), dtype=np.int32), lengths)
-    flat = [value for each in values for value in each]
-    hashes = tf.strings.to_hash_bucket_fast(tf.constant(flat, tf.string, [len(flat)]), _HASH)
+def _grouped(texts: Texts) -> tuple[np.ndarray, ...]:
+    """Returns hashes of the distinct texts, rising, and the rows that carry each once."""
+    values = np.asarray(texts.values, object)
+    row = np.repeat(np.arange(len(texts.lengths)), texts.lengths)
+    there = values != b""
+    values, row = values[there], row[there]
+    hashes = tf.strings.to_hash_bucket_fast(tf.constant(values, tf.string, [len(values)]), _HASH)
     keys, code = np.unique(hashes.numpy(), return_inverse=True)
-    if len(keys) != len(set(flat)):
+    if len(keys) != len(set(values.tolist())):
         raise ExportError(
             "two strings of the delta have the same hash: run the ordinary refresh instead"
         )
-    order = np.argsort(code, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(code.astype(np.int64)))])
-    return keys.astype(np.int64), starts.astype(np.int32), row[order]
+    items = max(1, len(texts.lengths))
+    code, row = np.divmod(np.unique(code * items + row), items)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(code, minlength=len(keys)))])
+    return keys.astype(np.int64), starts.astype(np.int32), row.astype(np.int32)
 
 
 class Groups(tf.Module):

@@ -1,7 +1,8 @@
 """The SavedModel that is served: it embeds the new items, and shows that they are found.
 
-It is loaded as a model server loads it, into a session: Python objects for every function of the
-graph, as `tf.saved_model.load` makes them, would take longer than all else.
+It is loaded into a session, as a model server loads it, without the optimisation of the graph that
+one does: Python objects for every function of the graph, as `tf.saved_model.load` makes them, would
+take longer than all else.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.examples_io import padded
+from components.refresh.catalogue_gen.changes import texts_of
 from components.refresh.catalogue_gen.sample_requests import request_examples
 from components.requests import user_request
 from components.serving_validator.layout import REQUESTS_FILE
@@ -30,15 +32,19 @@ _SAMPLE = 32
 _INIT = "__saved_model_init_op"
 
 
-@contextmanager
-def without_keras() -> Iterator[None]:
-    """Has `import tensorflow` leave Keras out, which takes a quarter of its time.
+#: What TensorFlow tries to import, goes on without, and is not asked for here: over a quarter of
+#: the time that its own import takes.
+_OPTIONAL = ("tf_keras", "keras", "googleapiclient")
 
-    TensorFlow tries to import it and goes on where it is not installed. Afterwards it can be
-    imported as ever.
+
+@contextmanager
+def without_optional_parts() -> Iterator[None]:
+    """Has `import tensorflow` leave Keras and Google's API client out.
+
+    Afterwards they can be imported as ever.
     """
     there = "tensorflow" in sys.modules
-    names = [name for name in ("tf_keras", "keras") if not there and name not in sys.modules]
+    names = [name for name in _OPTIONAL if not there and name not in sys.modules]
     missing: dict[str, Any] = dict.fromkeys(names)
     sys.modules.update(missing)
     try:
@@ -61,27 +67,28 @@ class ServedModel:
         Raises:
           BundleError: it does not load, or has no room for a delta.
         """
-        with without_keras():
+        with without_optional_parts():
             import tensorflow as tf
         # Not known before TensorFlow is imported.
         from trainer.retrieval.delta import DELTA_ASSET
 
         tf1 = tf.compat.v1
-        config = tf1.ConfigProto()
-        # Asked a few times only, so it is not worth while to optimise its graph.
-        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        config = _without_optimisation()
         self._session = tf1.Session(graph=tf.Graph(), config=config)
         try:
+            meta = _read(folder / "saved_model.pb", config.SerializeToString())
             with self._session.graph.as_default():
-                meta = tf1.saved_model.loader.load(self._session, ["serve"], str(folder))
+                saver = tf1.train.import_meta_graph(meta)
+                saver.restore(self._session, str(folder / "variables" / "variables"))
+            self._signatures = meta.signature_def
+            # Vocabularies are files of the SavedModel, too: the operation wants all of them.
+            assets = {found.filename: found.tensor_info.name for found in meta.asset_file_def}
+            self._assets = {
+                name: str(folder / "assets" / filename) for filename, name in assets.items()
+            }
+            self._initialise(self._assets)
         except Exception as error:  # TensorFlow raises many kinds for a damaged SavedModel
             raise BundleError(f"{folder}: the SavedModel does not load: {error}") from error
-        self._signatures = meta.signature_def
-        assets = {found.filename: found.tensor_info.name for found in meta.asset_file_def}
-        # Vocabularies are files of the SavedModel, too: whoever initialises it names all of them.
-        self._assets = {
-            name: str(folder / "assets" / filename) for filename, name in assets.items()
-        }
         if DELTA_ASSET not in assets:
             raise BundleError(
                 f"{folder}: has no room for a delta; run the ordinary refresh once with "
@@ -99,10 +106,51 @@ class ServedModel:
         answer: dict[str, np.ndarray] = self._session.run(fetches, feeds)
         return answer
 
+    def warm_up(self, version_dir: Path) -> None:
+        """Has the session prepare the graph of a request, which takes longer than one takes.
+
+        Args:
+          version_dir: of the bundle with the sample requests.
+        """
+        from trainer.retrieval import signature
+
+        self.ask(signature.RETRIEVE, **_requests(version_dir))
+
     def load_delta(self, path: Path) -> None:
         """Takes a delta over, as servers do when they load the new version."""
-        operation = self._signatures[_INIT].outputs[_INIT].name
-        self._session.run(operation, self._assets | {self._delta: str(path)})
+        self._initialise(self._assets | {self._delta: str(path)})
+
+    def _initialise(self, assets: dict[str, str]) -> None:
+        self._session.run(self._signatures[_INIT].outputs[_INIT].name, assets)
+
+
+def _without_optimisation() -> Any:
+    """Returns a session's settings.
+
+    The graph is asked a few times only, so to optimise it would take longer than it saves.
+    """
+    import tensorflow as tf
+
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.optimizer_options.opt_level = -1  # L0: nothing is folded
+    return config
+
+
+def _read(path: Path, config: bytes) -> Any:
+    """Returns the graph of a SavedModel; its functions get settings of their own."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    meta = saved.meta_graphs[0]
+    for function in meta.graph_def.library.function:
+        for node in function.node_def:
+            if "config_proto" in node.attr:
+                node.attr["config_proto"].s = config
+    for node in meta.graph_def.node:
+        if "config_proto" in node.attr:
+            node.attr["config_proto"].s = config
+    return meta
 
 
 def embed(model: ServedModel, items: pa.Table, batch_size: int) -> np.ndarray:
@@ -124,7 +172,7 @@ def embed(model: ServedModel, items: pa.Table, batch_size: int) -> np.ndarray:
     # Once without items too: the answer has the width.
     for start in range(0, max(1, items.num_rows), batch_size):
         part = items.slice(start, batch_size).combine_chunks()
-        ids = np.array(part["item_id"].to_pylist(), object)
+        ids = np.array(texts_of(part["item_id"]), object)
         given = {
             name: padded(part, column, _longest(part[column]), b"")
             for name, column in lists.items()
@@ -133,7 +181,7 @@ def embed(model: ServedModel, items: pa.Table, batch_size: int) -> np.ndarray:
         parts.append(answer["embeddings"])
     vectors = np.concatenate(parts)
     if items.num_rows:
-        check_catalogue(items["item_id"].to_pylist(), vectors)
+        check_catalogue(texts_of(items["item_id"]), vectors)
     return vectors
 
 

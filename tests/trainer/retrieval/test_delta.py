@@ -31,7 +31,7 @@ from tests.trainer.retrieval.test_filters import (
 )
 from trainer.config import RetrievalConfig
 from trainer.retrieval import delta as delta_module
-from trainer.retrieval.delta import DELTA_ASSET, DeltaItems, no_items, write_delta
+from trainer.retrieval.delta import DELTA_ASSET, DeltaItems, Texts, no_items, write_delta
 from trainer.retrieval.filters import Attributes
 from trainer.retrieval.retriever import Retriever, save_retriever
 from trainer.retrieval.search import ExactSearch
@@ -70,7 +70,7 @@ def changes(vectors: np.ndarray, wanted: set[int], again: set[int]) -> DeltaItem
     texts = {name: [values[row] for row in rows] for name, values in ATTRIBUTES.texts.items()}
     return DeltaItems(
         [IDS[row] for row in rows],
-        [ITEM_TOPICS[row] for row in rows],
+        Texts.of([ITEM_TOPICS[row] for row in rows]),
         vectors[rows],
         np.array(gone, np.int32),
         Attributes(texts, {"created_at": CREATED[rows]}),
@@ -219,7 +219,9 @@ def test_a_saved_model_with_another_file_serves_another_catalogue(model, vectors
 
 def test_two_ids_with_one_hash_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(delta_module, "_HASH", 1)
-    items = DeltaItems([b"a", b"b"], [[], []], np.zeros((2, 4), np.float32), np.zeros(0, np.int32))
+    items = DeltaItems(
+        [b"a", b"b"], Texts.of([[], []]), np.zeros((2, 4), np.float32), np.zeros(0, np.int32)
+    )
     with pytest.raises(ExportError, match="ordinary refresh"):
         write_delta(items, {}, tmp_path / DELTA_ASSET)
 
@@ -232,7 +234,7 @@ def test_withdrawn_items_are_not_explored(model, vectors, tmp_path):
     made = Retriever(model, IDS, ITEM_TOPICS, vectors, config, newest=newest, delta=str(empty))
     asked = request(HISTORIES, FOLLOWS)
     assert (made.retrieve(**asked)["slot_kind"].numpy() == 2).any()
-    gone = DeltaItems([], [], vectors[:0], newest)
+    gone = DeltaItems([], Texts.of([]), vectors[:0], newest)
     write_delta(gone, {}, empty)
     made.delta.load(str(empty))
     got = made.retrieve(**asked)
