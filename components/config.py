@@ -21,6 +21,13 @@ class SplitConfig(BaseConfig):
     )
     eval_days: float = Field(1.0, gt=0.0, description="time split: length of the eval period")
     validation_days: float = Field(1.0, gt=0.0, description="time split: period before eval")
+    min_share: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.25,
+        description="time split: both periods become longer, by whole days, until each holds this "
+        "share of the engagements",
+    )
 
 
 class ExamplesConfig(BaseConfig):

@@ -21,7 +21,7 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.typehints import KV
 
-from components.config import ExampleGenConfig
+from components.config import ExampleGenConfig, SplitConfig
 from components.example_gen.arrays import combined
 from components.example_gen.attributes import write_attributes
 from components.example_gen.catalogue import corpus, distinct_items, topics_named, topics_of
@@ -40,6 +40,7 @@ from components.example_gen.partition import (
     rows_of,
 )
 from components.example_gen.parts import Part
+from components.example_gen.periods import Seen, lengthened, period_counts, total
 from components.example_gen.reading import letter_json, read
 from components.example_gen.verdict import AddSurveys, verdict_json
 from components.example_gen.writing import SplitWriters
@@ -50,12 +51,12 @@ from input_tables.survey import Survey
 from input_tables.verdict import Rules
 from trainer import features
 
-_BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _LATEST, _FAILED = (
+_BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _SEEN, _FAILED = (
     "by_item",
     "by_user",
     "letters",
     "counts",
-    "latest",
+    "seen",
     "failed",
 )
 _SURVEY = "survey"
@@ -97,6 +98,13 @@ class Plan(NamedTuple):
     verdict: str
 
 
+class Periods(NamedTuple):
+    """When eval ends (exclusive, seconds), and how the time before is divided."""
+
+    end: int
+    split: SplitConfig
+
+
 class _Read(beam.DoFn):
     """Reads one part; an unreadable one becomes a message, so that all are reported."""
 
@@ -115,8 +123,8 @@ class _Read(beam.DoFn):
                     counts[f"letters:{file.table}"] += 1
                     counts[f"reason:{found.reason}"] += 1
                     yield TaggedOutput(_LETTERS, letter_json(file.table, found))
-                elif isinstance(found, int):
-                    yield TaggedOutput(_LATEST, found)
+                elif isinstance(found, Seen):
+                    yield TaggedOutput(_SEEN, found)
                 else:
                     yield TaggedOutput(tag, found)
         except DataError as error:
@@ -162,21 +170,20 @@ class _Build(beam.DoFn):
 
     def __init__(self, plan: Plan) -> None:
         self._config = plan.config
-        self._window_end = plan.window_end
         self._uri = plan.examples_uri
         self._buckets = plan.user_buckets
 
     def process(
-        self, element: tuple[int, Iterable[bytes]], latest: int
+        self, element: tuple[int, Iterable[bytes]], periods: Periods
     ) -> Iterator[tuple[str, int]]:
         bucket, rows = element
-        end = self._window_end if self._window_end is not None else latest + 1
+        config = self._config.model_copy(update={"split": periods.split})
         counts: Counter[str] = Counter()
         with SplitWriters(self._uri, _file_name(bucket, self._buckets)) as writers:
             events, topics, follows, users = (
                 rows_of(rows, tag) for tag in (EVENT, TOPICS, FOLLOW, USER)
             )
-            for split, batch in build(events, topics, follows, self._config, end, counts, users):
+            for split, batch in build(events, topics, follows, config, periods.end, counts, users):
                 writers.write(split, batch)
         yield from counts.items()
 
@@ -201,7 +208,7 @@ def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
         | "SpreadFiles" >> beam.Reshuffle()
         | "Read"
         >> beam.ParDo(_Read(plan)).with_outputs(
-            _BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _LATEST, _FAILED, _SURVEY
+            _BY_ITEM, _BY_USER, _LETTERS, _COUNTS, _SEEN, _FAILED, _SURVEY
         )
     )
     joined = (
@@ -211,14 +218,19 @@ def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
         | "JoinCatalogue"
         >> beam.ParDo(_JoinCatalogue(plan)).with_outputs(_LETTERS, _COUNTS, main=_BY_USER)
     )
-    latest = read_out[_LATEST] | "Latest" >> beam.CombineGlobally(_latest)
+    periods = (
+        read_out[_SEEN]
+        | "AddSeen" >> beam.CombineGlobally(total)
+        | "Periods" >> beam.Map(_periods, plan)
+    )
     built = (
         (joined[_BY_USER], read_out[_BY_USER])
         | "EventsAndFollows" >> beam.Flatten()
         | "ToUserBuckets" >> beam.Map(_same).with_output_types(KV[int, bytes])
         | "GroupByUserBucket" >> beam.GroupByKey()
-        | "Build" >> beam.ParDo(_Build(plan), latest=AsSingleton(latest))
+        | "Build" >> beam.ParDo(_Build(plan), periods=AsSingleton(periods))
     )
+    lengths = periods | "Lengths" >> beam.FlatMap(lambda found: period_counts(found.split))
     write_lines(
         (read_out[_LETTERS], joined[_LETTERS]) | "AllLetters" >> beam.Flatten(),
         "WriteLetters",
@@ -234,7 +246,7 @@ def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
         plan.verdict,
     )
     write_lines(
-        (read_out[_COUNTS], joined[_COUNTS], built)
+        (read_out[_COUNTS], joined[_COUNTS], built, lengths)
         | "AllCounts" >> beam.Flatten()
         | "Sum" >> beam.CombinePerKey(sum)
         | "CountLines" >> beam.MapTuple(lambda name, number: f"{name}\t{number}"),
@@ -243,8 +255,9 @@ def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
     )
 
 
-def _latest(values: Iterable[int]) -> int:
-    return max(values, default=0)
+def _periods(seen: Seen, plan: Plan) -> Periods:
+    end = plan.window_end if plan.window_end is not None else seen.latest + 1
+    return Periods(end, lengthened(plan.config.split, end, seen.days))
 
 
 def _same(element: tuple[int, bytes]) -> tuple[int, bytes]:

@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 
 from components.beam_job import clear_failure
-from components.config import ExampleGenConfig
+from components.config import ExampleGenConfig, SplitConfig
 from components.example_gen.columns import example_schema
 from components.example_gen.graph import Plan, assemble
 from components.example_gen.lines import read_lines
@@ -88,7 +88,7 @@ def ingest(
             if not places.has_split(split):
                 write_empty(places.examples, split, example_schema(config.features))
         places.deliver(report)
-    _LOG.info("%s", _line(report))
+    _LOG.info("%s", _line(report, config.split))
     return report
 
 
@@ -129,11 +129,13 @@ def _refuse_days_without_time(config: ExampleGenConfig) -> None:
         )
 
 
-def _line(report: dict[str, Any]) -> str:
-    examples = report["examples"]
+def _line(report: dict[str, Any], split: SplitConfig) -> str:
+    examples, days = report["examples"], report["period_days"]
+    longer = days and (days["eval"], days["validation"]) != (split.eval_days, split.validation_days)
+    periods = f"; eval is the last {days['eval']:,g} days" if longer else ""
     return (
         f"{report['events']['total']:,} engagements of {report['users']:,} users: "
         f"{examples['train']:,} train, {examples['validation']:,} validation, "
         f"{examples['eval']:,} eval examples; {report['items']:,} items; "
-        f"{report['dead_letters']:,} dead letters"
+        f"{report['dead_letters']:,} dead letters{periods}"
     )

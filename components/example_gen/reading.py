@@ -20,6 +20,7 @@ from components.example_gen.columns import (
     conform,
 )
 from components.example_gen.partition import EVENT, FOLLOW, ITEM, USER, encode, partition
+from components.example_gen.periods import Seen
 from core.feature_config import FeatureConfig
 from input_tables.contract import ENGAGEMENTS, FOLLOWS, ITEMS, USERS, DeadLetter, ReadSettings
 from input_tables.feature_values import packed
@@ -55,7 +56,7 @@ def read(
     counts: Counter[str],
     survey: Survey,
     rows: Rows | None = None,
-) -> Iterator[tuple[int, bytes] | DeadLetter | int]:
+) -> Iterator[tuple[int, bytes] | DeadLetter | Seen]:
     """Yields elements, dead letters, and the latest timestamp of each batch of engagements.
 
     Args:
@@ -79,7 +80,7 @@ def _read(
     counts: Counter[str],
     survey: Survey,
     rows: Rows | None,
-) -> Iterator[tuple[int, bytes] | DeadLetter | int]:
+) -> Iterator[tuple[int, bytes] | DeadLetter | Seen]:
     item_buckets, user_buckets = buckets
     first = _FIRST_PARQUET_ROW if is_parquet(file.path) else _FIRST_CSV_ROW
     numbers = _RowNumbers(first + (rows.before if rows else 0))
@@ -99,7 +100,7 @@ def _read(
             table = conform(batch, EVENT_SCHEMA)
             yield from _elements(table, "item_id", item_buckets, EVENT)
             if batch.num_rows:
-                yield int(np.asarray(batch.column("timestamp")).max())
+                yield Seen.of(batch.column("timestamp"))
         elif file.table == ITEMS:
             places = numbers.take(batch.num_rows, letters)
             placed = with_attributes(_with_place(batch, file.name, places), settings.attributes)

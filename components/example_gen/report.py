@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from components.example_gen.periods import SECONDS_PER_DAY
 from core.errors import DataError
 from core.storage import ObjectStore, is_remote
 from input_tables.contract import TABLES, USERS
@@ -69,6 +70,10 @@ def summary(tables: TableSet, fingerprint: str, counts: Mapping[str, int]) -> di
         "dead_letters": sum(counts.get(f"letters:{table}", 0) for table in read),
         "dead_letter_reasons": _prefixed(counts, "reason:"),
         "examples": splits,
+        "period_days": {
+            name: round(seconds / SECONDS_PER_DAY, 2)
+            for name, seconds in _prefixed(counts, "period:").items()
+        },
         "source_topic": {
             "logged": counts.get("source_topic_logged", 0),
             "derived": counts.get("source_topic_derived", 0),

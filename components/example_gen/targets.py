@@ -14,9 +14,8 @@ import pyarrow.compute as pc
 from components.config import ExampleGenConfig, SplitConfig
 from components.example_gen.arrays import position_in_run, run_ends_per_row, run_starts
 from components.example_gen.events import Events
+from components.example_gen.periods import SECONDS_PER_DAY
 from trainer import features
-
-_SECONDS_PER_DAY = 86_400
 
 #: Splits of targets; a target's split is an index into this tuple.
 TARGET_SPLITS = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, features.EVAL_SPLIT)
@@ -115,8 +114,8 @@ def _splits(
 ) -> np.ndarray:
     """Returns the split of each target (`[targets]`, sorted by user, newest first)."""
     if config.strategy == "time":
-        eval_start = window_end - round(config.eval_days * _SECONDS_PER_DAY)
-        validation_start = eval_start - round(config.validation_days * _SECONDS_PER_DAY)
+        eval_start = window_end - round(config.eval_days * SECONDS_PER_DAY)
+        validation_start = eval_start - round(config.validation_days * SECONDS_PER_DAY)
         return np.where(
             timestamp >= eval_start,
             _EVAL,

@@ -256,6 +256,16 @@ def test_a_window_of_spans_ends_with_the_run_date(tmp_path: Path) -> None:
     assert {row["timestamp"][0] // DAY - 19_723 for row in rows_of(tmp_path, "eval")} == {3}
 
 
+def test_periods_become_longer_until_they_hold_their_share(tmp_path: Path) -> None:
+    root = _spans(tmp_path / "data", range(1, 6))
+    config = _span_config(root, 4, days=4)
+    longer = config.split.model_copy(update={"min_share": 0.25, "eval_days": 0.1})
+    report = ingest(config.model_copy(update={"split": longer}), tmp_path)
+    assert [report["examples"][s] for s in ("train", "validation", "eval")] == [10, 5, 5]
+    assert report["period_days"] == {"eval": 1, "validation": 1}
+    assert {row["timestamp"][0] // DAY - 19_723 for row in rows_of(tmp_path, "eval")} == {3}
+
+
 @pytest.mark.fault(9)
 def test_a_missing_span_is_never_replaced(tmp_path: Path) -> None:
     root = _spans(tmp_path / "data", range(1, 4))

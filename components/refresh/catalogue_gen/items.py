@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from components.example_gen.catalogue import distinct_items
 from components.example_gen.partition import ITEM, rows_of
+from components.example_gen.periods import Seen
 from components.example_gen.reading import letter_json, read
 from components.example_gen.report import refuse_too_many_letters, summary
 from components.example_gen.window import Window
@@ -89,7 +90,7 @@ def _read_items(
                 for element in read(file, settings, (1, 1), counts, survey):
                     if isinstance(element, DeadLetter):
                         letters.append(element)
-                    elif isinstance(element, tuple):
+                    elif not isinstance(element, Seen):
                         rows.append(element[1])
             except DataError as error:
                 problems.append(str(error))
