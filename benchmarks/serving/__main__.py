@@ -27,7 +27,8 @@ def main() -> None:
     parser.add_argument("--results", type=int, default=500)
     parser.add_argument("--recall", type=float, default=0.95, help="recall@100 of each search")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peers", nargs="*", default=["faiss_ivf", "faiss_hnsw", "hnswlib"])
+    peers = ["faiss_ivf", "faiss_ivfpq", "faiss_hnsw", "hnswlib"]
+    parser.add_argument("--peers", nargs="*", default=peers, help="of them, and svs")
     parser.add_argument("--cache", default=".cache/bench-serving", help="keeps built indexes")
     parser.add_argument("--json", help="also write the figures there")
     arguments = parser.parse_args()

@@ -100,6 +100,42 @@ def faiss_ivf(vectors: np.ndarray, cache: Path) -> Peer:
     return Peer(f"faiss IVF{lists}", search, set_effort, efforts, time.perf_counter() - started)
 
 
+def faiss_ivfpq(vectors: np.ndarray, cache: Path) -> Peer:
+    """Inverted lists with 4-bit codes of two dimensions each, looked up in registers.
+
+    Four times as many candidates as are asked for are scored anew with whole vectors.
+    https://github.com/facebookresearch/faiss/wiki/Fast-accumulation-of-PQ-and-AQ-codes-(FastScan)
+    """
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    dim = vectors.shape[1]
+    lists = max(64, int(len(vectors) ** 0.5))
+
+    def write(path: str) -> None:
+        kind = f"IVF{lists},PQ{dim // 2}x4fs,RFlat"
+        index = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
+        index.train(vectors[:: max(1, len(vectors) // (64 * lists))])
+        index.add(vectors)
+        faiss.write_index(index, path)
+
+    started = time.perf_counter()
+    index = faiss.read_index(kept(cache, "faiss_ivfpq", vectors, write))
+    index.k_factor = 4
+    lists_of = faiss.extract_index_ivf(faiss.downcast_index(index.base_index))
+
+    def set_effort(effort: int) -> None:
+        lists_of.nprobe = effort
+
+    def search(queries: np.ndarray, k: int) -> Answer:
+        scores, rows = index.search(queries, k)
+        return rows.astype(np.int32), scores
+
+    efforts = tuple(e for e in (2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256, 512) if e <= lists)
+    name = f"faiss IVF{lists} PQ{dim // 2}x4fs"
+    return Peer(name, search, set_effort, efforts, time.perf_counter() - started)
+
+
 _EF = (50, 75, 100, 150, 200, 300, 400, 600, 800, 1200)
 
 
@@ -154,4 +190,33 @@ def hnswlib_hnsw(vectors: np.ndarray, cache: Path) -> Peer:
     return Peer("hnswlib", search, set_effort, _EF, time.perf_counter() - started)
 
 
-PEERS = {"faiss_ivf": faiss_ivf, "faiss_hnsw": faiss_hnsw, "hnswlib": hnswlib_hnsw}
+def svs_vamana(vectors: np.ndarray, cache: Path) -> Peer:
+    """Vamana graph of SVS, 32 links; needs `pip install scalable-vs`, whose wheel is not free.
+
+    Built anew each time: SVS reads an index from three folders.
+    """
+    import svs
+
+    del cache
+    started = time.perf_counter()
+    settings = svs.VamanaBuildParameters(graph_max_degree=32, window_size=100, alpha=0.95)
+    index = svs.Vamana.build(settings, vectors, svs.DistanceType.MIP, num_threads=os.cpu_count())
+    index.num_threads = 1
+
+    def set_effort(effort: int) -> None:
+        index.search_window_size = effort
+
+    def search(queries: np.ndarray, k: int) -> Answer:
+        rows, scores = index.search(queries, k)
+        return rows.astype(np.int32), scores
+
+    return Peer("SVS Vamana32", search, set_effort, _EF[2:], time.perf_counter() - started)
+
+
+PEERS = {
+    "faiss_ivf": faiss_ivf,
+    "faiss_ivfpq": faiss_ivfpq,
+    "faiss_hnsw": faiss_hnsw,
+    "hnswlib": hnswlib_hnsw,
+    "svs": svs_vamana,
+}
