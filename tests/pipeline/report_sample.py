@@ -82,6 +82,7 @@ DATA_REPORT = {
     "dead_letters": 13,
     "dead_letter_reasons": {"wrong number of columns": 12, "empty id": 1},
     "examples": {"train": 570000, "validation": 53424, "eval": 53424, "corpus": 10000},
+    "period_days": {"eval": 183.75, "validation": 2},
     "history_length": {"p50": 18, "p90": 50, "max": 50},
     "fingerprint": "9f1c03",
     "window": {"first": None, "last": None},
