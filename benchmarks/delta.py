@@ -159,6 +159,7 @@ def refreshed(work: Path, share: float) -> dict[str, Any]:
                 "work_dir": str(work / "work"),
                 "data": {"root": str(_tables(work, share))},
                 "refresh": {"version": 1},
+                "pusher": {"keep_versions": 99},
             }
         )
     )

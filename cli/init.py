@@ -23,8 +23,8 @@ data:
   root: {root}  # holds engagements, items and follows: CSV, CSV.gz or Parquet
 
 examples:
-  # The last days are held out: first those of validation, then those of eval; of data that are
-  # spread over years as many more as make a twentieth of it.
+  # The last days are held out: first those of validation, then those of eval; of a long log as
+  # many more as make a twentieth of it each.
   split: {{strategy: time, eval_days: 3, validation_days: 2, min_share: 0.05}}
   # Shell patterns of actions that never make a target, for example ["hide", "dislike*"]; one that
   # matches no action of the log is an error.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -66,4 +67,5 @@ def refresh(
         )
         click.echo(f"bundle  {result.push.destination}" if result.push.pushed else "not pushed")
         click.echo(f"        {result.push.reason}")
+    gc.freeze()  # the process ends: to look for garbage among TensorFlow's objects takes a second
     raise click.exceptions.Exit(0 if result.push.pushed else 1)

@@ -25,8 +25,8 @@ class SplitConfig(BaseConfig):
         0.0,
         ge=0.0,
         le=0.25,
-        description="time split: both periods become longer, by whole days, until each holds this "
-        "share of the engagements",
+        description="time split: a period that holds less than this share of the engagements "
+        "begins at the full hour from which on it holds that much, as long as half are before it",
     )
 
 

@@ -221,7 +221,7 @@ def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
     periods = (
         read_out[_SEEN]
         | "AddSeen" >> beam.CombineGlobally(total)
-        | "Periods" >> beam.Map(_periods, plan)
+        | "Periods" >> beam.Map(_periods, plan.config.split, plan.window_end)
     )
     built = (
         (joined[_BY_USER], read_out[_BY_USER])
@@ -255,9 +255,9 @@ def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
     )
 
 
-def _periods(seen: Seen, plan: Plan) -> Periods:
-    end = plan.window_end if plan.window_end is not None else seen.latest + 1
-    return Periods(end, lengthened(plan.config.split, end, seen.days))
+def _periods(seen: Seen, split: SplitConfig, window_end: int | None) -> Periods:
+    end = window_end if window_end is not None else seen.latest + 1
+    return Periods(end, lengthened(split, end, seen.hours))
 
 
 def _same(element: tuple[int, bytes]) -> tuple[int, bytes]:

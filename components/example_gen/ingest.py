@@ -131,8 +131,9 @@ def _refuse_days_without_time(config: ExampleGenConfig) -> None:
 
 def _line(report: dict[str, Any], split: SplitConfig) -> str:
     examples, days = report["examples"], report["period_days"]
-    longer = days and (days["eval"], days["validation"]) != (split.eval_days, split.validation_days)
-    periods = f"; eval is the last {days['eval']:,g} days" if longer else ""
+    asked = {"eval": split.eval_days, "validation": split.validation_days}
+    longer = [f"{name} {each:,.4g}" for name, each in days.items() if each - asked[name] > 1e-5]
+    periods = f"; days lengthened by split.min_share: {', '.join(longer)}" if longer else ""
     return (
         f"{report['events']['total']:,} engagements of {report['users']:,} users: "
         f"{examples['train']:,} train, {examples['validation']:,} validation, "

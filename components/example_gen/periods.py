@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 from components.config import SplitConfig
 
 SECONDS_PER_DAY = 86_400
+_HOUR = 3600
 #: Names of counts that a run reports, seconds.
 EVAL_SECONDS, VALIDATION_SECONDS = "period:eval", "period:validation"
 
@@ -21,52 +22,51 @@ class Seen(NamedTuple):
 
     Attributes:
       latest: second of the last one; 0 without any.
-      days: engagements of each day since 1970 (UTC) that has any.
+      hours: engagements of each hour since 1970 that has any.
     """
 
     latest: int = 0
-    days: Counter[int] = Counter()
+    hours: Counter[int] = Counter()
 
     @classmethod
     def of(cls, timestamps: pa.Array) -> Seen:
         """Counts a column of seconds that is not empty."""
         seconds = np.asarray(timestamps)
-        days, counts = np.unique(seconds // SECONDS_PER_DAY, return_counts=True)
-        return cls(
-            int(seconds.max()), Counter(dict(zip(days.tolist(), counts.tolist(), strict=True)))
-        )
+        hours, counts = np.unique(seconds // _HOUR, return_counts=True)
+        counted = zip(hours.tolist(), counts.tolist(), strict=True)
+        return cls(int(seconds.max()), Counter(dict(counted)))
 
 
 def total(parts: Iterable[Seen]) -> Seen:
     """Adds up what was seen in all parts."""
-    latest, days = 0, Counter[int]()
+    latest, hours = 0, Counter[int]()
     for part in parts:
         latest = max(latest, part.latest)
-        days.update(part.days)
-    return Seen(latest, days)
+        hours.update(part.hours)
+    return Seen(latest, hours)
 
 
-def lengthened(split: SplitConfig, window_end: int, days: Counter[int]) -> SplitConfig:
+def lengthened(split: SplitConfig, window_end: int, hours: Mapping[int, int]) -> SplitConfig:
     """Returns a split whose eval and validation hold `split.min_share` of the engagements each.
 
-    Periods only become longer, to the start of a day (UTC) before, so the result does not depend
-    on the order in which engagements were read.
+    A period that holds its share stays as it is, and so does one that would get it only where less
+    than half of the engagements were before. Others begin at the full hour from which on they hold
+    it, so the result does not depend on the order in which engagements were read.
 
     Args:
       split: as configured.
       window_end: end (exclusive) of the eval period, seconds.
-      days: engagements of each day since 1970; those after the window count for nothing.
+      hours: engagements of each hour since 1970; those after the window count for nothing.
     """
     if split.strategy != "time" or not split.min_share:
         return split
-    within = {day: count for day, count in days.items() if day * SECONDS_PER_DAY < window_end}
-    least = split.min_share * sum(within.values())
-    eval_start = min(
-        window_end - round(split.eval_days * SECONDS_PER_DAY), _start(within, window_end, least)
-    )
-    validation_start = min(
-        eval_start - round(split.validation_days * SECONDS_PER_DAY),
-        _start(within, eval_start, least),
+    within = {hour: count for hour, count in hours.items() if hour * _HOUR < window_end}
+    everything = sum(within.values())
+    eval_start = _start(within, window_end, split.eval_days, split.min_share, everything)
+    # Of the hour in which eval starts it is not known what came before.
+    earlier = {hour: count for hour, count in within.items() if (hour + 1) * _HOUR <= eval_start}
+    validation_start = _start(
+        earlier, eval_start, split.validation_days, split.min_share, everything
     )
     return split.model_copy(
         update={
@@ -76,14 +76,25 @@ def lengthened(split: SplitConfig, window_end: int, days: Counter[int]) -> Split
     )
 
 
-def _start(days: dict[int, int], end: int, least: float) -> int:
-    """Returns the start of the last day from which on at least so many come before `end`."""
+def _start(hours: Mapping[int, int], end: int, days: float, share: float, everything: int) -> int:
+    """Returns the start of a period that ends at `end`.
+
+    Args:
+      hours: engagements of each hour before `end`.
+      end: second.
+      days: length of the period as configured.
+      share: of everything that it should hold.
+      everything: engagements of the window.
+    """
+    configured = end - round(days * SECONDS_PER_DAY)
     held = 0
-    for day in sorted((day for day in days if day * SECONDS_PER_DAY < end), reverse=True):
-        held += days[day]
-        if held >= least:
-            return day * SECONDS_PER_DAY
-    return end
+    for hour in sorted(hours, reverse=True):
+        held += hours[hour]
+        if held >= share * everything:
+            start = min(configured, hour * _HOUR)
+            before = sum(count for each, count in hours.items() if each * _HOUR < start)
+            return start if 2 * before >= everything else configured
+    return configured
 
 
 def period_counts(split: SplitConfig) -> Iterator[tuple[str, int]]:

@@ -57,7 +57,7 @@ def read(
     survey: Survey,
     rows: Rows | None = None,
 ) -> Iterator[tuple[int, bytes] | DeadLetter | Seen]:
-    """Yields elements, dead letters, and the latest timestamp of each batch of engagements.
+    """Yields elements, dead letters, and when the engagements of each batch happened.
 
     Args:
       file: what to read.

@@ -71,7 +71,7 @@ def summary(tables: TableSet, fingerprint: str, counts: Mapping[str, int]) -> di
         "dead_letter_reasons": _prefixed(counts, "reason:"),
         "examples": splits,
         "period_days": {
-            name: round(seconds / SECONDS_PER_DAY, 2)
+            name: round(seconds / SECONDS_PER_DAY, 6)
             for name, seconds in _prefixed(counts, "period:").items()
         },
         "source_topic": {

@@ -91,16 +91,12 @@ def refresh_delta(config: RunConfig) -> DeltaResult:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Leaves circular garbage alone: looking for it among TensorFlow's objects costs a second.
-
-    Another second where the process ends, which is why they stay frozen.
-    """
+    """Leaves circular garbage alone: looking for it among TensorFlow's objects costs a second."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         if enabled:
             gc.enable()
 

@@ -262,7 +262,7 @@ def test_periods_become_longer_until_they_hold_their_share(tmp_path: Path) -> No
     longer = config.split.model_copy(update={"min_share": 0.25, "eval_days": 0.1})
     report = ingest(config.model_copy(update={"split": longer}), tmp_path)
     assert [report["examples"][s] for s in ("train", "validation", "eval")] == [10, 5, 5]
-    assert report["period_days"] == {"eval": 1, "validation": 1}
+    assert report["period_days"] == {"eval": 0.5, "validation": 1}
     assert {row["timestamp"][0] // DAY - 19_723 for row in rows_of(tmp_path, "eval")} == {3}
 
 

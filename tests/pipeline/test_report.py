@@ -126,7 +126,7 @@ def test_every_part_is_shown(report):
         "2 checks passed",
         "balanced 0.15 (served)",
         "1,234 users, asked once",
-        "53,424 of 183.75 days",
+        "53,424 of 183.8 days",
     ):
         assert words in page.text, words
 
