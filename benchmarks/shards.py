@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +38,7 @@ from serving.server.engine import Engine
 from serving.server.process import ModelServer
 from serving.server.router import RoutedSession, Shards
 from serving.server.session import Session
-from serving.server.shard import shard_model
+from serving.server.shard import search_once, shard_model
 from serving.server.source import Aspired
 from serving.server.version import LoadedVersion
 from serving.transport import GrpcTransport, ModelTarget
@@ -109,7 +110,9 @@ def _session(what: str, work: Path, addresses: list[str]) -> tuple[str, Session]
         for servers in shards.servers:
             servers.look()
         return NAME, RoutedSession(work / "router", VERSION, shards)
-    return shard_model(NAME, int(what)), Session(work / "shards" / what, scann=True)
+    session = Session(work / "shards" / what, scann=True)
+    search_once(session, DIM)
+    return shard_model(NAME, int(what)), session
 
 
 def serve(what: str, work: Path, addresses: list[str]) -> None:
@@ -211,20 +214,20 @@ def shard_recall(addresses: list[str], work: Path) -> float:
     return recall(np.array([[int(name[3:] or -1) for name in row] for row in ids]), truth)
 
 
-def measured(items: int, shards: int, rounds: int, work: Path) -> list[str]:
-    """Returns the lines of the table."""
+def measured(items: int, shards: int, rounds: int, work: Path) -> Iterator[str]:
+    """Yields the lines of the table."""
     write_world(items, shards, work)
-    lines = [
-        f"### {items:,} x {DIM}, {shards} shards\n",
+    yield f"### {items:,} x {DIM}, {shards} shards\n"
+    yield (
         "| | build s | CPU s | peak MB | leaves/searched/re-scored | recall@100 "
-        "| request p50 ms | p95 ms | CPU ms | MB of each server |",
-        "|---|---:|---:|---:|---|---:|---:|---:|---:|---:|",
-    ]
+        "| request p50 ms | p95 ms | CPU ms | MB of each server |"
+    )
+    yield "|---|---:|---:|---:|---|---:|---:|---:|---:|---:|"
     for what, words in ((ONE, "one index"), (SHARDED, f"{shards} shards in one process")):
         made = built(what, work)
         with served(what, work) as (address, pid):
             timed, mb = request_ms(address, [pid], work, rounds), resident_mb(pid)
-        lines.append(
+        yield (
             f"| {words} | {made['build_s']:.0f} | {made['cpu_s']:.0f} | {made['peak_mb']:,.0f} "
             f"| {made['tuned']} | {made['recall']:.4f} | {timed} | {mb:,.0f} |"
         )
@@ -236,8 +239,7 @@ def measured(items: int, shards: int, rounds: int, work: Path) -> list[str]:
         timed = request_ms(router, pids, work, rounds)
         held = " + ".join(f"{resident_mb(each):,.0f}" for each in pids)
         reached = shard_recall(addresses, work)
-    lines.append(f"| a router and {shards} processes | | | | | {reached:.4f} | {timed} | {held} |")
-    return lines
+    yield f"| a router and {shards} processes | | | | | {reached:.4f} | {timed} | {held} |"
 
 
 def main() -> None:
@@ -256,7 +258,8 @@ def main() -> None:
         serve(args.serve[0], args.work, args.serve[1:])
     else:
         with tempfile.TemporaryDirectory(prefix="tessera-shards-") as work:
-            print("\n".join(measured(args.items, args.shards, args.rounds, Path(work))))
+            for line in measured(args.items, args.shards, args.rounds, Path(work)):
+                print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def load_shard(folder: Path, shard: int) -> LoadedVersion:
     check_shards(folder, index, shard + 1)
     session = Session(folder / SHARDS / str(shard), index["serve"] == SCANN_RETRIEVER)
     try:
-        session.run(_first_request(index["dim"]), routing.SEARCH_SLOTS)
+        search_once(session, index["dim"])
     except BaseException:
         session.close()
         raise
@@ -81,9 +81,13 @@ def check_shards(folder: Path, index: dict, least: int) -> int:
     return count
 
 
-def _first_request(dim: int) -> dict[str, np.ndarray]:
+def search_once(session: Session, dim: int) -> None:
+    """Searches a shard, so that no request waits for what the first search prepares.
+
+    That takes longer than routers wait for an answer, with some million items.
+    """
     none = np.full([1, 1], b"", object)
-    return {
+    request = {
         routing.VECTORS: np.zeros([1, 1, dim], np.float32),
         routing.SLOT_TOPIC: none,
         routing.SLOT_KIND: np.zeros([1, 1], np.int32),
@@ -91,3 +95,4 @@ def _first_request(dim: int) -> dict[str, np.ndarray]:
         routing.LIMIT: np.ones([1], np.int32),
         features.HISTORY_ITEM_ID: none,
     }
+    session.run(request, routing.SEARCH_SLOTS)
