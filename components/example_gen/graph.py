@@ -21,7 +21,7 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.typehints import KV
 
-from components.config import ExampleGenConfig, SplitConfig
+from components.config import ExampleGenConfig
 from components.example_gen.arrays import combined
 from components.example_gen.attributes import write_attributes
 from components.example_gen.catalogue import corpus, distinct_items, topics_named, topics_of
@@ -40,7 +40,7 @@ from components.example_gen.partition import (
     rows_of,
 )
 from components.example_gen.parts import Part
-from components.example_gen.periods import Seen, lengthened, period_counts, total
+from components.example_gen.periods import Periods, Seen, period_counts, periods_of, total
 from components.example_gen.reading import letter_json, read
 from components.example_gen.verdict import AddSurveys, verdict_json
 from components.example_gen.writing import SplitWriters
@@ -96,13 +96,6 @@ class Plan(NamedTuple):
     failures: str
     rules: Rules
     verdict: str
-
-
-class Periods(NamedTuple):
-    """When eval ends (exclusive, seconds), and how the time before is divided."""
-
-    end: int
-    split: SplitConfig
 
 
 class _Read(beam.DoFn):
@@ -221,7 +214,7 @@ def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
     periods = (
         read_out[_SEEN]
         | "AddSeen" >> beam.CombineGlobally(total)
-        | "Periods" >> beam.Map(_periods, plan.config.split, plan.window_end)
+        | "Periods" >> beam.Map(periods_of, plan.config.split, plan.window_end)
     )
     built = (
         (joined[_BY_USER], read_out[_BY_USER])
@@ -253,11 +246,6 @@ def assemble(pipeline: beam.Pipeline, plan: Plan) -> None:
         "WriteCounts",
         plan.counts,
     )
-
-
-def _periods(seen: Seen, split: SplitConfig, window_end: int | None) -> Periods:
-    end = window_end if window_end is not None else seen.latest + 1
-    return Periods(end, lengthened(split, end, seen.hours))
 
 
 def _same(element: tuple[int, bytes]) -> tuple[int, bytes]:

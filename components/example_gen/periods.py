@@ -13,8 +13,6 @@ from components.config import SplitConfig
 
 SECONDS_PER_DAY = 86_400
 _HOUR = 3600
-#: Names of counts that a run reports, seconds.
-EVAL_SECONDS, VALIDATION_SECONDS = "period:eval", "period:validation"
 
 
 class Seen(NamedTuple):
@@ -35,6 +33,30 @@ class Seen(NamedTuple):
         hours, counts = np.unique(seconds // _HOUR, return_counts=True)
         counted = zip(hours.tolist(), counts.tolist(), strict=True)
         return cls(int(seconds.max()), Counter(dict(counted)))
+
+
+class Periods(NamedTuple):
+    """How the time of a log is divided.
+
+    Attributes:
+      end: of the eval period (exclusive), seconds.
+      split: with the lengths of the periods before it.
+    """
+
+    end: int
+    split: SplitConfig
+
+
+def periods_of(seen: Seen, split: SplitConfig, window_end: int | None) -> Periods:
+    """Returns the periods of a log.
+
+    Args:
+      seen: all engagements.
+      split: as configured.
+      window_end: end (exclusive) of the eval period, seconds; None: one past the latest event.
+    """
+    end = window_end if window_end is not None else seen.latest + 1
+    return Periods(end, lengthened(split, end, seen.hours))
 
 
 def total(parts: Iterable[Seen]) -> Seen:
@@ -98,7 +120,7 @@ def _start(hours: Mapping[int, int], end: int, days: float, share: float, everyt
 
 
 def period_counts(split: SplitConfig) -> Iterator[tuple[str, int]]:
-    """Yields the lengths of the periods, seconds, for the report."""
+    """Yields the lengths of the periods, seconds, as counts for the report."""
     if split.strategy == "time":
-        yield EVAL_SECONDS, round(split.eval_days * SECONDS_PER_DAY)
-        yield VALIDATION_SECONDS, round(split.validation_days * SECONDS_PER_DAY)
+        yield "period:eval", round(split.eval_days * SECONDS_PER_DAY)
+        yield "period:validation", round(split.validation_days * SECONDS_PER_DAY)

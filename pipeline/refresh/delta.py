@@ -241,7 +241,7 @@ def _written(
         of_filters = filter_attributes(attributes, Catalogue(ids, lists, vectors), retrieval)
     of_topics = Texts(
         topics.flatten().to_numpy(zero_copy_only=False),
-        np.asarray(pc.list_value_length(topics).fill_null(0)),
+        np.asarray(pc.list_value_length(topics).fill_null(0), np.int64),
     )
     asset = folder / DELTA_ASSET
     write_delta(

@@ -1,9 +1,11 @@
 """The SavedModel that a delta is tried on, as a session loads it."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from components.refresh.delta.served_model import ServedModel
+from core.errors import BundleError
 from trainer.retrieval.delta import DELTA_ASSET, Delta, DeltaItems, Texts, no_items, write_delta
 
 DIM = 4
@@ -49,3 +51,19 @@ def test_a_delta_is_taken_over_beside_the_vocabularies_of_the_model(tmp_path):
     model.load_delta(other)
     after = model.ask("look_up", word=words)
     assert (after["place"].tolist(), after["changed"]) == ([1, -1], 2)
+
+
+@pytest.mark.parametrize("content", [b"", b"no protocol buffer", None])
+def test_a_damaged_saved_model_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "saved_model.pb").write_bytes(content)
+    with pytest.raises(BundleError, match="does not load"):
+        ServedModel(tmp_path)
+
+
+def test_a_saved_model_without_room_says_how_to_get_it(tmp_path):
+    made = tf.Module()
+    made.number = tf.Variable(1.0)
+    tf.saved_model.save(made, str(tmp_path))
+    with pytest.raises(BundleError, match=r"retrieval\.delta=true"):
+        ServedModel(tmp_path)

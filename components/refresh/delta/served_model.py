@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +144,8 @@ def _read(path: Path, config: bytes) -> Any:
 
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     meta = saved.meta_graphs[0]
-    for function in meta.graph_def.library.function:
-        for node in function.node_def:
-            if "config_proto" in node.attr:
-                node.attr["config_proto"].s = config
-    for node in meta.graph_def.node:
+    bodies = [function.node_def for function in meta.graph_def.library.function]
+    for node in chain(meta.graph_def.node, *bodies):
         if "config_proto" in node.attr:
             node.attr["config_proto"].s = config
     return meta
