@@ -3,6 +3,7 @@
 import gc
 import os
 
+import pyarrow.lib
 from hypothesis import HealthCheck, settings
 
 from tests import forkserver, shared
@@ -33,10 +34,15 @@ def pytest_configure(config):
 
 
 def pytest_collection_finish():
-    """What was imported stays: neither the collector nor Arrow, which asks for the referrers of a
-    frame before it reads a CSV file, has to look through it."""
+    """What was imported stays: the collector need not look through it.
+
+    Nor need Arrow, which asks for the referrers of a frame before it reads a CSV file (for a
+    reference cycle in Python, bpo-42248): among the objects of a thousand tests that takes longer
+    than the file.
+    """
     gc.collect()
     gc.freeze()
+    pyarrow.lib._break_traceback_cycle_from_frame = lambda frame: None
 
 
 def pytest_collection_modifyitems(items):

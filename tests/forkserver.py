@@ -40,21 +40,37 @@ PRELOADED = (
     "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor",
 )  # fmt: skip
 _INTERPRETER = """#!{python} -IS
-import array, json, os, signal, socket, sys
+import array, json, os, select, signal, socket, sys
 words = sys.argv[1:]
 if not words or words[0] not in ("-m", "-c") and words[0].startswith("-"):
     os.execv({python!r}, [{python!r}, *words])
+child, early = None, []
+def passed_on(number, frame):
+    early.append(number) if child is None else os.kill(child, number)
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+    signal.signal(number, passed_on)
 link = socket.socket(socket.AF_UNIX)
 link.connect({address!r})
+def answer():
+    line = b""
+    while not line.endswith(b"\\n"):
+        # Python handles a signal between two calls: one that comes just before a call that waits
+        # is handled after it.
+        while not select.select([link], [], [], 0.2)[0]:
+            pass
+        more = link.recv(1)
+        if not more:
+            break
+        line += more
+    return int(line)
 call = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
 streams = array.array("i", [0, 1, 2])
 link.sendmsg([len(call).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
 link.sendall(call)
-answers = link.makefile()
-child = int(answers.readline())
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-    signal.signal(number, lambda number, frame: os.kill(child, number))
-code = int(answers.readline())
+child = answer()
+for number in early:
+    os.kill(child, number)
+code = answer()
 if code < 0:
     if -code != signal.SIGKILL:
         signal.signal(-code, signal.SIG_DFL)

@@ -130,7 +130,7 @@ def running_gcs(bucket="lake"):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.bucket, server.objects, server.seen = bucket, {}, []
     server.lock, server.daemon_threads = threading.Lock(), True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     before = dict(os.environ)
     endpoint = f"http://127.0.0.1:{server.server_port}"

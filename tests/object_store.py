@@ -235,7 +235,7 @@ def running_s3(kind="moto"):
     faults = Faults()
     application = _with_faults(_application(kind), faults)
     server = make_server("127.0.0.1", 0, application, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     endpoint = f"http://127.0.0.1:{server.server_port}"
     before = dict(os.environ)

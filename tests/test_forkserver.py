@@ -86,7 +86,7 @@ def test_two_forks_draw_different_random_numbers():
 def test_a_signal_reaches_the_process_and_its_death_by_one_is_told():
     code = (
         "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: exit(3))\n"
-        "print('up', flush=True)\ntime.sleep(60)"
+        "print('up', flush=True)\nfor _ in range(600): time.sleep(0.1)"
     )
     with subprocess.Popen([forkserver.interpreter(), "-c", code], stdout=subprocess.PIPE) as child:
         child.stdout.readline()

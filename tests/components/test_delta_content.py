@@ -96,9 +96,8 @@ def test_a_damaged_version_is_no_base(tmp_path, damage):
         delta_request(first, tmp_path, tmp_path / "serving")
 
 
-@pytest.mark.parametrize(
-    "publish_mode", ["rename", pytest.param("ordered", marks=pytest.mark.nightly)]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("publish_mode", ["rename", "ordered"])
 def test_killed_before_any_write_nothing_incomplete_is_seen(tmp_path, publish_mode):
     first = push(make_request(tmp_path, publish=publish_mode), blessed=True).destination
     serving = tmp_path / "serving"

@@ -18,6 +18,7 @@ from core.errors import ConfigError
 from tests.components import evaluation_oracles as oracles
 from tests.components import retrieval_world as world
 from tests.components.raw_examples import write_split
+from tests.markers import nightly
 from tests.trainer.retrieval.fake_model import request
 from trainer.retrieval.signature import bind
 
@@ -107,6 +108,7 @@ def test_metrics_are_those_of_the_served_signature_in_plain_python(root, tmp_pat
     assert evaluation["slots"]["explicit_share"] == pytest.approx(share)
 
 
+@pytest.mark.nightly
 def test_another_merge_gives_other_metrics(root, tmp_path):
     world.build(root, "by_score", merge="score")
     _, robin = evaluate(root, root / "good", tmp_path / "a")
@@ -164,7 +166,8 @@ def damage(bundle, how):
 
 
 @pytest.mark.parametrize(
-    "how", ["missing", "no description", "truncated model", "no variables", "other signature"]
+    "how",
+    ["truncated model", "other signature", *nightly("missing", "no description", "no variables")],
 )
 def test_a_damaged_bundle_is_told_and_the_candidate_not_blessed(root, tmp_path, how):
     bundle = world.publish(root / "good", tmp_path / "bundle")
@@ -199,6 +202,7 @@ def test_more_results_asked_than_returned_is_a_configuration_error(root, tmp_pat
         evaluate(root, root / "good", tmp_path, config=config)
 
 
+@pytest.mark.nightly
 def test_a_sample_is_smaller_and_the_same_every_time(root, tmp_path):
     config = CONFIG.model_copy(update={"max_examples": 100})
     _, first = evaluate(root, root / "good", tmp_path / "a", config=config)

@@ -34,6 +34,7 @@ def curve_of(root, *arguments):
     return merge_curve(Path(root / "index"), embed, *arguments)
 
 
+@pytest.mark.nightly
 def test_a_point_is_what_an_index_with_that_setting_serves(root):
     served = RetrievalConfig(num_results=20)
     items = Items.read(root / "index" / ITEMS_FILE)

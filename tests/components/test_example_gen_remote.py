@@ -108,6 +108,7 @@ def test_buckets_of_google_are_read_and_written_too(
     assert found == wanted
 
 
+@pytest.mark.nightly
 def test_workers_files_come_here_by_way_of_a_url(
     config: ExampleGenConfig,
     wanted: dict[str, Any],

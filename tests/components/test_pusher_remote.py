@@ -30,6 +30,7 @@ from tests.components.store_fixtures import (
     stop_before,
     visible,
 )
+from tests.markers import nightly
 from tests.object_store import (
     DROPPED,
     LOST,
@@ -211,7 +212,7 @@ def _push_and_die(root, url, write):
     publish(root, url, "two")
 
 
-@pytest.mark.parametrize("write", [1, 8, 16, 17])
+@pytest.mark.parametrize("write", [17, *nightly(1, 8, 16)])
 def test_a_killed_process_leaves_no_version_and_blocks_nobody(tmp_path, s3, write):  # noqa: F811
     url = s3.fresh()
     publish(tmp_path, url)
@@ -232,6 +233,7 @@ def _push_in_process(root, url, content, barrier, queue):
     queue.put((content, result.version))
 
 
+@pytest.mark.nightly
 def test_eight_concurrent_pushers_get_a_folder_each(tmp_path, s3):  # noqa: F811
     url, context = s3.fresh(), multiprocessing.get_context("fork")
     contents = [f"content-{number}" for number in range(8)]

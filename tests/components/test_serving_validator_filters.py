@@ -14,8 +14,10 @@ from components.serving_validator.checks import check, contract_check
 from tests.components import retrieval_world as world
 from tests.components.test_serving_validator import QUICK
 
+pytestmark = [pytest.mark.nightly, pytest.mark.slow("loads each SavedModel in a fresh process")]
 
-@pytest.fixture(scope="module", params=["exact", pytest.param("scann", marks=pytest.mark.nightly)])
+
+@pytest.fixture(scope="module", params=["exact", "scann"])
 def index(request, tmp_path_factory):
     root = tmp_path_factory.mktemp(request.param)
     world.write_world(root, n_eval=40)
@@ -28,7 +30,6 @@ def index(request, tmp_path_factory):
     return world.build(root, kind=request.param, filters=filters, explore_share=0.2)
 
 
-@pytest.mark.slow("loads each SavedModel in a fresh process")
 def test_filtered_signatures_are_asked_and_judged(index):
     root = index.parent
     paths = validate.ValidatorPaths(str(index), str(root / "examples"), str(root / "validation"))

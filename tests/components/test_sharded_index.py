@@ -36,6 +36,7 @@ def index(tmp_path_factory):
     return root / "index"
 
 
+@pytest.mark.nightly
 def test_the_files_of_shards_are_beside_those_of_the_whole(index):
     assert {path.name for path in index.iterdir()} >= {"retriever", "retriever_scann", "router"}
     for folder in ("shards", "scann"):
@@ -52,6 +53,7 @@ def test_the_files_of_shards_are_beside_those_of_the_whole(index):
     np.testing.assert_array_equal(np.load(index / "item_embeddings.npy"), vectors)
 
 
+@pytest.mark.nightly
 def test_router_and_shards_answer_as_the_retriever_of_all(index):
     load_scann_ops()
     given = request([["i1", "i2"], ["i7"]], [["t1"], []])

@@ -12,7 +12,10 @@ from tests.e2e.compiled_world import storage_access
 from tests.e2e.conftest import FIRST_DAY, tessera
 from tests.object_store import BEST_KIND, running_s3
 
-pytestmark = pytest.mark.slow("builds an index and lets a fresh process answer from it")
+pytestmark = [
+    pytest.mark.slow("builds an index and lets a fresh process answer from it"),
+    pytest.mark.nightly,
+]
 
 TOPIC, FRESH_TOPIC = "baking", "a topic of today"
 NEW = {f"new{n}": [TOPIC] for n in range(5)} | {"newest": [FRESH_TOPIC]}
@@ -123,7 +126,6 @@ def test_an_item_that_left_the_table_is_in_no_answer(refreshed):
         assert len(ids) > 50 and GONE not in ids
 
 
-@pytest.mark.nightly
 def test_the_same_table_again_publishes_nothing(refreshed):
     work, conf, _ = refreshed
     before = versions(work)
@@ -168,7 +170,6 @@ def test_a_dry_run_names_the_version_and_what_is_not_followed(refreshed):
     assert "BundleSource → CatalogueGen → IndexBuilder → ServingValidator → Pusher" in done.out
 
 
-@pytest.mark.nightly
 def test_a_compiled_refresh_of_an_object_store_publishes_the_next_version_with_its_report(
     refreshed, tmp_path
 ):
@@ -215,7 +216,6 @@ def test_without_a_published_model_there_is_nothing_to_refresh(refreshed, tmp_pa
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
-@pytest.mark.nightly
 def test_filters_and_their_values_come_without_training(trained, tables, tmp_path):
     """A refresh brings filters; a delta changes what they compare; a refresh folds it back."""
     (day,) = (tables / "items" / f"span={FIRST_DAY}").glob("*.parquet")

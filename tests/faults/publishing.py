@@ -11,10 +11,6 @@ from tests.components.bundle_fixtures import (
 )
 
 MODES = pytest.mark.parametrize("publish", ["rename", "ordered"])
-#: A process is killed before each of its writes, which takes a while.
-KILLED_MODES = pytest.mark.parametrize(
-    "publish", ["rename", pytest.param("ordered", marks=pytest.mark.nightly)]
-)
 
 
 def publish_marked(root, mark, **fields):

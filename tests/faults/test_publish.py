@@ -30,7 +30,7 @@ from tests.components.bundle_fixtures import (
     validation,
 )
 from tests.components.killed import killed_before, watched
-from tests.faults.publishing import KILLED_MODES, MODES, configured, publish_marked, three_versions
+from tests.faults.publishing import MODES, configured, publish_marked, three_versions
 
 
 @pytest.mark.fault(52)
@@ -92,7 +92,8 @@ def test_no_reader_sees_an_incomplete_version_at_any_write(quick_path, publish):
 
 
 @pytest.mark.fault(54)
-@KILLED_MODES
+@pytest.mark.nightly
+@MODES
 def test_killed_before_any_write_nothing_incomplete_is_left(quick_path, publish):
     model_dir = three_versions(quick_path, publish=publish)
     request = marked(make_request(quick_path, "four", publish=publish, keep_versions=3), "four")

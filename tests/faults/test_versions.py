@@ -246,7 +246,7 @@ def loads_answers_reloads_and_rolls_back(root, port, command):
     process = subprocess.Popen(command)
     try:
         wait_until_available(server, "demo", 1, 60.0)
-        with ServingClient(server, model="demo") as client:
+        with ServingClient(server, model="demo", timeout_s=300.0) as client:
             request = UserRequest(1, history_item_id=["i1"], followed_topic=["even"])
             assert client.retrieve([request])[0].items
             half = model_dir / "7"

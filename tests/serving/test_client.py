@@ -30,7 +30,7 @@ USERS = [
 def client(request, server):
     rest = request.param == "rest"
     address = f"http://127.0.0.1:{server.rest_port}" if rest else f"127.0.0.1:{server.port}"
-    with ServingClient(address, bundles.NAME) as made:
+    with ServingClient(address, bundles.NAME, timeout_s=300.0) as made:
         made.rest = rest
         yield made
 

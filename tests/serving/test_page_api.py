@@ -239,6 +239,7 @@ def test_files_have_types_and_allow_no_other_host(url, path, kind):
     assert not [line for line in links if "http:" in line or "https:" in line]
 
 
+@pytest.mark.nightly
 def test_a_swap_and_labels_show_at_the_next_request(tmp_path):
     folder = tmp_path / "serving/mosaic"
     shutil.copytree(world.shared_world(), folder)

@@ -22,9 +22,10 @@ BROWSER = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
+needs_a_browser = pytest.mark.skipif(
     not (BROWSER and DRIVER), reason="needs Chromium and chromedriver on the PATH"
 )
+pytestmark = needs_a_browser
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--no-first-run", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",

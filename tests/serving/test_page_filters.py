@@ -11,14 +11,16 @@ from tests.serving.test_page_browser import (  # noqa: F401
     Keys,
     browser,
     field,
+    needs_a_browser,
     no_script_fails,
-    pytestmark,
     same_as,
     shown,
     url,
     visit,
 )
 from tests.serving.test_page_filters_api import ART, similar
+
+pytestmark = [needs_a_browser, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -376,6 +376,7 @@ def log(**inputs) -> bytes:
     return record.SerializeToString()
 
 
+@pytest.mark.nightly
 def test_warm_up_requests_are_replayed_and_one_that_fails_fails_the_load(store, model_dir):
     folder = bundles.place(store[1], model_dir)
     warm(folder, [log(), log()])

@@ -106,7 +106,7 @@ def test_sigterm_lets_running_requests_end(store, model_dir, begin):
     assert max(answered) > stopped, "what ran was answered"
     assert {code for _, code, _ in errors} == {Code.UNAVAILABLE}, "what came later was refused"
     for address in (server.grpc, server.rest):
-        with ServingClient(address, bundles.NAME, tries=1) as client:
+        with ServingClient(address, bundles.NAME, tries=1, timeout_s=300.0) as client:
             with pytest.raises(RequestError) as caught:
                 client.status()
             assert caught.value.code is Code.UNAVAILABLE
@@ -123,7 +123,7 @@ def test_one_version_is_served_from_wherever_it_lies_until_ctrl_c(store, tmp_pat
     copy = tmp_path / "a copy"
     shutil.copytree(store[2], copy)
     server = begin("--bundle", str(copy))
-    with ServingClient(server.grpc, bundles.NAME) as client:
+    with ServingClient(server.grpc, bundles.NAME, timeout_s=300.0) as client:
         [answer] = client.retrieve([UserRequest(5)])
         assert answer.version == 2
     with urllib.request.urlopen(f"{server.rest}/") as page:

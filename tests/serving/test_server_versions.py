@@ -56,7 +56,7 @@ class Load:
             thread.join()
 
     def _ask(self, address: str) -> None:
-        with ServingClient(address, bundles.NAME, tries=1) as client:
+        with ServingClient(address, bundles.NAME, tries=1, timeout_s=300.0) as client:
             while not self._over.is_set():
                 try:
                     found = client.retrieve([USER, USER])
@@ -103,7 +103,8 @@ def test_labels_choose_and_a_smaller_number_can_be_served_again(store, model_dir
     bundles.place(store[2], model_dir)
     server = start(model_dir)
     assert available(server) == [2]
-    with Load(server) as load, ServingClient(f"127.0.0.1:{server.port}", bundles.NAME) as client:
+    grpc = f"127.0.0.1:{server.port}"
+    with Load(server) as load, ServingClient(grpc, bundles.NAME, timeout_s=300.0) as client:
         write_pins(model_dir, Pins(labels={"stable": 1}))
         until(lambda: available(server) == [1])
         load.more(6)
@@ -183,6 +184,7 @@ def test_a_label_keeps_its_version_until_the_new_one_is_loaded(store, model_dir,
     assert server.engine.labels() == {"stable": 1} and available(server) == [1]
 
 
+@pytest.mark.nightly
 def test_a_running_request_keeps_its_version(store, model_dir, start):
     bundles.place(store[1], model_dir)
     server = start(model_dir)
@@ -208,6 +210,7 @@ def test_nothing_to_serve_is_an_error_that_says_why(store, model_dir):
         Engine(ModelFolder(model_dir)).start()
 
 
+@pytest.mark.nightly
 def test_scann_is_served_where_the_index_says_so(tmp_path, start):
     folder = bundles.publish(tmp_path, 1, scann=True)
     server = start(folder.parent)
@@ -216,7 +219,7 @@ def test_scann_is_served_where_the_index_says_so(tmp_path, start):
         functions = model.session.graph.as_graph_def().library.function
         operations |= {node.op for function in functions for node in function.node_def}
         assert any(name.startswith("Scann") for name in operations)
-    with ServingClient(f"127.0.0.1:{server.port}", bundles.NAME) as client:
+    with ServingClient(f"127.0.0.1:{server.port}", bundles.NAME, timeout_s=300.0) as client:
         [answer] = client.retrieve([USER])
     assert len(answer.items) == bundles.RESULTS
 

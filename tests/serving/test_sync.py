@@ -270,6 +270,7 @@ def test_killed_at_any_moment_no_server_sees_a_torn_version(url, folder, tmp_pat
     _killed_again_and_again(url, folder, tmp_path / "made", rounds=12, longest_s=0.12)
 
 
+@pytest.mark.nightly
 def test_killed_while_it_reads_from_s3_no_server_sees_a_torn_version(folder, tmp_path, s3):  # noqa: F811
     url = s3.fresh()
     publish(tmp_path / "made", url, "one")

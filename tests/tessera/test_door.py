@@ -34,7 +34,7 @@ def bundle(store):
 def client(request, server):
     rest = request.param == "rest"
     address = f"http://127.0.0.1:{server.rest_port}" if rest else f"127.0.0.1:{server.port}"
-    with tessera.Client(address, bundles.NAME) as made:
+    with tessera.Client(address, bundles.NAME, timeout_s=300.0) as made:
         yield made
 
 

@@ -66,7 +66,9 @@ def folder(tmp_path_factory):
     return push(request, blessed=True).destination
 
 
-@pytest.fixture(scope="module", params=["bundle", "rest", "grpc"])
+@pytest.fixture(
+    scope="module", params=["bundle", "rest", pytest.param("grpc", marks=pytest.mark.nightly)]
+)
 def model(request, folder):
     if request.param == "bundle":
         with tessera.load(folder) as made:

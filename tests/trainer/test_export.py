@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.markers import nightly
 from tests.trainer.test_run_fn import request
 from tests.trainer.tiny import DAY, ITEMS, TRANSFORM, topics_of
 from trainer import features, inputs
@@ -158,12 +159,14 @@ def test_serving_sees_the_features_that_training_saw(tiny, exported, loaded):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"name": "self_attention"},
-        {"name": "interest_token"},
-        {"name": "mind"},
-        {"name": "last_k"},
         {"name": "pfs_cr", "adaptive_interests": "cluster_mass"},
-        {"name": "dcm", "ablation": {"centroid_init": "gaussian", "single_assignment": False}},
+        *nightly(
+            {"name": "self_attention"},
+            {"name": "interest_token"},
+            {"name": "mind"},
+            {"name": "last_k"},
+            {"name": "dcm", "ablation": {"centroid_init": "gaussian", "single_assignment": False}},
+        ),
         {
             "name": "dcm",
             "ablation": {

@@ -186,6 +186,7 @@ def served(saved, tmp_path_factory):
     return folder, tf.saved_model.load(folder)
 
 
+@pytest.mark.nightly
 def test_every_signature_takes_features_and_answers_without(served):
     folder, loaded = served
     assert broken_promises(Path(folder), filtered=True) == []
@@ -218,6 +219,7 @@ def test_a_model_without_features_is_asked_the_same_requests(tmp_path):
     assert answer["item_id"].numpy().tolist() == [3]
 
 
+@pytest.mark.nightly
 def test_similar_items_of_a_new_item_are_found_by_its_features(served):
     similar = bind(served[1], "similar_items")
     new = {"item_id": tf.constant(["new"]), "item_topics": tf.constant([[""]])}
@@ -227,6 +229,7 @@ def test_similar_items_of_a_new_item_are_found_by_its_features(served):
     assert bool(similar(**new)["known"].numpy()[0]) is False
 
 
+@pytest.mark.nightly
 def test_a_warm_start_follows_the_tokens_of_a_feature(model, data, tmp_path):
     found = model[0].model
     save_warm_start(found, str(tmp_path / "warm"), [])
@@ -242,6 +245,7 @@ def test_a_warm_start_follows_the_tokens_of_a_feature(model, data, tmp_path):
     np.testing.assert_array_equal(named_weights(other)[name].numpy()[2:], rows[1:-1])
 
 
+@pytest.mark.nightly
 def test_co_occurrence_places_features_too(data, tmp_path):
     found = trained(data, tmp_path, item_start="co_occurrence")
     assert found.started.startswith("from the co-occurrence of")

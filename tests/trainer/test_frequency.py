@@ -98,6 +98,7 @@ def test_validation_does_not_move_the_estimate(tiny, tmp_path):
     np.testing.assert_array_equal(setup.model._frequency.mean_gap, before)
 
 
+@pytest.mark.nightly
 def test_a_resumed_training_with_streaming_frequencies_ends_bit_for_bit_alike(tiny, tmp_path):
     whole = Setup(tiny, tmp_path / "whole", **STREAMING)
     whole.loop.run()

@@ -1,6 +1,7 @@
 """Where training starts: vectors of what is engaged with together."""
 
 import numpy as np
+import pytest
 from scipy import sparse
 
 from tests.trainer.tiny import TRANSFORM
@@ -63,6 +64,7 @@ def test_pairs_are_counted_once_each_way(tiny):
     np.testing.assert_array_equal(counts, want)
 
 
+@pytest.mark.nightly
 def test_a_training_starts_there_and_does_it_again(tiny, tmp_path):
     def trained(folder, item_start):
         return fit(

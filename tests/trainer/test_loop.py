@@ -10,6 +10,7 @@ import tf_keras
 
 from core import progress as core_progress
 from core.errors import TrainingError
+from tests.markers import nightly
 from tests.trainer.tiny import TRANSFORM
 from trainer import inputs
 from trainer.checkpoints import Checkpoints
@@ -108,6 +109,7 @@ def test_the_same_seed_gives_the_same_weights(tiny, tmp_path, uninterrupted):
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.nightly
 def test_a_training_stopped_by_sigterm_resumes_to_the_same_end(tiny, tmp_path, uninterrupted):
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
@@ -130,7 +132,7 @@ def test_a_training_stopped_by_sigterm_resumes_to_the_same_end(tiny, tmp_path, u
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("steps", [None, 4])
+@pytest.mark.parametrize("steps", [None, *nightly(4)])
 def test_a_training_stopped_after_the_last_batch_of_an_epoch_goes_on(tiny, tmp_path, steps):
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:

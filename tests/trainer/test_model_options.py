@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.markers import nightly
 from tests.trainer.test_export import save_untrained
 from tests.trainer.tiny import DAY, ITEMS, TOPICS, TRANSFORM
 from trainer import features, inputs
@@ -35,7 +36,7 @@ def embed(loaded, history=HISTORY, action="like", follows=("art",)):
     return {name: value.numpy()[0] for name, value in answer.items()}
 
 
-@pytest.mark.parametrize("used", [True, False])
+@pytest.mark.parametrize("used", [True, *nightly(False)])
 def test_history_actions_reach_the_embeddings_only_where_they_are_used(tiny, tmp_path, used):
     loaded = export(tiny, tmp_path, ablation={"history_actions": used})
     one, other = embed(loaded, action="like"), embed(loaded, action="hide")
@@ -53,7 +54,7 @@ def test_items_with_a_negative_action_feed_an_interest_only_where_they_are_not_m
     assert embed(loaded, action="like")["history_slot"][0] >= 0
 
 
-@pytest.mark.parametrize("used", [True, False])
+@pytest.mark.parametrize("used", [True, *nightly(False)])
 def test_followed_topics_reach_implicit_slots_only_as_a_feature(tiny, tmp_path, used):
     loaded = export(tiny, tmp_path, followed_topics_feature=used)
     one, other = embed(loaded, follows=TOPICS[:1]), embed(loaded, follows=TOPICS[1:2])

@@ -18,7 +18,8 @@ def losses(folder):
 
 
 @pytest.mark.slow("two trainings")
-@pytest.mark.parametrize("name", ["two_tower", pytest.param("dcm_cr", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["two_tower", "dcm_cr"])
 def test_bfloat16_learns_what_float32_learns_and_exports_float32(tiny, tmp_path, name):
     for precision in ("float32", "mixed_bfloat16"):
         folder = tmp_path / precision

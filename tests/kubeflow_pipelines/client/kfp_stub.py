@@ -85,7 +85,7 @@ class KfpStub:
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self):
         self._server.shutdown()

@@ -164,7 +164,7 @@ def test_a_certificate_of_the_companys_own(submit, make_stub, tmp_path):
     server = make_server(
         "127.0.0.1", 0, stub, threaded=True, request_handler=_Handler, ssl_context=context
     )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     url = f"https://127.0.0.1:{server.server_port}"
     try:
         refused = submit(url)

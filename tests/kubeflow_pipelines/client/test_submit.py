@@ -346,7 +346,7 @@ def test_a_page_instead_of_the_api_is_named(tessera, spec_file, conf_file):
     from tests.kubeflow_pipelines.client.kfp_stub import _Handler
 
     server = make_server("127.0.0.1", 0, Response("<html>log in</html>"), request_handler=_Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     conf = conf_file(f"http://127.0.0.1:{server.server_port}")
     result = tessera("submit", spec_file(), "--conf", conf, "--run-date", "2024-06-30")
     server.shutdown()

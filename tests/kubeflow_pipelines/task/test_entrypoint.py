@@ -20,6 +20,7 @@ from kubeflow_pipelines.task.markers import remove_directory_markers
 from kubeflow_pipelines.task.shared import on_shared_volume
 from kubeflow_pipelines.task.uris import launcher_root, local_path, replace_prefix
 from tests import forkserver
+from tests.markers import nightly
 from tests.object_store import s3, s3_server  # noqa: F401
 
 MODEL = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
@@ -232,7 +233,9 @@ def run_schema(tmp_path, text="", module="kubeflow_pipelines.task.entrypoint", f
     return done, output_file
 
 
-@pytest.mark.parametrize("command", [ENTRYPOINT, EARLIER_ENTRYPOINT], ids=["now", "earlier"])
+@pytest.mark.parametrize(
+    "command", [ENTRYPOINT, *nightly(EARLIER_ENTRYPOINT)], ids=["now", "earlier"]
+)
 def test_a_real_task_in_a_process_of_its_own(tmp_path, command):
     """Also under the name that files call which were compiled earlier."""
     text = 'feature { name: "a" type: INT }'

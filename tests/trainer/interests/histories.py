@@ -45,6 +45,16 @@ def histories(seed, users=4, length=8, distinct=False):
     return Case(vectors.astype(np.float32), encoded.astype(np.float32), valid, ids)
 
 
+def without_repeats(case):
+    """The same histories where an item is valid at one place at most."""
+    valid = case.valid.copy()
+    for row, ids in enumerate(case.item_ids):
+        places = np.flatnonzero(valid[row])
+        valid[row] = False
+        valid[row, places[np.unique(ids[places], return_index=True)[1]]] = True
+    return case._replace(valid=valid)
+
+
 def padded(case, positions, seed=0):
     """Padding behind the histories, with garbage in the vectors of the padding."""
     random = np.random.default_rng(seed)

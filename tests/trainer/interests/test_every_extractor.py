@@ -32,6 +32,8 @@ ALL = {
 }
 #: Those whose draws or picks go by position.
 ORDERED = {"mind", "last_k", "dcm random items", "dcm gaussian", "dcm gaussian soft"}
+#: Those that may give one item to two slots, which are then equal but for rounding.
+TWICE = {"dcm gaussian", "dcm gaussian soft"}
 every = pytest.mark.parametrize("kind", ALL)
 
 
@@ -57,6 +59,7 @@ def test_every_model_name_has_its_extractor():
 @every
 @given(case=h.cases, padding=st.integers(1, 5))
 def test_padding_changes_nothing(extractors, kind, case, padding):
+    case = h.without_repeats(case) if kind in TWICE else case
     longer = h.extract(extractors[kind], h.padded(case, padding))
     assert_same(h.extract(extractors[kind], case), longer, case.valid.shape[1])
     assert (longer.history_slot[:, case.valid.shape[1] :] == -1).all()
@@ -65,6 +68,7 @@ def test_padding_changes_nothing(extractors, kind, case, padding):
 @every
 @given(case=h.cases)
 def test_users_do_not_know_each_other(extractors, kind, case):
+    case = h.without_repeats(case) if kind in TWICE else case
     together = h.extract(extractors[kind], case)
     alone = h.extract(extractors[kind], h.Case(*(part[-1:] for part in case)))
     last = type(together)(*(part[-1:] for part in together))

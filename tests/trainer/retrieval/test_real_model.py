@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.trainer.test_export import batch, exported, loaded  # noqa: F401
@@ -14,6 +15,7 @@ from trainer.retrieval.retriever import Retriever, save_retriever
 from trainer.retrieval.signature import bind
 
 
+@pytest.mark.nightly
 def test_it_is_saved_moved_and_answers_without_the_model(exported, loaded, tmp_path):  # noqa: F811
     ids = [item.encode() for item in ITEMS]
     topics = [[t.encode() for t in topics_of(item)] for item in ITEMS]
