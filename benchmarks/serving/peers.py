@@ -30,8 +30,8 @@ class Peer:
 
     name: str
     search: Callable[[np.ndarray, int], Answer]
-    set_effort: Callable[[int], None]
-    efforts: tuple[int, ...]
+    set_effort: Callable[[Any], None]
+    efforts: tuple[Any, ...]
     build_s: float
     chosen: dict[str, Any] = field(default_factory=dict)
 
@@ -103,7 +103,8 @@ def faiss_ivf(vectors: np.ndarray, cache: Path) -> Peer:
 def faiss_ivfpq(vectors: np.ndarray, cache: Path) -> Peer:
     """Inverted lists with 4-bit codes of two dimensions each, looked up in registers.
 
-    Four times as many candidates as are asked for are scored anew with whole vectors.
+    Codes are of what remains of a vector beside its list's centre; an effort is the lists searched
+    and how many times the candidates that are asked for are scored anew with whole vectors.
     https://github.com/facebookresearch/faiss/wiki/Fast-accumulation-of-PQ-and-AQ-codes-(FastScan)
     """
     import faiss
@@ -113,26 +114,26 @@ def faiss_ivfpq(vectors: np.ndarray, cache: Path) -> Peer:
     lists = max(64, int(len(vectors) ** 0.5))
 
     def write(path: str) -> None:
-        kind = f"IVF{lists},PQ{dim // 2}x4fs,RFlat"
+        kind = f"IVF{lists},PQ{dim // 2}x4fsr,RFlat"
         index = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
         index.train(vectors[:: max(1, len(vectors) // (64 * lists))])
         index.add(vectors)
         faiss.write_index(index, path)
 
     started = time.perf_counter()
-    index = faiss.read_index(kept(cache, "faiss_ivfpq", vectors, write))
-    index.k_factor = 4
+    index = faiss.read_index(kept(cache, "faiss_ivfpq_residual", vectors, write))
     lists_of = faiss.extract_index_ivf(faiss.downcast_index(index.base_index))
 
-    def set_effort(effort: int) -> None:
-        lists_of.nprobe = effort
+    def set_effort(effort: tuple[int, int]) -> None:
+        lists_of.nprobe, index.k_factor = effort
 
     def search(queries: np.ndarray, k: int) -> Answer:
         scores, rows = index.search(queries, k)
         return rows.astype(np.int32), scores
 
-    efforts = tuple(e for e in (2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256, 512) if e <= lists)
-    name = f"faiss IVF{lists} PQ{dim // 2}x4fs"
+    probes = [probe for probe in (2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256) if probe <= lists]
+    efforts = tuple((probe, factor) for factor in (1, 2, 4, 8) for probe in probes)
+    name = f"faiss IVF{lists} PQ{dim // 2}x4fsr"
     return Peer(name, search, set_effort, efforts, time.perf_counter() - started)
 
 

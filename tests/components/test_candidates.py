@@ -89,6 +89,7 @@ def test_the_manifest_says_what_is_there(day):
     assert [path.name for path in day.parent.iterdir()] == [day.name]
 
 
+@pytest.mark.nightly
 def test_a_run_that_was_killed_twice_is_taken_up_and_gives_the_same_bytes(
     root, day, tmp_path, monkeypatch
 ):

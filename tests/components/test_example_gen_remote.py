@@ -79,6 +79,7 @@ def test_what_an_earlier_try_left_in_a_folder_is_no_part_of_the_result(
     assert executed(config, config.data.root, places, IN_PROCESS) == wanted
 
 
+@pytest.mark.nightly
 def test_a_store_that_fails_now_and_then_is_asked_again(
     config: ExampleGenConfig,
     wanted: dict[str, Any],

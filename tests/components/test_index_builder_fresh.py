@@ -62,6 +62,7 @@ def bundle(tmp_path_factory):
     return copy, answers
 
 
+@pytest.mark.nightly
 @pytest.mark.fault(48)
 @pytest.mark.slow("builds an index with ScaNN; a fresh process loads it")
 @pytest.mark.parametrize(

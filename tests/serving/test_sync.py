@@ -202,6 +202,7 @@ def test_two_do_not_share_a_folder(url, folder, monkeypatch):
         once(url, folder)
 
 
+@pytest.mark.nightly
 def test_stopped_anywhere_no_server_sees_a_torn_version(url, folder, tmp_path, monkeypatch):
     """Before every download, rename, removal and configuration, of an update with a removal."""
     for content in ("two", "three"):

@@ -28,7 +28,7 @@ def job(data, folder, seen=None, **trainer):
     return TrainingJob(
         examples=[f"{data.examples}/Split-train/*"],
         transform_graph=data.graph,
-        model=ModelConfig(name="two_tower", embedding_dim=8, hidden_units=(8,)),
+        model=ModelConfig(name="dcm", num_interests=2, embedding_dim=8, hidden_units=(8,)),
         trainer=TrainerConfig(**settings, **trainer),
         transform=TRANSFORM,
         checkpoint_dir=str(folder / "checkpoints"),
@@ -43,7 +43,6 @@ def trains(trained, item):
     )
 
 
-@pytest.mark.nightly
 def test_a_refit_learns_from_both_splits_for_as_long_as_was_best(late, tmp_path):
     plain, seen = fit(job(late, tmp_path / "plain")), []
     again = fit(job(late, tmp_path / "again", seen, refit=True))

@@ -60,6 +60,7 @@ def test_training_steps_are_steps_of_the_real_model(world):
     assert figures["examples_per_s"] == pytest.approx(8e3 / figures["step_ms"], rel=0.02)
 
 
+@pytest.mark.nightly
 def test_a_point_is_measured_in_full_and_written(tmp_path):
     asked = {
         "model": "two_tower",

@@ -169,6 +169,7 @@ def test_a_neighbour_that_a_delta_withdraws_is_not_brought(model, vectors, tmp_p
     assert int(after["count"][0]) == config.num_results
 
 
+@pytest.mark.nightly
 def test_a_saved_model_answers_alike(model, vectors, retriever, tmp_path):
     save_retriever(retriever, str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path))

@@ -84,6 +84,7 @@ def test_a_router_answers_as_one_retriever(settings):
         assert_equal(world.answer(**user, **asked), world.one.retrieve(**user, **asked))
 
 
+@pytest.mark.nightly
 def test_deep_lists_of_one_turn_each_are_searched_as_deep_as_one_retriever_does(monkeypatch):
     monkeypatch.setattr("trainer.retrieval.selection.DEPTH_MIN", 2)
     world = World(merge="round_robin", explicit_share=0.0)
@@ -91,6 +92,7 @@ def test_deep_lists_of_one_turn_each_are_searched_as_deep_as_one_retriever_does(
     assert_equal(world.answer(**USERS, **options), world.one.retrieve(**USERS, **options))
 
 
+@pytest.mark.nightly
 def test_filters_act_in_the_shards():
     world = World(filters=("price:number",))
     given = {
