@@ -60,9 +60,9 @@ test: setup-dev style  ## Lint, types, import contract, unit tests and the end-t
 test-fast: setup-dev  ## Unit tests only.
 	$(PYTEST) -n $(WORKERS) -m "not slow and not nightly"
 
-test-all: setup-dev  ## All of it: also the tests that take minutes, with many more generated examples.
+test-all: setup-dev  ## All of it: also what takes too long for every change, with many more generated examples.
 	@$(MAKE) --no-print-directory lint
-	$(PYTEST) -n $(WORKERS) -m "" --hypothesis-profile deep --timeout 3600 --durations 50
+	TF_NUM_INTRAOP_THREADS=0 $(PYTEST) -n $(WORKERS) -m "" --hypothesis-profile deep --timeout 3600 --durations 50
 
 lint: style types  ## ruff, mypy and the import contract.
 

@@ -46,7 +46,10 @@ if not words or words[0] not in ("-m", "-c") and words[0].startswith("-"):
     os.execv({python!r}, [{python!r}, *words])
 child, early = None, []
 def passed_on(number, frame):
-    early.append(number) if child is None else os.kill(child, number)
+    try:
+        early.append(number) if child is None else os.kill(child, number)
+    except ProcessLookupError:
+        pass  # it has ended; how is told below
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
     signal.signal(number, passed_on)
 link = socket.socket(socket.AF_UNIX)
@@ -69,7 +72,7 @@ link.sendmsg([len(call).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIG
 link.sendall(call)
 child = answer()
 for number in early:
-    os.kill(child, number)
+    passed_on(number, None)
 code = answer()
 if code < 0:
     if -code != signal.SIGKILL:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -86,6 +87,7 @@ def test_two_forks_draw_different_random_numbers():
 def test_a_signal_reaches_the_process_and_its_death_by_one_is_told():
     code = (
         "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: exit(3))\n"
+        # Python handles a signal that comes just before a call after it, so none is long.
         "print('up', flush=True)\nfor _ in range(600): time.sleep(0.1)"
     )
     with subprocess.Popen([forkserver.interpreter(), "-c", code], stdout=subprocess.PIPE) as child:
@@ -94,6 +96,26 @@ def test_a_signal_reaches_the_process_and_its_death_by_one_is_told():
         assert child.wait(30) == 3
     done = python("-c", "import os; os.kill(os.getpid(), 9)")
     assert done.returncode == -signal.SIGKILL
+
+
+def test_a_signal_before_the_process_is_known_is_passed_on(tmp_path):
+    address, program = str(tmp_path / "socket"), tmp_path / "python"
+    program.write_text(forkserver._INTERPRETER.format(python=sys.executable, address=address))
+    program.chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        with (
+            subprocess.Popen([program, "-c", "pass"]) as asks,
+            subprocess.Popen(["sleep", "60"]) as child,
+        ):
+            link = listener.accept()[0]
+            asks.send_signal(signal.SIGTERM)
+            link.sendall(f"{child.pid}\n".encode())
+            assert child.wait(60) == -signal.SIGTERM
+            asks.send_signal(signal.SIGTERM)  # nobody is left who could take it
+            link.sendall(b"7\n")
+            assert asks.wait(60) == 7
 
 
 def test_who_kills_the_interpreter_kills_the_process():

@@ -166,10 +166,9 @@ class TrainingLoop:
         if self._log is not None:
             self._log.write(progress.epoch, record)
         self._on_epoch(record)
-        if not self._validator.size:
-            return  # nothing was asked that could tell of a collapse
-        for sentence in diagnostics.warnings(record, self._model.num_implicit_slots):
-            _LOG.warning("epoch %d: %s", progress.epoch, sentence)
+        if self._validator.size:  # without validation no slot was measured
+            for sentence in diagnostics.warnings(record, self._model.num_implicit_slots):
+                _LOG.warning("epoch %d: %s", progress.epoch, sentence)
 
     def _steps_left(self, progress: Progress) -> int | None:
         """Batches left of an epoch for several replicas, where Keras wants it; else None."""

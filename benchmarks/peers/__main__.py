@@ -140,7 +140,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", default=".venv-peers/bin/python")
-    parser.add_argument("--conf", type=Path, default=ROOT / "conf/amazon-beauty.yaml")
+    parser.add_argument("--conf", type=Path, default=ROOT / "benchmarks/peers/amazon-beauty.yaml")
     parser.add_argument("--work-dir", default="runs/experiments", help="of the prepared data")
     parser.add_argument("--out", default="runs/peers", help="split and finished trainings")
     parser.add_argument("--epochs", type=int, default=14)

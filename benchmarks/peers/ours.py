@@ -1,6 +1,6 @@
 """One of our models, trained on the same examples and ranked by the same NumPy code.
 
-    python -m benchmarks.peers.ours conf/amazon-beauty.yaml WORK_DIR SPLIT.npz dcm
+    python -m benchmarks.peers.ours benchmarks/peers/amazon-beauty.yaml WORK_DIR SPLIT.npz dcm
 
 Training is `trainer.fit.fit`, as in the pipeline; embeddings come from the functions that
 are exported for serving, asked with raw features.

@@ -100,11 +100,15 @@ def faiss_ivf(vectors: np.ndarray, cache: Path) -> Peer:
     return Peer(f"faiss IVF{lists}", search, set_effort, efforts, time.perf_counter() - started)
 
 
+#: Codes that are read in the time that rescoring as many candidates as are asked for takes.
+_CODES_A_RESCORING = 25_000
+
+
 def faiss_ivfpq(vectors: np.ndarray, cache: Path) -> Peer:
     """Inverted lists with 4-bit codes of two dimensions each, looked up in registers.
 
-    Codes are of what remains of a vector beside its list's centre; an effort is the lists searched
-    and how many times the candidates that are asked for are scored anew with whole vectors.
+    Codes encode the residual, the vector less its list's centre; an effort is the number of lists
+    searched and how many times as many candidates as are asked for are rescored with whole vectors.
     https://github.com/facebookresearch/faiss/wiki/Fast-accumulation-of-PQ-and-AQ-codes-(FastScan)
     """
     import faiss
@@ -132,9 +136,13 @@ def faiss_ivfpq(vectors: np.ndarray, cache: Path) -> Peer:
         return rows.astype(np.int32), scores
 
     probes = [probe for probe in (2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256) if probe <= lists]
-    efforts = tuple((probe, factor) for factor in (1, 2, 4, 8) for probe in probes)
+    codes = len(vectors) / lists  # of a list
+    efforts = sorted(
+        ((probe, factor) for probe in probes for factor in (1, 2, 4, 8)),
+        key=lambda effort: effort[0] * codes + effort[1] * _CODES_A_RESCORING,
+    )
     name = f"faiss IVF{lists} PQ{dim // 2}x4fsr"
-    return Peer(name, search, set_effort, efforts, time.perf_counter() - started)
+    return Peer(name, search, set_effort, tuple(efforts), time.perf_counter() - started)
 
 
 _EF = (50, 75, 100, 150, 200, 300, 400, 600, 800, 1200)

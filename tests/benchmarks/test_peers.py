@@ -114,7 +114,8 @@ def test_the_first_epoch_warms_up_and_is_not_counted():
 
 def test_our_models_differ_by_their_name_alone():
     one, other = (
-        run_config(ROOT / "conf/amazon-beauty.yaml", "w", name, 3) for name in ("mind", "dcm")
+        run_config(ROOT / "benchmarks/peers/amazon-beauty.yaml", "w", name, 3)
+        for name in ("mind", "dcm")
     )
     assert (one.model.name, other.model.name) == ("mind", "dcm")
     assert one.trainer == other.trainer and one.trainer.epochs == 3

@@ -65,9 +65,7 @@ def bundle(tmp_path_factory):
 @pytest.mark.nightly
 @pytest.mark.fault(48)
 @pytest.mark.slow("builds an index with ScaNN; a fresh process loads it")
-@pytest.mark.parametrize(
-    "name", ["retriever_scann", pytest.param("retriever", marks=pytest.mark.nightly)]
-)
+@pytest.mark.parametrize("name", ["retriever_scann", "retriever"])
 def test_a_copied_retriever_answers_alike_in_a_fresh_process(bundle, name, tmp_path):
     copy, answers = bundle
     library = ""

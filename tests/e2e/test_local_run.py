@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.e2e.conftest import LAST_DAY, REPOSITORY, WINDOW, tessera, without_network, write_config
+from tests.markers import nightly
 
 pytestmark = pytest.mark.slow("the whole chain, once, in a fresh process")
 
@@ -95,10 +96,7 @@ def test_a_run_that_misses_its_threshold_is_not_pushed(published):
 
 
 @pytest.mark.fault(6)
-@pytest.mark.parametrize(
-    "log",
-    ["user_id,item_id,timestamp,action\n", pytest.param("", marks=pytest.mark.nightly)],
-)
+@pytest.mark.parametrize("log", ["user_id,item_id,timestamp,action\n", *nightly("")])
 def test_an_empty_log_stops_the_run_and_keeps_the_pushed_version(published, log, tmp_path):
     (tmp_path / "engagements.csv").write_text(log)
     rows = "".join(f"i{n},a\n" for n in range(100))

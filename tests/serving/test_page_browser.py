@@ -447,7 +447,7 @@ def test_a_small_screen_needs_no_sideways_scrolling(browser, url, width):
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-@pytest.mark.nightly  # a server of its own; the page's API is swapped in test_page_api.py
+@pytest.mark.nightly  # a server of its own, as in test_page_api.py
 def test_a_swap_shows_at_the_next_click_and_a_stop_is_told(browser, tmp_path):
     folder = tmp_path / "serving/mosaic"
     shutil.copytree(world.shared_world(), folder)

@@ -143,7 +143,6 @@ def test_a_router_answers_as_one_server(site, published):
     assert [*router.engine.predict(given, outputs=("count",)).outputs] == ["count"]
 
 
-@pytest.mark.nightly
 def test_no_answer_mixes_versions_and_none_fails_while_a_new_one_spreads(site):
     first, second = site.shard(0), site.shard(1)
     router = site.router(at(first), at(second))

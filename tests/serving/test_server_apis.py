@@ -376,17 +376,23 @@ def log(**inputs) -> bytes:
     return record.SerializeToString()
 
 
-@pytest.mark.nightly
 def test_warm_up_requests_are_replayed_and_one_that_fails_fails_the_load(store, model_dir):
     folder = bundles.place(store[1], model_dir)
     warm(folder, [log(), log()])
     loaded = load(folder)
     assert loaded.session.warm_up(folder) == 2
     assert loaded.close()
+    warm(folder, [log(), log(extra=np.array([1]))])
+    with pytest.raises(BundleError, match="warm-up fails"):
+        load(folder)
+
+
+@pytest.mark.nightly
+def test_warm_up_records_that_are_no_requests_fail_the_load(store, model_dir):
+    folder = bundles.place(store[1], model_dir)
     session_log = prediction_log_pb2.PredictionLog()
     session_log.session_run_log.SetInParent()
     for records, text in (
-        ([log(), log(extra=np.array([1]))], "warm-up fails"),
         ([b"\xff\xff"], "record 1 is not a PredictionLog"),
         ([session_log.SerializeToString()], "record 1 is not a Predict request"),
         ([log(timestamp=np.array([], np.int64))] * 1, "warm-up fails"),

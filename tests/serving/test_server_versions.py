@@ -184,7 +184,6 @@ def test_a_label_keeps_its_version_until_the_new_one_is_loaded(store, model_dir,
     assert server.engine.labels() == {"stable": 1} and available(server) == [1]
 
 
-@pytest.mark.nightly
 def test_a_running_request_keeps_its_version(store, model_dir, start):
     bundles.place(store[1], model_dir)
     server = start(model_dir)
@@ -210,7 +209,6 @@ def test_nothing_to_serve_is_an_error_that_says_why(store, model_dir):
         Engine(ModelFolder(model_dir)).start()
 
 
-@pytest.mark.nightly
 def test_scann_is_served_where_the_index_says_so(tmp_path, start):
     folder = bundles.publish(tmp_path, 1, scann=True)
     server = start(folder.parent)

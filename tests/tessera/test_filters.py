@@ -20,6 +20,7 @@ from serving.server.engine import Engine
 from serving.server.errors import Code, RequestError
 from serving.server.process import ModelServer
 from serving.server.source import OneBundle
+from tests.markers import nightly
 from tests.trainer.retrieval.fake_model import FakeModel
 from trainer.config import RetrievalConfig
 from trainer.retrieval.filters import Attributes
@@ -66,9 +67,7 @@ def folder(tmp_path_factory):
     return push(request, blessed=True).destination
 
 
-@pytest.fixture(
-    scope="module", params=["bundle", "rest", pytest.param("grpc", marks=pytest.mark.nightly)]
-)
+@pytest.fixture(scope="module", params=["bundle", "rest", *nightly("grpc")])
 def model(request, folder):
     if request.param == "bundle":
         with tessera.load(folder) as made:

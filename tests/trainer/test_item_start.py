@@ -64,25 +64,30 @@ def test_pairs_are_counted_once_each_way(tiny):
     np.testing.assert_array_equal(counts, want)
 
 
-@pytest.mark.nightly
-def test_a_training_starts_there_and_does_it_again(tiny, tmp_path):
-    def trained(folder, item_start):
-        return fit(
-            TrainingJob(
-                examples=[f"{tiny.examples}/Split-train/*"],
-                transform_graph=tiny.graph,
-                model=ModelConfig(embedding_dim=4, hidden_units=(8,), item_start=item_start),
-                trainer=TrainerConfig(batch_size=64, epochs=1, steps_per_epoch=1),
-                transform=TRANSFORM,
-                checkpoint_dir=str(tmp_path / folder / "checkpoints"),
-                log_dir=str(tmp_path / folder / "log"),
-            )
+def trained(tiny, folder, item_start, name="dcm_cr"):
+    return fit(
+        TrainingJob(
+            examples=[f"{tiny.examples}/Split-train/*"],
+            transform_graph=tiny.graph,
+            model=ModelConfig(name=name, embedding_dim=4, hidden_units=(8,), item_start=item_start),
+            trainer=TrainerConfig(batch_size=64, epochs=1, steps_per_epoch=1),
+            transform=TRANSFORM,
+            checkpoint_dir=str(folder / "checkpoints"),
+            log_dir=str(folder / "log"),
         )
+    )
 
-    first, again = trained("a", "co_occurrence"), trained("b", "co_occurrence")
-    assert first.started.startswith("from the co-occurrence of")
+
+def test_a_training_starts_there(tiny, tmp_path):
+    found = trained(tiny, tmp_path, "co_occurrence", "two_tower")
+    assert found.started.startswith("from the co-occurrence of")
+
+
+@pytest.mark.nightly
+def test_a_training_does_it_again(tiny, tmp_path):
+    first, again = (trained(tiny, tmp_path / name, "co_occurrence") for name in "ab")
     for one, other in zip(
         first.model.trainable_weights, again.model.trainable_weights, strict=True
     ):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
-    assert trained("c", "random").started == "from scratch"
+    assert trained(tiny, tmp_path / "c", "random").started == "from scratch"

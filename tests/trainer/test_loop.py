@@ -109,7 +109,6 @@ def test_the_same_seed_gives_the_same_weights(tiny, tmp_path, uninterrupted):
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.nightly
 def test_a_training_stopped_by_sigterm_resumes_to_the_same_end(tiny, tmp_path, uninterrupted):
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
@@ -149,6 +148,7 @@ def test_a_training_stopped_after_the_last_batch_of_an_epoch_goes_on(tiny, tmp_p
     assert history[1]["loss"] > 0
 
 
+@pytest.mark.nightly
 def test_a_training_killed_between_epochs_goes_on_with_the_next(tiny, tmp_path, uninterrupted):
     first = Setup(tiny, tmp_path, name="dcm_cr")
 

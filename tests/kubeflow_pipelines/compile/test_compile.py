@@ -53,7 +53,6 @@ def _masked(documents):
     return dump(tree)
 
 
-@pytest.mark.nightly
 @pytest.mark.fault(70, 77)
 def test_the_same_bytes_in_another_process_whatever_its_hash_seed(documents, tmp_path):
     target = tmp_path / "pipeline.yaml"
