@@ -18,6 +18,8 @@ from trainer.retrieval.retriever import Retriever, save_retriever
 from trainer.retrieval.signature import bind
 from trainer.warm_start import load_warm_start, named_weights, save_warm_start
 
+pytestmark = pytest.mark.slow("transforms features and trains with them")
+
 FURTHER = FeaturesConfig(
     items={
         "group": "category",

@@ -44,6 +44,7 @@ def trains(trained, item):
     )
 
 
+@pytest.mark.slow("three trainings")
 def test_a_refit_learns_from_both_splits_for_as_long_as_was_best(late, tmp_path):
     plain, seen = fit(job(late, tmp_path / "plain")), []
     again = fit(job(late, tmp_path / "again", seen, refit=True))
