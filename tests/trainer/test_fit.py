@@ -28,7 +28,7 @@ def job(data, folder, seen=None, **trainer):
     return TrainingJob(
         examples=[f"{data.examples}/Split-train/*"],
         transform_graph=data.graph,
-        # Of several slots, whose diagnostics a training without validation has none of.
+        # Several slots: a training without validation has no figures of them to judge.
         model=ModelConfig(name="dcm", num_interests=2, embedding_dim=8, hidden_units=(8,)),
         trainer=TrainerConfig(**settings, **trainer),
         transform=TRANSFORM,

@@ -84,7 +84,7 @@ def test_a_training_starts_there(tiny, tmp_path):
 
 
 @pytest.mark.nightly
-def test_a_training_does_it_again(tiny, tmp_path):
+def test_two_trainings_from_there_end_alike(tiny, tmp_path):
     first, again = (trained(tiny, tmp_path / name, "co_occurrence") for name in "ab")
     for one, other in zip(
         first.model.trainable_weights, again.model.trainable_weights, strict=True
