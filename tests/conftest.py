@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 import pyarrow.lib
 from hypothesis import HealthCheck, settings
@@ -30,9 +31,14 @@ gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_configure(config):
-    if not hasattr(config, "workerinput"):  # once for all workers
-        config.add_cleanup(forkserver.start())
-        config.add_cleanup(shared.start())
+    if hasattr(config, "workerinput"):
+        sys.executable = forkserver.PYTHON  # what tests start with it is a fresh process
+        return
+    config.add_cleanup(forkserver.start())
+    config.add_cleanup(shared.start())
+    if getattr(config.option, "tx", None):  # workers need not import TFX one by one
+        forked = f"popen//python={forkserver.interpreter()}"
+        config.option.tx = [forked if spec == "popen" else spec for spec in config.option.tx]
 
 
 def pytest_collection_finish():

@@ -2,9 +2,10 @@
 
 TFX takes ten seconds and more to import. One server per test run imports it, once, when the
 first process is asked for; each process that starts with `interpreter()` instead of
-`sys.executable` is forked from there. That interpreter is a small program: it hands its words,
-directory, environment and streams to the server, passes signals on and ends as the forked process
-ends; when it is killed, so is the forked process.
+`sys.executable` is forked from there, and so are the workers of pytest-xdist (tests/conftest.py).
+That interpreter is a small program: it hands its words, directory, environment and streams to the
+server, passes signals on and ends as the forked process ends; when it is killed, so is the forked
+process.
 
 Nothing of this project is imported before the fork, and no TensorFlow operation has run
 (tests/test_forkserver.py), so the code runs as it does in a process of its own.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import array
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -33,6 +35,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 VARIABLE = "TESSERA_TEST_PYTHON"
+#: What starts Python anew; in a forked process `sys.executable` forks another one.
+PYTHON = os.path.join(sys.prefix, "bin", "python")
 #: What takes long to import and only defines names when it is.
 PRELOADED = (
     "pyarrow.parquet", "scipy.sparse", "tensorflow", "tf_keras", "apache_beam", "tfx.v1",
@@ -42,6 +46,8 @@ PRELOADED = (
 _INTERPRETER = """#!{python} -IS
 import array, json, os, select, signal, socket, sys
 words = sys.argv[1:]
+if words[:1] == ["-u"]:
+    del words[0]
 if not words or words[0] not in ("-m", "-c") and words[0].startswith("-"):
     os.execv({python!r}, [{python!r}, *words])
 child, early = None, []
@@ -150,15 +156,18 @@ def _watch(link: socket.socket, alive: int, program: str) -> None:
         _become(words, folder, environment, program)
     for stream in streams:
         os.close(stream)
-    link.sendall(f"{child}\n".encode())
+    # Whoever asked may be killed before either line is written: the process must end all the same.
+    with contextlib.suppress(OSError):
+        link.sendall(f"{child}\n".encode())
     ended = os.pidfd_open(child)
     if ended not in select.select([ended, link, alive], [], [])[0]:
-        os.killpg(child, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may not lead a group yet
+            os.killpg(child, signal.SIGKILL)
+        signal.pidfd_send_signal(ended, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    try:
+    with contextlib.suppress(OSError):
         link.sendall(f"{code}\n".encode())
-    finally:
-        os._exit(0)
+    os._exit(0)
 
 
 def _call(link: socket.socket) -> tuple[list[str], str, dict[str, str], list[int]]:

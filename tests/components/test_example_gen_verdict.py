@@ -14,6 +14,7 @@ from core.errors import DataError
 from input_tables.checking import check_tables
 from input_tables.config import DataConfig
 from tests.input_tables.field import START, changed, good, write
+from tests.markers import nightly
 
 CASES = {
     "times": changed("engagements", "timestamp", lambda value, _: str(int(value) // 86_400)),
@@ -45,7 +46,9 @@ def config_of(root: Path, **examples: object) -> ExampleGenConfig:
     return ExampleGenConfig(data=DataConfig(root=str(root)), **examples)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", ["log", "late", "no items", *nightly("times", "follows", "topics", "no log")]
+)
 def test_check_and_step_refuse_in_the_same_words(tmp_path: Path, case: str) -> None:
     config = config_of(write(tmp_path / "data", CASES[case]), negative_actions=("hide",))
     checked = check_tables(config.data, config.rules(config.data))

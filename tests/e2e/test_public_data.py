@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import REPOSITORY, tessera
+from tests.markers import nightly
 
 pytestmark = [pytest.mark.slow("the whole chain on a public data set"), pytest.mark.data]
 
 DATA = Path(os.environ.get("TESSERA_DATA") or REPOSITORY.parent / "shared" / "data")
 #: Sets whose timestamps are positions.
 POSITIONS = ("goodbooks-10k", "amazon-beauty")
-SETS = ("movietweetings", "goodbooks-10k", "quantum-stackexchange", "amazon-beauty")
+SETS = ("goodbooks-10k", "quantum-stackexchange", "amazon-beauty", *nightly("movietweetings"))
 
 
 def root_of(name):

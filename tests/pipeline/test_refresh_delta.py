@@ -148,6 +148,7 @@ def test_a_delta_after_a_delta_is_against_the_same_index(world):
     assert answer["known"].numpy().tolist() == [[True, False]] * 3
 
 
+@pytest.mark.nightly
 def test_the_ordinary_refresh_starts_from_what_is_served_and_builds_an_index(world, tmp_path):
     table_of(world / "tables", later(), {"i4": "at"})
     folder = refresh_delta(config_of(world, world / "tables")).push.destination

@@ -274,7 +274,7 @@ def test_it_can_be_saved_again_inside_another_module(exported, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
 
 
-@pytest.mark.parametrize("width", [8, 16])
+@pytest.mark.parametrize("width", [8, *nightly(16)])
 def test_an_empty_batch_is_answered_by_a_session(tiny, tmp_path, width):
     config = ModelConfig(embedding_dim=width, hidden_units=(8,))
     save_untrained(tiny, tmp_path / "model", config)

@@ -101,6 +101,7 @@ def uninterrupted(tiny, tmp_path_factory):
     return setup.loop.run(), setup.weights()
 
 
+@pytest.mark.nightly  # so does a training that is resumed, below
 def test_the_same_seed_gives_the_same_weights(tiny, tmp_path, uninterrupted):
     setup = Setup(tiny, tmp_path, name="dcm_cr")
     history = setup.loop.run()

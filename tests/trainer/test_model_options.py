@@ -43,7 +43,7 @@ def test_history_actions_reach_the_embeddings_only_where_they_are_used(tiny, tmp
     assert np.allclose(one["embeddings"], other["embeddings"], atol=1e-6) != used
 
 
-@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("masked", [True, *nightly(False)])
 def test_items_with_a_negative_action_feed_an_interest_only_where_they_are_not_masked(
     tiny, tmp_path, masked
 ):

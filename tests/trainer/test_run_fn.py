@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from core.errors import ConfigError
-from tests.markers import nightly
 from tests.trainer.tiny import DAY, example, transform
 from trainer import features
 from trainer.config import ModelConfig, TrainerConfig
@@ -28,7 +27,8 @@ def request(history, follows=(), now=100 * DAY):
     }
 
 
-@pytest.mark.parametrize("name", ["dcm_cr", *nightly("two_tower", "mind", "pfs", "dcm", "cr")])
+@pytest.mark.nightly  # by day tests/e2e/test_local_run.py trains dcm_cr and exports it
+@pytest.mark.parametrize("name", ["dcm_cr", "two_tower", "mind", "pfs", "dcm", "cr"])
 def test_every_model_trains_and_exports(tiny, tmp_path, name):
     run_fn(tiny.fn_args(tmp_path, model={"name": name, "num_interests": 2}))
     loaded = tf.saved_model.load(str(tmp_path / "Format-Serving"))

@@ -7,6 +7,7 @@ import pytest
 from core.errors import ConfigError
 from input_tables.run_date import parse_run_date
 from kubeflow_pipelines.client.backend import fills_in_day
+from tests.markers import nightly
 
 MACRO = "[[CurrentTime.2006-01-02]]-1d"
 
@@ -243,7 +244,7 @@ def check_finished(schedule, stub, other_file):
 
 
 @pytest.mark.parametrize("n", range(MANY))
-@pytest.mark.parametrize("how", [400, "lose", "drop"])
+@pytest.mark.parametrize("how", [400, "lose", *nightly("drop")])
 def test_one_request_fails_and_one_schedule_runs(schedule, make_stub, other_file, n, how):
     stub, result, reached = replacing(
         schedule, make_stub, other_file, lambda number: how if number == n else None
@@ -259,7 +260,7 @@ def test_one_request_fails_and_one_schedule_runs(schedule, make_stub, other_file
 
 
 @pytest.mark.parametrize("n", range(MANY))
-@pytest.mark.parametrize("how", [503, 400, "drop"])
+@pytest.mark.parametrize("how", [*nightly(503, 400), "drop"])
 def test_the_server_goes_away_for_good_and_the_next_call_finishes(
     schedule, make_stub, other_file, n, how
 ):

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from core.errors import ExportError
+from tests.markers import nightly
 from tests.trainer.retrieval.fake_model import request
 from tests.trainer.retrieval.plain import (
     IDS,
@@ -31,8 +32,9 @@ def retrieve(model, vectors, asked, **config):
 
 @pytest.mark.parametrize("merge", ["balanced", "round_robin", "score"])
 @pytest.mark.parametrize("topic_filter", [True, False])
-@pytest.mark.parametrize("exclude_seen", [True, False])
-@pytest.mark.parametrize("num_results", [10, 100])
+@pytest.mark.parametrize(
+    ("exclude_seen", "num_results"), [(True, 10), (False, 100), *nightly([False, 10], [True, 100])]
+)
 def test_retrieval_equals_plain_python(
     model, vectors, merge, topic_filter, exclude_seen, num_results
 ):
