@@ -29,6 +29,7 @@ class Size:
       results: N, items of an answer.
       dim: width of the embeddings.
       epochs: passes of a training, at most.
+      trainings: two where a model is refitted, else one.
       batch: examples per step.
       validated: validation examples ranked after each epoch, at most.
       evaluated: eval examples ranked, at most.
@@ -43,6 +44,7 @@ class Size:
     results: int = 100
     dim: int = 64
     epochs: int = 12
+    trainings: int = 1
     batch: int = 256
     validated: int = 5000
     evaluated: int = 20000
@@ -68,6 +70,7 @@ def size_of(config: RunConfig, rows: int, items: int, users: int) -> Size:
         results=config.retrieval.num_results,
         dim=config.model.embedding_dim,
         epochs=config.trainer.epochs,
+        trainings=2 if config.trainer.refit else 1,
         batch=config.trainer.batch_size,
         validated=config.trainer.validation_max_examples,
         evaluated=config.evaluator.max_examples,
@@ -78,7 +81,7 @@ def terms(size: Size) -> dict[str, float]:
     """Returns the value of each term, in millions but for `fixed` and those with a slot."""
     million = 1e6
     values = size.items * size.dim
-    trained = size.epochs * size.rows
+    trained = size.trainings * size.epochs * size.rows
     slots = size.interests + size.explicit
     return {
         "fixed": 1.0,
@@ -88,6 +91,7 @@ def terms(size: Size) -> dict[str, float]:
         "padded history": size.rows * size.history / million,
         "items": size.items / million,
         "item values": values / million,
+        "items^0.5": (size.items / million) ** 0.5,
         "items^1.5": (size.items / million) ** 1.5,
         "trained rows": trained / million,
         "trained steps": trained / size.batch / million,
@@ -146,7 +150,7 @@ LAWS: dict[str, dict[str, tuple[str, ...]]] = {
         "disk_gb": ("fixed", "item values", "items"),
     },
     SERVING: {
-        "request_cpu_s": ("fixed", "slots", "items"),
+        "request_cpu_s": ("fixed", "slots", "items^0.5"),
         "memory_gb": ("fixed", "item values", "items"),
     },
 }  # fmt: skip

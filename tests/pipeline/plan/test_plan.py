@@ -87,13 +87,18 @@ def test_the_size_of_a_run_is_that_of_its_configuration():
             "transform": {"history_max_items": 30},
             "model": {"num_interests": 7, "explicit_slots": 2, "embedding_dim": 32},
             "retrieval": {"num_results": 200},
-            "trainer": {"epochs": 3, "batch_size": 1024, "validation_max_examples": 10},
+            "trainer": {
+                "epochs": 3,
+                "batch_size": 1024,
+                "validation_max_examples": 10,
+                "refit": True,
+            },
             "evaluator": {"max_examples": 20},
         }
     )
     assert size_of(config, 5, 6, 7) == Size(
         rows=5, items=6, users=7, history=30, interests=7, explicit=2, results=200, dim=32,
-        epochs=3, batch=1024, validated=10, evaluated=20,
+        epochs=3, trainings=2, batch=1024, validated=10, evaluated=20,
     )  # fmt: skip
 
 
