@@ -40,6 +40,9 @@ retrieval:
 
 trainer:
   epochs: 12  # at most; early stopping may end before
+  # What validation chose is trained again, for as many epochs as were best, on validation examples
+  # too: the newest there are. It takes as long again.
+  refit: true
 """
 
 

@@ -26,6 +26,8 @@ class TransformConfig(BaseConfig):
 
 #: `found_by` of an answer holds one bit per slot in an int64 whose sign bit stays free.
 MAX_SLOTS = 62
+#: Folder beside the exported model, where that is a refit: the model that validation chose.
+BEFORE_REFIT = "before_refit"
 #: Models with implicit slots alone; each also exists with explicit slots, as `<name>_cr`.
 IMPLICIT_MODELS = (
     "two_tower",
@@ -365,6 +367,11 @@ class RetrievalConfig(BaseConfig):
     def _off_is_a_word(cls, value: Any) -> Any:
         """YAML reads a bare `off` as false."""
         return "off" if value is False else value
+
+    @property
+    def weighs_neighbours(self) -> bool:
+        """Whether validation chooses the weight of the neighbours."""
+        return self.neighbours != "off" and self.neighbour_weight is None
 
     @model_validator(mode="after")
     def _neighbours_have_scores(self) -> RetrievalConfig:

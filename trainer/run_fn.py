@@ -10,7 +10,7 @@ import numpy as np
 
 from core.feature_config import FeaturesConfig
 from core.files import write_json
-from trainer.config import ModelConfig, TrainerConfig, TransformConfig
+from trainer.config import BEFORE_REFIT, ModelConfig, TrainerConfig, TransformConfig
 from trainer.export import export_model
 from trainer.fit import WARM_START, Trained, TrainingJob, best_epoch, fit
 from trainer.warm_start import save_warm_start
@@ -45,6 +45,7 @@ def train(fn_args: Any) -> None:
       fn_args: see `run_fn`.
     """
     custom = fn_args.custom_config or {}
+    earlier = os.path.join(os.path.dirname(fn_args.serving_model_dir), BEFORE_REFIT)
     trained = fit(
         TrainingJob(
             examples=fn_args.train_files,
@@ -57,6 +58,7 @@ def train(fn_args: Any) -> None:
             code_digest=custom.get("code_digest", ""),
             base_model=fn_args.base_model,
             features=FeaturesConfig.from_json(custom.get("features") or "{}"),
+            before_refit=lambda model, output: export_model(model, output, earlier),
         )
     )
     if not trained.chief:

@@ -82,7 +82,7 @@ def evaluate(paths: EvaluatorPaths, config: EvaluatorConfig) -> dict[str, Any]:
         return replay_signature(retrieve, str(folder), asked, items, config.batch_size)
 
     results = ask(examples)
-    log = read_training_log(paths.examples, items)
+    log = read_training_log(paths.examples, items, refit=description.get("refit", False))
     slices = _slices(examples, items, log)
     measured, evaluation = _measure(results, examples, items, slices, config)
     floors = Floors(log, items, max(config.ks), config.ease_max_items)

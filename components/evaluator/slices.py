@@ -25,7 +25,7 @@ def make_slices(
 
     `activity`: `new` users have no history, `non_core` ones less than the median
     of the others, `core` ones the rest. `history_length` and `follows` are
-    ranges. `target`: `new` items were never seen in the training split.
+    ranges. `target`: `new` items never occur in what the model learned from.
 
     Args:
       history_length: `[examples]` int.
@@ -60,9 +60,9 @@ def make_slices(
 def cold_slices(examples: EvalExamples, items: Items, log: TrainingLog) -> SliceMasks:
     """Returns slices of what a model can know little about; empty values are left out.
 
-    `target_events`: users of the training split who engaged with the target; targets that the
-    catalogue lacks count as 0. `target_topics`: `none` for a target without topics, `unseen`
-    if no item of the training split carries one of them, `seen` otherwise.
+    `target_events`: users of what the model learned from who engaged with the target; targets
+    that the catalogue lacks count as 0. `target_topics`: `none` for a target without topics,
+    `unseen` if no item that the model learned from carries one of them, `seen` otherwise.
     `followed_topics`: `without_items` for users who follow topics that no item carries alone.
 
     Args:

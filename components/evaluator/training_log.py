@@ -28,8 +28,8 @@ class TrainingLog:
       previous: `[transitions]` int32 item row before the target.
       target: `[transitions]` int32 item row of the target.
       popularity: `[items]` int64 number of times an item was a target.
-      seen: `[items]` bool, whether an item occurs in the training split.
-      events: `[items]` int64, users of the training split who engaged with an item.
+      seen: `[items]` bool, whether an item occurs in what the model learned from.
+      events: `[items]` int64, users of what the model learned from who engaged with an item.
       names: `[users]` object (bytes), the id of each user number.
     """
 
@@ -55,18 +55,21 @@ def newest_items(batch: pa.RecordBatch) -> np.ndarray:
     return newest
 
 
-def read_training_log(examples_uri: str, items: Items, validation: bool = True) -> TrainingLog:
+def read_training_log(
+    examples_uri: str, items: Items, validation: bool = True, refit: bool = False
+) -> TrainingLog:
     """Reads the training and validation splits once.
 
     The floors learn from both, which makes them as strong as they can be before
-    the eval examples; what the model has seen is the training split alone. Each
-    target is an engagement of its user; so is the newest item before it, which
+    the eval examples; what the model has seen is the training split alone, unless it was
+    refitted. Each target is an engagement of its user; so is the newest item before it, which
     brings in first items that are never targets.
 
     Args:
       examples_uri: raw examples.
       items: the catalogue.
       validation: whether the validation split is read as well.
+      refit: whether the model has learned from that, too.
     """
     users: list[np.ndarray] = []
     targets: list[np.ndarray] = []
@@ -75,13 +78,14 @@ def read_training_log(examples_uri: str, items: Items, validation: bool = True) 
         for batch in _batches(examples_uri, features.TRAIN_SPLIT):
             _append(batch, items, users, targets, newest)
             bar.advance(batch.num_rows)
-        trained = sum(map(len, targets))
+        train = sum(map(len, targets))
         for batch in _batches(examples_uri, features.VALIDATION_SPLIT) if validation else ():
             _append(batch, items, users, targets, newest)
             bar.advance(batch.num_rows)
     user, names = pd.factorize(np.concatenate([*users, np.zeros(0, object)]))
     user = user.astype(np.int32)
     target = np.concatenate([*targets, np.zeros(0, np.int32)])
+    trained = len(target) if refit else train
     previous = np.concatenate([*newest, np.zeros(0, np.int32)])
     pair_user = np.concatenate([user, user])
     pair_item = np.concatenate([target, previous])

@@ -69,12 +69,15 @@ class IndexPaths:
       index: output folder.
       neighbours: of a refresh, the published neighbours of items (there may be none); None:
         learned from the examples.
+      before_refit: where there may be the model that validation chose, if the exported one
+        learned from validation examples as well: what validation decides is asked of that one.
     """
 
     model: str
     examples: str
     index: str
     neighbours: str | None = None
+    before_refit: str | None = None
 
 
 def choose_kind(config: IndexConfig, items: int) -> str:
@@ -118,8 +121,13 @@ def build_index(
     write_attributes_file(table, out / ATTRIBUTES_FILE)
     attributes = filter_attributes(table, catalogue, retrieval)
     new = newest(table, catalogue, retrieval)
+    judged = model, catalogue
+    refit = paths.before_refit if paths.before_refit and Path(paths.before_refit).is_dir() else None
+    if refit and retrieval.weighs_neighbours:
+        judged = _embedded(refit, paths, config, catalogue)
+    summary["refit"] = refit is not None
     given = paths.examples, paths.neighbours
-    near, said = item_neighbours(model, *given, catalogue, retrieval, out / NEIGHBOURS_FILE)
+    near, said = item_neighbours(*judged, *given, retrieval, out / NEIGHBOURS_FILE)
     summary.update(said)
     write = partial(_write_retriever, model, catalogue, retrieval, attributes, new, near)
     search = None
@@ -141,6 +149,15 @@ def build_index(
         summary["bytes"] / 1e6,
     )
     return summary
+
+
+def _embedded(
+    folder: str, paths: IndexPaths, config: IndexConfig, catalogue: Catalogue
+) -> tuple[Any, Catalogue]:
+    """Returns another model and its vectors of the same items."""
+    model = tf.saved_model.load(folder)
+    found = embed_catalogue(model, paths.examples, config.batch_size)
+    return model, by_shard(found, config.shards) if catalogue.shards else found
 
 
 def _described(

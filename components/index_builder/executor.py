@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from tfx.dsl.components.base import base_executor
 from tfx.utils import path_utils
 
 from components.base import Artifacts, Properties, mark, only, uri
 from components.config import IndexConfig
 from components.index_builder.build import IndexPaths, build_index
-from trainer.config import RetrievalConfig
+from trainer.config import BEFORE_REFIT, RetrievalConfig
 
 #: Parts of `index.json` that the artifact carries as properties.
 MARKED = ("kind", "items", "recall_vs_exact")
@@ -22,10 +24,11 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Builds the index."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        index = only(output_dict, "index")
+        index, model = only(output_dict, "index"), uri(input_dict, "model")
         summary = build_index(
             IndexPaths(
-                model=path_utils.serving_model_path(uri(input_dict, "model")),
+                model=path_utils.serving_model_path(model),
+                before_refit=os.path.join(model, BEFORE_REFIT),
                 examples=uri(input_dict, "examples"),
                 index=index.uri,
                 neighbours=self._published_neighbours(input_dict),

@@ -44,19 +44,22 @@ _BLOCK_ITEMS = 2048
 
 def item_neighbours(
     model: Any,
+    catalogue: Catalogue,
     examples_uri: str,
     published: str | None,
-    catalogue: Catalogue,
     retrieval: RetrievalConfig,
     path: Path,
 ) -> tuple[NeighbourTable | None, dict[str, Any]]:
     """Learns the neighbours, or takes over published ones, and writes them beside the index.
 
+    Their weight is chosen with what was learned from training examples alone; those that are
+    served then learn from validation examples as well.
+
     Args:
-      model: has `embed_user`.
+      model: has `embed_user`; one that knows no validation example.
+      catalogue: the items, with that model's vectors.
       examples_uri: raw examples.
       published: file of the published bundle for a refresh, which has no events; else None.
-      catalogue: the items.
       retrieval: says whether, how many and with what weight.
       path: where they are written; a file of an attempt that was killed goes.
 
@@ -77,15 +80,20 @@ def item_neighbours(
         return table, {"neighbours": {"weight": table.weight, "entries": len(table.rows)}}
     items = Items(catalogue.ids, catalogue.topics)
     most = min(retrieval.neighbours_per_item, max(_LEAST, _ENTRIES_MAX // len(items)))
-    log = read_training_log(examples_uri, items, validation=False)
-    matrix = learned(log, len(items), most, retrieval.neighbours)
     weight = retrieval.neighbour_weight
     tried: list[dict[str, float]] = []
     if weight is None:
+        log = read_training_log(examples_uri, items, validation=False)
+        matrix = learned(log, len(items), most, retrieval.neighbours)
         weight, tried = choose_weight(model, examples_uri, catalogue, items, retrieval, matrix)
+    if not weight:
+        _LOG.info("no neighbours of items: they do not pay, or their weight is 0")
+        return None, {"neighbours": {"weight": weight, "entries": 0, "tried": tried}}
+    log = read_training_log(examples_uri, items)
+    matrix = learned(log, len(items), most, retrieval.neighbours)
     found = {"neighbours": {"weight": weight, "entries": matrix.nnz, "tried": tried}}
     _LOG.info("%s neighbours of items, weight %g", f"{matrix.nnz:,}", weight)
-    if not weight or not matrix.nnz:
+    if not matrix.nnz:
         return None, found
     write_neighbours(catalogue.ids, matrix, weight, path)
     return table_of(matrix, weight), found

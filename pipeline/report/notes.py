@@ -40,9 +40,9 @@ _SLICES = {
     "activity": "New users have no history; non-core users less than the median of the others.",
     "history_length": "By the number of items in the user's history.",
     "follows": "By the number of topics that the user follows.",
-    "target": "New items never occur in the training split.",
-    "target_events": "By the number of users who engaged with the target in the training split.",
-    "target_topics": "Unseen: no item of the training split carries a topic of the target.",
+    "target": "New items never occur in what the model was trained on.",
+    "target_events": "By the number of users there who engaged with the target.",
+    "target_topics": "Unseen: no item there carries a topic of the target.",
     "followed_topics": "Without items: every topic that the user follows is carried by no item.",
 }
 

@@ -66,6 +66,23 @@ def failed(decision):
     return [v["check"] for v in decision["verdicts"] if not v["passed"]]
 
 
+def test_new_items_are_those_that_a_refit_model_does_not_know_either(root, tmp_path, monkeypatch):
+    index, asked = shutil.copytree(root / "good", tmp_path / "index"), []
+    said = json.loads((index / "index.json").read_text())
+    assert said["refit"] is False
+
+    def spy(*given, **more):
+        asked.append(more)
+        raise InterruptedError
+
+    monkeypatch.setattr("components.evaluator.evaluate.read_training_log", spy)
+    for refit in (False, True):
+        (index / "index.json").write_text(json.dumps({**said, "refit": refit}))
+        with pytest.raises(InterruptedError):
+            evaluate(root, index, tmp_path, config=CONFIG.model_copy(update={"max_examples": 5}))
+    assert asked == [{"refit": False}, {"refit": True}]
+
+
 def test_a_first_run_is_measured_blessed_and_written(root, tmp_path):
     decision, evaluation = evaluate(root, root / "good", tmp_path)
     assert failed(decision) == []
@@ -167,7 +184,7 @@ def damage(bundle, how):
 
 @pytest.mark.parametrize(
     "how",
-    ["truncated model", "other signature", *nightly("missing", "no description", "no variables")],
+    ["truncated model", *nightly("other signature", "missing", "no description", "no variables")],
 )
 def test_a_damaged_bundle_is_told_and_the_candidate_not_blessed(root, tmp_path, how):
     bundle = world.publish(root / "good", tmp_path / "bundle")

@@ -101,6 +101,10 @@ def test_floors_learn_from_validation_too_but_new_items_are_new_to_training(tmp_
     assert log.popularity.tolist() == [0, 1, 0, 0, 1, 0, 0, 0, 0]
     assert log.target.tolist() == [1, 4]
     assert np.flatnonzero(log.seen).tolist() == [0, 1]
+    refit = read_training_log(str(tmp_path), catalogue(), refit=True)
+    assert refit.popularity.tolist() == log.popularity.tolist()
+    assert np.flatnonzero(refit.seen).tolist() == [0, 1, 4]
+    assert refit.events.tolist() == [1, 1, 0, 0, 1, 0, 0, 0, 0]
 
 
 def test_floors_over_an_empty_training_split_rank_by_catalogue_order(tmp_path):

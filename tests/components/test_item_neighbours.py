@@ -19,7 +19,8 @@ from components.index_builder.layout import NEIGHBOURS_FILE
 from components.index_builder.neighbour_file import read_neighbours, write_neighbours
 from components.index_builder.neighbours import item_neighbours, learned
 from core.errors import IndexQualityError
-from tests.components.retrieval_world import build, write_world
+from tests.components.retrieval_world import build, fake_model, write_world
+from tests.markers import nightly
 from trainer.config import RetrievalConfig
 
 
@@ -52,17 +53,59 @@ def world(tmp_path_factory):
     return root, build(root, neighbours="rp3beta", neighbours_per_item=15)
 
 
-def test_what_was_learned_is_of_training_events_alone_and_weighed_on_validation(world):
+def test_the_weight_is_chosen_on_validation_which_the_served_neighbours_then_know(world):
     root, index = world
     said = json.loads((index / "index.json").read_text())["neighbours"]
     recalls = {tried["weight"]: tried["recall@10"] for tried in said["tried"]}
     assert said["weight"] > 0 and recalls[said["weight"]] > recalls[0.0]
     items = Items.read(index / "items.parquet")
     table = read_neighbours(index / NEIGHBOURS_FILE, items.ids)
-    log = read_training_log(str(root / "examples"), items, validation=False)
+    log = read_training_log(str(root / "examples"), items)
     np.testing.assert_array_equal(matrix_of(table), rp3beta(log, len(items), 15).toarray())
     model = tf.saved_model.load(str(index / "retriever"))
     assert float(model.neighbours.values.shape[0]) == said["entries"] == len(table.rows)
+
+
+def test_what_is_tried_knows_no_validation_event(world, tmp_path, monkeypatch):
+    root, given = world[0], []
+
+    def spy(model, examples_uri, catalogue, items, retrieval, matrix):
+        given.append((matrix, len(items)))
+        return 0.0, []
+
+    monkeypatch.setattr("components.index_builder.neighbours.choose_weight", spy)
+    paths = IndexPaths(str(root / "model"), str(root / "examples"), str(tmp_path / "index"))
+    settings = RetrievalConfig(num_results=20, neighbours="rp3beta", neighbours_per_item=15)
+    said = build_index(paths, IndexConfig(kind="exact"), settings)["neighbours"]
+    assert said == {"weight": 0.0, "entries": 0, "tried": []}
+    assert not (tmp_path / "index" / NEIGHBOURS_FILE).exists()
+    items = Items.read(tmp_path / "index" / "items.parquet")
+    log = read_training_log(str(root / "examples"), items, validation=False)
+    ((matrix, count),) = given
+    np.testing.assert_array_equal(matrix.toarray(), rp3beta(log, count, 15).toarray())
+
+
+@pytest.mark.parametrize("shards", [1, *nightly(2)])
+def test_a_refit_model_has_its_neighbours_weighed_by_the_one_that_validation_chose(
+    world, tmp_path, shards
+):
+    root, index = world
+    write_world(tmp_path / "other", model_seed=5)
+    settings = RetrievalConfig(num_results=20, neighbours="rp3beta", neighbours_per_item=15)
+
+    def built(name, model, before_refit=None):
+        given = str(root / "examples"), str(tmp_path / name)
+        paths = IndexPaths(str(model / "model"), *given, before_refit=before_refit)
+        return build_index(paths, IndexConfig(kind="exact", shards=shards), settings)
+
+    refit = built("refit", tmp_path / "other", str(root / "model"))
+    plain = json.loads((index / "index.json").read_text()) if shards == 1 else built("plain", root)
+    assert refit["neighbours"] == plain["neighbours"]
+    assert (plain["refit"], refit["refit"]) == (False, True)
+    ids = Items.read(tmp_path / "refit" / "items.parquet").ids
+    served = np.load(tmp_path / "refit" / "item_embeddings.npy")
+    vectors = fake_model(5).item_vectors.numpy()
+    np.testing.assert_allclose(served, vectors[[int(item[1:]) for item in ids]])
 
 
 def test_a_refresh_takes_the_published_neighbours_over(world, tmp_path):
@@ -78,7 +121,7 @@ def test_a_refresh_takes_the_published_neighbours_over(world, tmp_path):
     catalogue = Catalogue(items.ids, [], np.zeros((len(items), 1), np.float32))
     missing, path = tmp_path / "missing.parquet", tmp_path / "none.parquet"
     settings = RetrievalConfig(neighbours="ease")
-    table, said = item_neighbours(None, "", str(missing), catalogue, settings, path)
+    table, said = item_neighbours(None, catalogue, "", str(missing), settings, path)
     assert table is None and said == {"neighbours": {"weight": 0.0}} and not path.exists()
 
 

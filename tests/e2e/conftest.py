@@ -25,6 +25,7 @@ DAILY = {
         "split": {"strategy": "time", "eval_days": 2, "validation_days": 1},
         "negative_actions": ["hide"],
     },
+    "trainer": {"refit": True},
     "evaluator": {
         "thresholds": {"recall@100": {"min": 0.001}},
         "must_beat_floors": [],

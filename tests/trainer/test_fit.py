@@ -1,5 +1,6 @@
 """A training as a whole: what `refit` learns from and for how long."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from trainer.config import ModelConfig, TrainerConfig
 from trainer.fit import TrainingJob, best_epoch, fit
 
 NEWEST = "item 23"
+NEW = NEWEST.encode()
 BATCH = 32
 
 
@@ -38,33 +40,50 @@ def job(data, folder, seen=None, **trainer):
     )
 
 
-def trains(trained, item):
-    return bool(
-        trained.model.vocabularies.item_trained[trained.model.vocabularies.items.index(item)]
+def same(one, other):
+    for ours, theirs in zip(one.trainable_weights, other.trainable_weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def refitted(late, folder, seen):
+    """Refits; returns what came of it and what `before_refit` was given."""
+    kept = []
+    wanted = dataclasses.replace(
+        job(late, folder, seen, refit=True), before_refit=lambda *given: kept.append(given)
     )
+    return fit(wanted), *kept
 
 
 @pytest.mark.slow("three trainings")
 def test_a_refit_learns_from_both_splits_for_as_long_as_was_best(late, tmp_path):
-    plain, seen = fit(job(late, tmp_path / "plain")), []
-    again = fit(job(late, tmp_path / "again", seen, refit=True))
+    seen = []
+    again, (chosen, output) = refitted(late, tmp_path, seen)
     assert [record["epoch"] for record in seen] == [1, 2, 3]
-    timeless = [{k: v for k, v in r.items() if k != "examples_per_s"} for r in again.history]
-    assert timeless == [
-        {k: v for k, v in r.items() if k != "examples_per_s"} for r in plain.history
+    assert output is again.transform_output
+    knows = [
+        m.vocabularies.item_trained[m.vocabularies.items.index(NEW)] for m in (chosen, again.model)
     ]
-    assert not trains(plain, b"item 23") and trains(again, b"item 23")
+    assert knows == [False, True]
     examples = len(late.raw["train"]) + len(late.raw["validation"])
     best = best_epoch(again.history, again.model.trainer_config)
     assert int(again.model.steps) == best * math.ceil(examples / BATCH)
     # What is there is not trained again, and the same model comes out.
-    resumed = fit(job(late, tmp_path / "again", refit=True))
-    for before, after in zip(
-        again.model.trainable_weights, resumed.model.trainable_weights, strict=True
-    ):
-        np.testing.assert_array_equal(before, after)
+    resumed = fit(job(late, tmp_path, refit=True))
+    same(again.model, resumed.model)
     again.checkpoints.remove()
-    assert not (tmp_path / "again" / "checkpoints").exists()
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.nightly
+def test_the_model_before_a_refit_is_that_of_a_training_without(late, tmp_path):
+    plain = fit(job(late, tmp_path / "plain"))
+    again, (chosen, _) = refitted(late, tmp_path / "again", [])
+    same(plain.model, chosen)
+    timeless = [
+        [{k: v for k, v in record.items() if k != "examples_per_s"} for record in history]
+        for history in (plain.history, again.history)
+    ]
+    assert timeless[0] == timeless[1]
 
 
 def test_the_first_of_equally_good_epochs_is_the_best():
