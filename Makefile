@@ -6,8 +6,8 @@ VENV ?= .venv
 PEER_PYTHON ?= python3.11
 PEER_VENV ?= .venv-peers
 BIN := $(VENV)/bin
-# One more than the cores it was tuned on: a test that waits for a process leaves its core free.
-WORKERS ?= 3
+# Two more than the cores it was tuned on: a test that waits for a process leaves its core free.
+WORKERS ?= 4
 # The order is that of tests/conftest.py: what takes longest first. Bytecode is written, so that
 # neither a worker nor a process that a test starts compiles everything again.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
