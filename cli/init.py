@@ -32,6 +32,7 @@ examples:
 
 model:
   name: dcm_cr  # interests from the history (dcm) and from followed topics (cr)
+  item_min_targets: 3  # items of fewer training targets are known by topics and features alone
 
 retrieval:
   # Items that users of the history's items engaged with as well, a source beside the interests; its

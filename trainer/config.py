@@ -141,8 +141,12 @@ class ModelConfig(BaseConfig):
     )
     untrained_items: Literal["unknown_id", "own_id"] = Field(
         "unknown_id",
-        description="items without a training target: known by their topics alone, like items "
-        "that are new at serving; own_id: an id vector that only negatives move",
+        description="items with fewer training targets than item_min_targets: known by their "
+        "topics and features alone, like items that are new at serving; own_id: an id vector "
+        "that hardly anything but negatives moves",
+    )
+    item_min_targets: int = Field(
+        1, ge=1, description="training targets that an item needs for an id vector of its own"
     )
     item_start: Literal["random", "co_occurrence"] = Field(
         "random",

@@ -146,7 +146,8 @@ def _train(
     if refit_epochs is not None:
         files = inputs.split_files(job.examples, features.VALIDATION_SPLIT)
         vocabularies = vocabularies.with_targets(inputs.read_columns(files, spec)[_TARGET][:, 0])
-    vocabularies = vocabularies.with_catalogue(corpus[_TARGET][:, 0])
+    least = job.model.item_min_targets
+    vocabularies = vocabularies.with_catalogue(corpus[_TARGET][:, 0], least)
     clusters = _item_clusters(job, spec, vocabularies)
     epoch_steps = _epoch_steps(job.trainer, vocabularies, corpus)
     with distribution.scope():

@@ -24,8 +24,8 @@ class Vocabularies:
       items, topics, actions: tokens in vocabulary order.
       item_counts: float64 `[len(items)]`, training targets per item plus 1 for the corpus.
       item_oov_buckets, topic_oov_buckets: hash buckets for unknown tokens.
-      item_trained: bool `[len(items)]`, items that are the target of a training example;
-        None where that is not known, which counts as all of them.
+      item_trained: bool `[len(items)]`, items that are the target of enough training examples
+        to have an id vector; None where that is not known, which counts as all of them.
       features: the features of items and users.
     """
 
@@ -43,17 +43,18 @@ class Vocabularies:
         """Whether there are features of items or users."""
         return any(self.features.values())
 
-    def with_catalogue(self, item_ids: np.ndarray) -> Vocabularies:
+    def with_catalogue(self, item_ids: np.ndarray, min_targets: int = 1) -> Vocabularies:
         """Returns the same vocabularies, knowing which items are targets of the training.
 
         The counts hold every item of the catalogue once; what is left are targets.
 
         Args:
           item_ids: `[catalogue]` int64 item indices of the corpus split.
+          min_targets: of as many training examples an item must be the target.
         """
         known = item_ids[(item_ids >= 1) & (item_ids <= len(self.items))] - 1
         listed = np.bincount(known, minlength=len(self.items))
-        return dataclasses.replace(self, item_trained=self.item_counts - listed > 0.5)
+        return dataclasses.replace(self, item_trained=self.item_counts - listed > min_targets - 0.5)
 
     def with_targets(self, item_ids: np.ndarray) -> Vocabularies:
         """Returns the same vocabularies with further training targets counted.
@@ -74,8 +75,8 @@ class Vocabularies:
     def id_rows(self) -> np.ndarray:
         """Returns int64 `[item_rows]`, the row of the id table that stands for each index.
 
-        An id row that no target trains would only be pushed away from every user, so items
-        without one share the rows of unknown ids: topics are all that is known of them.
+        An id row that hardly a target trains would only be pushed away from every user, so such
+        items share the rows of unknown ids: topics and features are all that is known of them.
         """
         rows = np.arange(self.item_rows, dtype=np.int64)
         if self.item_trained is not None and self.item_trained.any():

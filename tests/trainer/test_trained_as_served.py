@@ -117,6 +117,17 @@ def test_which_items_have_a_target_is_what_the_catalogue_does_not_explain():
     assert gone.with_catalogue(np.array([2])).item_trained.tolist() == [True, False]
 
 
+@pytest.mark.parametrize("least", [1, 2, 3, 4])
+def test_an_item_of_few_targets_has_no_id_vector_of_its_own(least):
+    counts = np.array([1.0, 2.0, 3.0, 4.0])  # each once for the catalogue: 0 to 3 targets
+    found = Vocabularies([b"a", b"b", b"c", b"d"], [], [], counts, 1, 1)
+    found = found.with_catalogue(np.arange(1, 5), least)
+    assert found.item_trained.tolist() == [n >= least for n in range(4)]
+    if least <= 3:
+        assert found.id_rows()[1:5].tolist() == [1 + n if n >= least else 5 for n in range(4)]
+        assert found.trained_rows().tolist() == [1 + n for n in range(4) if n >= least]
+
+
 def test_an_item_without_a_target_is_known_by_its_topics_alone():
     model = make_model()
     first, second = 1 + np.flatnonzero(UNTRAINED)[:2]
