@@ -113,7 +113,7 @@ def training(load: RefreshLoad, data: Path, work: Path, name: str) -> dict[str, 
         "data": {"root": str(data)},
         # What an item is found by when it is new; it has no neighbours before a training.
         "retrieval": {"neighbours": "off"},
-        "trainer": {"epochs": load.epochs, "batch_size": 256},
+        "trainer": {"epochs": load.epochs, "batch_size": 256, "refit": False},
         "evaluator": {
             "thresholds": {f"recall@{max(KS)}": {"min": 0.0}},
             "must_beat_floors": [],

@@ -146,7 +146,10 @@ class ModelConfig(BaseConfig):
         "that hardly anything but negatives moves",
     )
     item_min_targets: int = Field(
-        1, ge=1, description="training targets that an item needs for an id vector of its own"
+        1,
+        ge=1,
+        description="training targets that an item needs for an id vector of its own; of no "
+        "effect with untrained_items own_id",
     )
     item_start: Literal["random", "co_occurrence"] = Field(
         "random",
@@ -294,9 +297,9 @@ class RetrievalConfig(BaseConfig):
     neighbours: Literal["off", "rp3beta", "ease"] = Field(
         "off",
         description="a further source beside the slots: items that users of the history's items "
-        "engaged with as well, by the floor RP3beta or EASE over the training events; lifts what "
-        "the slots found and joins what they did not. Not with merge round_robin; ease for "
-        "catalogues of up to 15,000 items, larger ones have rp3beta",
+        "engaged with as well, by the floor RP3beta or EASE over training and validation events; "
+        "lifts what the slots found and joins what they did not. Not with merge round_robin; ease "
+        "for catalogues of up to 15,000 items, larger ones have rp3beta",
     )
     neighbours_per_item: int = Field(
         100, ge=1, description="neighbours kept of each item; fewer where the catalogue is large"

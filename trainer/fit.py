@@ -57,8 +57,7 @@ class TrainingJob:
       code_digest: of the code; another one starts the training anew.
       base_model: exported model to start from, None for a fresh start.
       on_epoch: is told the record of every epoch; of those before an interruption again.
-      before_refit: is given the model that validation chose, and the `tft.TFTransformOutput`,
-        before a refit replaces it.
+      before_refit: is given what validation chose before a refit replaces it.
     """
 
     examples: Sequence[str]
@@ -72,7 +71,7 @@ class TrainingJob:
     base_model: str | None = None
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     on_epoch: Callable[[Mapping[str, Any]], None] | None = None
-    before_refit: Callable[[RetrievalModel, Any], None] | None = None
+    before_refit: Callable[[Trained], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _fit(job: TrainingJob, distribution: Distribution) -> Trained:
     if job.trainer.refit:
         best = best_epoch(trained.history, job.trainer)
         if job.before_refit and trained.chief:
-            job.before_refit(trained.model, transform_output)
+            job.before_refit(trained)
         model = _train(job, transform_output, distribution, refit_epochs=best).model
         trained = dataclasses.replace(trained, model=model)
     return trained

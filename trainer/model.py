@@ -74,7 +74,7 @@ class RetrievalModel(tfrs.Model):
         self._missing_item = vocabularies.missing_items(config.ablation.missing_item_share)
         every = config.untrained_items != "unknown_id"
         drawn = np.arange(1, 1 + len(vocabularies.items)) if every else vocabularies.trained_rows()
-        self._drawn_rows = tf.constant(drawn, tf.int64)
+        self.drawn_rows = tf.constant(drawn, tf.int64)
         self._joint = config.joint_association and config.has_both_kinds
         self.item_tower = towers.ItemTower(config, vocabularies)
         self.history_encoder = towers.HistoryEncoder(config, vocabularies, transform.age_buckets)
@@ -272,7 +272,7 @@ class RetrievalModel(tfrs.Model):
         targets = inputs[features.transformed_name(features.ITEM_ID)][:, 0]
         batch_targets = inputs.get(features.BATCH_TARGETS, targets)
         negative_ids = losses.uniform_draws(
-            self._drawn_rows, self.trainer_config.uniform_negatives, step_seed
+            self.drawn_rows, self.trainer_config.uniform_negatives, step_seed
         )
         wanted = [self.history_items(inputs), targets, negative_ids]
         if batch_targets is not targets and self.trainer_config.in_batch_negatives:
@@ -288,7 +288,7 @@ class RetrievalModel(tfrs.Model):
             negatives = losses.Negatives(
                 negative_vectors,
                 negative_ids,
-                population=len(self._drawn_rows),
+                population=len(self.drawn_rows),
                 last_id=len(self.vocabularies.items),
             )
         loss = tf.constant(0.0)

@@ -46,6 +46,13 @@ def train(fn_args: Any) -> None:
     """
     custom = fn_args.custom_config or {}
     earlier = os.path.join(os.path.dirname(fn_args.serving_model_dir), BEFORE_REFIT)
+    warm_start = os.path.join(fn_args.serving_model_dir, WARM_START)
+
+    def keep(chosen: Trained) -> None:
+        export_model(chosen.model, chosen.transform_output, earlier)
+        # A later training must not start from what its own validation examples have taught.
+        save_warm_start(chosen.model, warm_start, chosen.history)
+
     trained = fit(
         TrainingJob(
             examples=fn_args.train_files,
@@ -58,14 +65,14 @@ def train(fn_args: Any) -> None:
             code_digest=custom.get("code_digest", ""),
             base_model=fn_args.base_model,
             features=FeaturesConfig.from_json(custom.get("features") or "{}"),
-            before_refit=lambda model, output: export_model(model, output, earlier),
+            before_refit=keep,
         )
     )
     if not trained.chief:
         return
     export_model(trained.model, trained.transform_output, fn_args.serving_model_dir)
-    warm_start = os.path.join(fn_args.serving_model_dir, WARM_START)
-    save_warm_start(trained.model, warm_start, trained.history)
+    if not trained.model.trainer_config.refit:
+        save_warm_start(trained.model, warm_start, trained.history)
     write_json(os.path.join(fn_args.model_run_dir, "history.json"), trained.history)
     trained.checkpoints.remove()
     _LOG.info("%s", _summary(trained))
@@ -79,8 +86,12 @@ def _summary(trained: Trained) -> str:
     # A training resumed at the very end of an epoch has seen no batch of it.
     loss = "" if best["loss"] is None else f"loss {best['loss']:.3f}, "
     epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
+    own_id = model.vocabularies.item_own_id
+    alone = "" if own_id is None else f" ({np.sum(~own_id):,} by topics and features alone)"
+    if model.config.untrained_items != "unknown_id":
+        alone = ""
     return (
         f"{model.config.name}: {epochs} {trained.started}, best epoch {best['epoch']} with "
         f"{metric} {best[metric]:.4f}, {loss}"
-        f"{len(model.vocabularies.items):,} items, {parameters:,} parameters"
+        f"{len(model.vocabularies.items):,} items{alone}, {parameters:,} parameters"
     )

@@ -33,7 +33,7 @@ class ItemTower(tf_keras.layers.Layer):
         self._first_oov = 1 + len(vocabularies.items)
         self._oov_buckets = vocabularies.item_oov_buckets
         self.id_rows = None
-        if config.untrained_items == "unknown_id" and vocabularies.item_trained is not None:
+        if config.untrained_items == "unknown_id" and vocabularies.item_own_id is not None:
             self.id_rows = tf.Variable(
                 vocabularies.id_rows(), trainable=False, dtype=tf.int64, name="id_rows"
             )

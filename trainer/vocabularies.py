@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,6 +16,8 @@ from trainer import preprocessing
 from trainer.config import TransformConfig
 from trainer.feature_tables import FeatureColumns, feature_columns
 
+_LOG = logging.getLogger("tessera")
+
 
 @dataclass(frozen=True)
 class Vocabularies:
@@ -24,8 +27,9 @@ class Vocabularies:
       items, topics, actions: tokens in vocabulary order.
       item_counts: float64 `[len(items)]`, training targets per item plus 1 for the corpus.
       item_oov_buckets, topic_oov_buckets: hash buckets for unknown tokens.
-      item_trained: bool `[len(items)]`, items that are the target of enough training examples
-        to have an id vector; None where that is not known, which counts as all of them.
+      item_trained, item_own_id: bool `[len(items)]`, items that are the target of a training
+        example, and of enough of them to have an id vector; None where that is not known, which
+        counts as all of them.
       features: the features of items and users.
     """
 
@@ -36,6 +40,7 @@ class Vocabularies:
     item_oov_buckets: int
     topic_oov_buckets: int
     item_trained: np.ndarray | None = None
+    item_own_id: np.ndarray | None = None
     features: FeatureColumns = field(default_factory=dict)
 
     @property
@@ -50,11 +55,20 @@ class Vocabularies:
 
         Args:
           item_ids: `[catalogue]` int64 item indices of the corpus split.
-          min_targets: of as many training examples an item must be the target.
+          min_targets: of as many training examples an item with an id vector is the target.
         """
         known = item_ids[(item_ids >= 1) & (item_ids <= len(self.items))] - 1
         listed = np.bincount(known, minlength=len(self.items))
-        return dataclasses.replace(self, item_trained=self.item_counts - listed > min_targets - 0.5)
+        targets = self.item_counts - listed
+        own_id = targets > min_targets - 0.5
+        if min_targets > 1 and not own_id.any():
+            _LOG.warning(
+                "no item is the target of model.item_min_targets (%d) training examples: "
+                "every item with a target keeps a vector of its own",
+                min_targets,
+            )
+            own_id = targets > 0.5
+        return dataclasses.replace(self, item_trained=targets > 0.5, item_own_id=own_id)
 
     def with_targets(self, item_ids: np.ndarray) -> Vocabularies:
         """Returns the same vocabularies with further training targets counted.
@@ -79,9 +93,9 @@ class Vocabularies:
         items share the rows of unknown ids: topics and features are all that is known of them.
         """
         rows = np.arange(self.item_rows, dtype=np.int64)
-        if self.item_trained is not None and self.item_trained.any():
-            untrained = 1 + np.flatnonzero(~self.item_trained)
-            rows[untrained] = 1 + len(self.items) + untrained % self.item_oov_buckets
+        if self.item_own_id is not None and self.item_own_id.any():
+            without = 1 + np.flatnonzero(~self.item_own_id)
+            rows[without] = 1 + len(self.items) + without % self.item_oov_buckets
         return rows
 
     @property

@@ -71,6 +71,7 @@ class IndexPaths:
         learned from the examples.
       before_refit: where there may be the model that validation chose, if the exported one
         learned from validation examples as well: what validation decides is asked of that one.
+      refit: of a refresh, whether the published model learned from validation examples.
     """
 
     model: str
@@ -78,6 +79,7 @@ class IndexPaths:
     index: str
     neighbours: str | None = None
     before_refit: str | None = None
+    refit: bool = False
 
 
 def choose_kind(config: IndexConfig, items: int) -> str:
@@ -121,13 +123,7 @@ def build_index(
     write_attributes_file(table, out / ATTRIBUTES_FILE)
     attributes = filter_attributes(table, catalogue, retrieval)
     new = newest(table, catalogue, retrieval)
-    judged = model, catalogue
-    refit = paths.before_refit if paths.before_refit and Path(paths.before_refit).is_dir() else None
-    if refit and retrieval.weighs_neighbours:
-        judged = _embedded(refit, paths, config, catalogue)
-    summary["refit"] = refit is not None
-    given = paths.examples, paths.neighbours
-    near, said = item_neighbours(*judged, *given, retrieval, out / NEIGHBOURS_FILE)
+    near, said = _neighbours(model, catalogue, paths, config, retrieval)
     summary.update(said)
     write = partial(_write_retriever, model, catalogue, retrieval, attributes, new, near)
     search = None
@@ -151,13 +147,26 @@ def build_index(
     return summary
 
 
-def _embedded(
-    folder: str, paths: IndexPaths, config: IndexConfig, catalogue: Catalogue
-) -> tuple[Any, Catalogue]:
-    """Returns another model and its vectors of the same items."""
-    model = tf.saved_model.load(folder)
-    found = embed_catalogue(model, paths.examples, config.batch_size)
-    return model, by_shard(found, config.shards) if catalogue.shards else found
+def _neighbours(
+    model: Any,
+    catalogue: Catalogue,
+    paths: IndexPaths,
+    config: IndexConfig,
+    retrieval: RetrievalConfig,
+) -> tuple[NeighbourTable | None, dict[str, Any]]:
+    """Returns the neighbours that are served, and what `index.json` says of them and of a refit.
+
+    The model before a refit and its vectors are let go of before anything is built.
+    """
+    refit = paths.before_refit if paths.before_refit and Path(paths.before_refit).is_dir() else None
+    if refit and retrieval.weighs_neighbours:
+        model = tf.saved_model.load(refit)
+        found = embed_catalogue(model, paths.examples, config.batch_size)
+        catalogue = by_shard(found, config.shards) if catalogue.shards else found
+    file = Path(paths.index) / NEIGHBOURS_FILE
+    given = paths.examples, paths.neighbours
+    near, said = item_neighbours(model, catalogue, *given, retrieval, file)
+    return near, {"refit": paths.refit if refit is None else True, **said}
 
 
 def _described(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from tfx.dsl.components.base import base_executor
 from tfx.utils import path_utils
@@ -31,13 +32,13 @@ class Executor(base_executor.BaseExecutor):
                 before_refit=os.path.join(model, BEFORE_REFIT),
                 examples=uri(input_dict, "examples"),
                 index=index.uri,
-                neighbours=self._published_neighbours(input_dict),
+                **self._published(input_dict),
             ),
             IndexConfig.from_json(exec_properties["config_json"]),
             RetrievalConfig.from_json(exec_properties["retrieval_json"]),
         )
         mark(index, **{key: summary[key] for key in MARKED})
 
-    def _published_neighbours(self, input_dict: Artifacts) -> str | None:
-        """Returns the file of published neighbours for a refresh; None: they are learned."""
-        return None
+    def _published(self, input_dict: Artifacts) -> dict[str, Any]:
+        """Returns what a refresh takes over from the published bundle (of `IndexPaths`)."""
+        return {}

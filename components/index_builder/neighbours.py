@@ -1,4 +1,4 @@
-"""Neighbours of the items, learned from the events that the model learned from."""
+"""Neighbours of the items, learned from what the training and validation splits hold."""
 
 from __future__ import annotations
 

@@ -111,9 +111,10 @@ def test_a_refit_model_has_its_neighbours_weighed_by_the_one_that_validation_cho
 def test_a_refresh_takes_the_published_neighbours_over(world, tmp_path):
     again, root = tmp_path / "again", world[0]
     published = str(world[1] / NEIGHBOURS_FILE)
-    paths = IndexPaths(str(root / "model"), str(root / "examples"), str(again), published)
+    given = str(root / "model"), str(root / "examples"), str(again)
+    paths = IndexPaths(*given, neighbours=published, refit=True)
     settings = RetrievalConfig(num_results=20, neighbours="rp3beta")
-    build_index(paths, IndexConfig(kind="exact"), settings)
+    assert build_index(paths, IndexConfig(kind="exact"), settings)["refit"] is True
     items = Items.read(again / "items.parquet")
     old, new = (read_neighbours(path / NEIGHBOURS_FILE, items.ids) for path in (world[1], again))
     np.testing.assert_array_equal(matrix_of(old), matrix_of(new))

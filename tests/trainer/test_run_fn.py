@@ -11,7 +11,7 @@ import tensorflow as tf
 from core.errors import ConfigError
 from tests.trainer.tiny import DAY, example, transform
 from trainer import features
-from trainer.config import ModelConfig, TrainerConfig
+from trainer.config import BEFORE_REFIT, ModelConfig, TrainerConfig
 from trainer.run_fn import _summary, run_fn
 
 
@@ -79,16 +79,34 @@ def test_a_second_training_starts_from_the_first(tiny, tmp_path, caplog):
     assert "from scratch" in caplog.records[-1].getMessage()
 
 
+def kept(folder):
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
 @pytest.mark.fault(26)
 def test_one_item_and_no_topic_at_all_still_train(tmp_path):
     bare = {features.ITEM_TOPICS: [], features.FOLLOWED_TOPIC: []}
     rows = [{**example("only", ["only"] * (n % 3)), **bare} for n in range(8)]
     raw = {"train": rows, "validation": rows[:2], "corpus": rows[:1]}
     one = transform(str(tmp_path), raw)
-    run_fn(one.fn_args(tmp_path, trainer={"epochs": 1}))
-    loaded = tf.saved_model.load(str(tmp_path / "Format-Serving"))
-    answer = loaded.embed_user(**request(["only"]))
-    assert np.isfinite(answer["embeddings"]).all()
+    saved = []
+    for name, refit in (("plain", False), ("again", True)):
+        out = tmp_path / name
+        run_fn(one.fn_args(out, trainer={"epochs": 1, "refit": refit}))
+        loaded = tf.saved_model.load(str(out / "Format-Serving"))
+        answer = loaded.embed_user(**request(["only"]))
+        assert np.isfinite(answer["embeddings"]).all()
+        assert not (out / "checkpoints").exists()
+        assert (out / BEFORE_REFIT).exists() == refit
+        assert list((out / "run").glob("events.out.tfevents*"))
+        warm_start = out / "Format-Serving/warm_start"
+        vocabulary = {f"vocabulary/{kind}.txt" for kind in ("items", "topics", "actions")}
+        assert kept(warm_start) >= {"weights.npz", "model_config.json", "history.json"} | vocabulary
+        saved.append(np.load(warm_start / "weights.npz"))
+    # A later training, whose validation examples a refit may have learned, starts from the
+    # weights before it.
+    for found in saved[0].files:
+        np.testing.assert_array_equal(saved[0][found], saved[1][found])
 
 
 def test_an_epoch_that_was_resumed_after_its_last_batch_is_summarised_without_a_loss():
@@ -96,11 +114,11 @@ def test_an_epoch_that_was_resumed_after_its_last_batch_is_summarised_without_a_
         trainer_config=TrainerConfig(),
         trainable_weights=[np.zeros((2, 3)), np.zeros(5)],
         config=ModelConfig(),
-        vocabularies=SimpleNamespace(items=["a", "b"]),
+        vocabularies=SimpleNamespace(items=["a", "b"], item_own_id=np.array([True, False])),
     )
     history = [{"epoch": 1, "loss": None, "val_recall@50": 0.25}]
     trained = SimpleNamespace(model=model, history=history, started="from scratch")
     assert _summary(trained) == (
         "dcm_cr: 1 epoch from scratch, best epoch 1 with val_recall@50 0.2500, "
-        "2 items, 11 parameters"
+        "2 items (1 by topics and features alone), 11 parameters"
     )

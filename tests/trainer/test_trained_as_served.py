@@ -73,7 +73,7 @@ def negatives_of(model):
     """The uniform negatives of the step that comes next."""
     seed = tf.stack([model.trainer_config.seed, tf.cast(model.steps, tf.int32)])
     count = model.trainer_config.uniform_negatives
-    return losses.uniform_draws(model._drawn_rows, count, seed).numpy()
+    return losses.uniform_draws(model.drawn_rows, count, seed).numpy()
 
 
 def test_the_loss_is_the_softmax_over_the_slots_that_are_served():
@@ -122,10 +122,11 @@ def test_an_item_of_few_targets_has_no_id_vector_of_its_own(least):
     counts = np.array([1.0, 2.0, 3.0, 4.0])  # each once for the catalogue: 0 to 3 targets
     found = Vocabularies([b"a", b"b", b"c", b"d"], [], [], counts, 1, 1)
     found = found.with_catalogue(np.arange(1, 5), least)
-    assert found.item_trained.tolist() == [n >= least for n in range(4)]
-    if least <= 3:
-        assert found.id_rows()[1:5].tolist() == [1 + n if n >= least else 5 for n in range(4)]
-        assert found.trained_rows().tolist() == [1 + n for n in range(4) if n >= least]
+    # Where no item has as many, those with a target keep theirs.
+    needed = least if least <= 3 else 1
+    assert found.id_rows()[1:5].tolist() == [1 + n if n >= needed else 5 for n in range(4)]
+    # Who is pulled towards users is pushed away from others, with an id vector or without.
+    assert found.trained_rows().tolist() == [2, 3, 4]
 
 
 def test_an_item_without_a_target_is_known_by_its_topics_alone():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from components.base import Artifacts, Properties, mark, only, uri
 from components.config import IndexConfig
 from components.example_gen.report import REPORT_FILE
 from components.index_builder.executor import MARKED
 from components.index_builder.executor import Executor as IndexBuilderExecutor
-from components.index_builder.layout import NEIGHBOURS_FILE
+from components.index_builder.layout import INDEX_FILE, NEIGHBOURS_FILE
 from components.refresh.index_refresh.keep import keep, same_index
 from core.files import read_json
 from trainer.config import RetrievalConfig
@@ -38,5 +39,7 @@ class Executor(IndexBuilderExecutor):
         summary = keep(bundle, Path(index.uri))
         mark(index, **{key: summary[key] for key in MARKED})
 
-    def _published_neighbours(self, input_dict: Artifacts) -> str | None:
-        return str(Path(uri(input_dict, "bundle")) / NEIGHBOURS_FILE)
+    def _published(self, input_dict: Artifacts) -> dict[str, Any]:
+        bundle = Path(uri(input_dict, "bundle"))
+        refit = bool(read_json(bundle / INDEX_FILE).get("refit"))
+        return {"neighbours": str(bundle / NEIGHBOURS_FILE), "refit": refit}
