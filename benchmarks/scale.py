@@ -42,7 +42,6 @@ CASES: dict[str, dict[str, int]] = {
               "epochs": 2, "validated": 3_000, "evaluated": 3_000},
     "fit-5": {"rows": 200_000, "items": 60_000, "users": 2_500, "history": 100, "interests": 8,
               "batch": 1024},
-    "fit-6": {"rows": 60_000, "items": 400_000, "users": 5_000},
     "held-1": {"rows": 200_000, "items": 80_000, "users": 8_000},
     "held-2": {"rows": 50_000, "items": 150_000, "users": 5_000, "history": 30, "interests": 6},
     "held-3": {"rows": 300_000, "items": 1_000_000, "users": 25_000},

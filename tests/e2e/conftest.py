@@ -25,7 +25,10 @@ DAILY = {
         "split": {"strategy": "time", "eval_days": 2, "validation_days": 1},
         "negative_actions": ["hide"],
     },
+    # As `tessera init` sets them.
+    "model": {"item_min_targets": 2},
     "trainer": {"refit": True},
+    "retrieval": {"neighbours": "ease"},
     "evaluator": {
         "thresholds": {"recall@100": {"min": 0.001}},
         "must_beat_floors": [],

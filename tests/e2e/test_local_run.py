@@ -36,6 +36,7 @@ def test_a_run_is_blessed_pushed_and_reported(published):
     assert report["index"]["recall_vs_exact"] >= 0.95
     index = json.loads((published.bundle / "index.json").read_text())
     assert index["refit"] is True
+    assert index["neighbours"]["tried"]
     run_dir = published.work / "runs" / report["run_id"]
     page = (run_dir / "report.html").read_text()
     assert "<svg" in page and "http://" not in page.replace("http://www.w3.org", "")
