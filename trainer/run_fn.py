@@ -86,10 +86,9 @@ def _summary(trained: Trained) -> str:
     # A training resumed at the very end of an epoch has seen no batch of it.
     loss = "" if best["loss"] is None else f"loss {best['loss']:.3f}, "
     epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
-    own_id = model.vocabularies.item_own_id
-    alone = "" if own_id is None else f" ({np.sum(~own_id):,} by topics and features alone)"
-    if model.config.untrained_items != "unknown_id":
-        alone = ""
+    own_id, alone = model.vocabularies.item_own_id, ""
+    if own_id is not None and model.config.untrained_items == "unknown_id":
+        alone = f" ({np.sum(~own_id):,} by topics and features alone)"
     return (
         f"{model.config.name}: {epochs} {trained.started}, best epoch {best['epoch']} with "
         f"{metric} {best[metric]:.4f}, {loss}"

@@ -25,7 +25,7 @@ DAILY = {
         "split": {"strategy": "time", "eval_days": 2, "validation_days": 1},
         "negative_actions": ["hide"],
     },
-    # As `tessera init` sets them.
+    # What `tessera init` sets as well, for smaller tables.
     "model": {"item_min_targets": 2},
     "trainer": {"refit": True},
     "retrieval": {"neighbours": "ease"},

@@ -96,6 +96,8 @@ def test_its_manifest_tells_of_the_model_as_the_first_one_did(refreshed):
         assert second[key] == first[key] and first[key], key
     assert (second["refreshed_from"], second["model_version"]) == (1, 1)
     assert second["config"]["model"] == first["config"]["model"]
+    index = json.loads((work / "serving" / "e2e" / "2" / "index.json").read_text())
+    assert index["refit"] is True
     assert tessera("versions", "--serving-dir", work / "serving", "--verify").code == 0
 
 
